@@ -1,0 +1,1 @@
+"""One module for each outside thing; the only places that import its library."""

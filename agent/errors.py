@@ -1,0 +1,114 @@
+"""Every error that the product raises on purpose.
+
+    JourneymanError
+    ├── SettingsError            wrong settings or usage (exit code 2)
+    ├── Refused                  a rule says no; the text names the rule and the way out
+    ├── Unavailable              something outside does not answer; trying again may help
+    │   ├── ModelUnavailable
+    │   ├── ForgeUnavailable
+    │   └── StoreUnavailable
+    ├── ModelRejected            the model endpoint refused the request for good
+    │   ├── QuotaExhausted
+    │   └── ContextOverflow
+    ├── ForgeRejected            GitLab answered no: a sentence of GitLab's own
+    │   ├── NotFound
+    │   └── Conflict
+    ├── SandboxUnusable          nothing may run here; names what to install
+    ├── ToolFailed               told to the model as the result of its call
+    ├── GitFailed                a git command of the host's failed
+    ├── Fenced                   another worker owns the run now; stop without a trace
+    ├── Stopped                  a person stopped the run
+    └── LimitReached             a cap of the run was reached
+
+The text of each error is a whole sentence for the person who reads it.
+"""
+
+from __future__ import annotations
+
+
+class JourneymanError(Exception):
+    """Root of the tree."""
+
+
+class SettingsError(JourneymanError):
+    """Settings or usage are wrong; the message names file, key and remedy."""
+
+
+class Refused(JourneymanError):
+    """A rule says no; the message names the rule and the way out."""
+
+
+class Unavailable(JourneymanError):
+    """Something outside does not answer. `retry_after` is in seconds, when it was named."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelUnavailable(Unavailable):
+    """The model endpoint does not answer or asks for patience."""
+
+
+class ForgeUnavailable(Unavailable):
+    """GitLab does not answer or asks for patience."""
+
+
+class StoreUnavailable(Unavailable):
+    """PostgreSQL does not answer."""
+
+
+class ModelRejected(JourneymanError):
+    """The model endpoint refused the request, and would refuse it again."""
+
+
+class QuotaExhausted(ModelRejected):
+    """The account behind the key has no credit left."""
+
+
+class ContextOverflow(ModelRejected):
+    """The prompt is longer than the model's window."""
+
+
+class ForgeRejected(JourneymanError):
+    """GitLab refused; `status` is its HTTP status."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFound(ForgeRejected):
+    """GitLab has no such thing, or hides it from this token."""
+
+
+class Conflict(ForgeRejected):
+    """GitLab has it already, or it changed meanwhile."""
+
+
+class SandboxUnusable(JourneymanError):
+    """The sandbox cannot isolate on this host; the message names what to install."""
+
+
+class ToolFailed(JourneymanError):
+    """A tool call cannot be carried out; the text goes back to the model."""
+
+
+class GitFailed(JourneymanError):
+    """A git command of the host failed; the message carries git's own words, without credentials."""
+
+
+class Fenced(JourneymanError):
+    """Another worker has taken the run over: stop, and write nothing more."""
+
+
+class Stopped(JourneymanError):
+    """A person stopped the run."""
+
+
+class LimitReached(JourneymanError):
+    """A cap of the run was reached; `limit` names it."""
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit

@@ -1,0 +1,310 @@
+"""The facts of a run's log.
+
+A run is its log: what people see (thread, pages, metrics, export) is computed from these
+records and can be computed again. Each payload class is one kind of fact; its name in
+snake case is the kind that the database stores.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Literal
+
+from agent.plan import Plan
+from agent.run import (
+    CommitSha,
+    Digest,
+    Limits,
+    Person,
+    Request,
+    RunId,
+    RunStatus,
+    TreeSha,
+    Usage,
+)
+from agent.testreport import TestReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAccepted:
+    request: Request
+    limits: Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunClaimed:
+    """A worker took the run. `resumed` means that another one had begun it."""
+
+    worker: str
+    epoch: int
+    resumed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusChanged:
+    status: RunStatus
+    reason: str = ""  #: a sentence for people, empty when the state says it all
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceReady:
+    base: CommitSha
+    branch: str  #: the base branch
+    files: int
+    seconds: float
+    notes: tuple[str, ...] = ()  #: what is unusual: LFS pointers, submodules, odd names
+
+
+@dataclass(frozen=True, kw_only=True)
+class DependenciesReady:
+    manager: str  #: "uv", "npm" …, empty when the project declares none
+    cached: bool
+    seconds: float
+    problem: str = ""  #: a sentence, empty when they were installed
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanMade:
+    """The first plan or a later state of it; the newest one counts."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAsked:
+    """`appended` is the JSON list of the messages since the last answer; `prefix` is the
+    SHA-256 of all that stands before them, so that the log holds each message once."""
+
+    call: int
+    appended: Digest
+    prefix: Digest
+    messages: int  #: in the whole prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAnswered:
+    call: int
+    message: Digest  #: JSON of the assistant's message
+    usage: Usage
+    model: str
+    finish: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFailed:
+    call: int
+    problem: str  #: a sentence for people
+    attempt: int
+    attempts: int
+    retry_in: float | None  #: seconds, None when it is not tried again
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextCompacted:
+    """The prompt was rewritten once to fit the window; the log keeps everything."""
+
+    before_tokens: int
+    after_tokens: int
+    messages: Digest  #: JSON list that replaces everything before
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolReturned:
+    call: int  #: of the model answer that asked for it
+    id: str  #: of the tool call
+    tool: str
+    arguments: str  #: JSON as the model wrote it, cut to 2,000 characters
+    ok: bool
+    summary: str  #: one line for people, for example "pytest -q: exit 1 in 2.1 s"
+    output: Digest
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileChange:
+    path: str
+    status: Literal["added", "modified", "deleted", "renamed"]
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointTaken:
+    """The work tree as a tree in the vault, and as a patch against the base commit from which
+    any host restores it."""
+
+    tree: TreeSha
+    patch: Digest
+    files: tuple[FileChange, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestsRan:
+    __test__ = False  # not a test class of pytest's
+
+    report: TestReport
+    where: Literal["base", "change", "during"]  #: "during": asked for by the model
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealStarted:
+    attempt: int
+    attempts: int
+    failing: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructionGiven:
+    """A follow-up from the thread; `message` is its ts, `step` the step it interrupts nothing before."""
+
+    text: str
+    by: Person
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructionTaken:
+    """The model has it in its prompt now; `given` is the `seq` of its `InstructionGiven`."""
+
+    given: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAsked:
+    question: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAnswered:
+    text: str
+    by: Person
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    commit: CommitSha
+    tree: TreeSha
+    files: tuple[FileChange, ...]
+    title: str
+
+
+class EffectKind(StrEnum):
+    """What may be done to the world outside on behalf of a run."""
+
+    PUSH = "push"
+    OPEN_MERGE_REQUEST = "open_merge_request"
+    UPDATE_MERGE_REQUEST = "update_merge_request"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectIntended:
+    """Written before anything is done outside. `key` makes the effect happen once."""
+
+    key: str
+    effect: EffectKind
+    subject: str  #: what it acts on, for people
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectDone:
+    key: str
+    effect: EffectKind
+    result: str  #: for people: "pushed 1a2b3c4", "!7"
+    url: str = ""
+    iid: int | None = None  #: of the merge request
+    found: bool = False  #: it stood there already: read back, not repeated
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectFailed:
+    key: str
+    effect: EffectKind
+    problem: str  #: a sentence for people
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopAsked:
+    by: Person
+    how: str  #: "mention", "stop button", "menu", "page", "shell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One row of an escalation report."""
+
+    number: int
+    failing: tuple[str, ...]
+    tried: str
+    tree: TreeSha | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Escalation:
+    reason: str
+    attempts: tuple[Attempt, ...] = ()
+    likely_cause: str = ""
+    not_tried: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded:
+    status: RunStatus
+    reason: str = ""  #: why it did not succeed, a sentence for people
+    summary: str = ""  #: what was done, in the model's words: untrusted text
+    answer: str = ""  #: to a question that needed no change: untrusted text
+    error_id: str = ""  #: for a defect of ours
+    escalation: Escalation | None = None
+
+
+Payload = (
+    RunAccepted
+    | RunClaimed
+    | StatusChanged
+    | WorkspaceReady
+    | DependenciesReady
+    | PlanMade
+    | ModelAsked
+    | ModelAnswered
+    | ModelFailed
+    | ContextCompacted
+    | ToolReturned
+    | CheckpointTaken
+    | TestsRan
+    | HealStarted
+    | InstructionGiven
+    | InstructionTaken
+    | QuestionAsked
+    | QuestionAnswered
+    | Committed
+    | EffectIntended
+    | EffectDone
+    | EffectFailed
+    | StopAsked
+    | RunEnded
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvent:
+    """A fact in the log. `hash` covers the fact and the hash of the one before."""
+
+    run: RunId
+    seq: int
+    at: datetime
+    actor: str  #: "worker", "effects", "service", or a person's id
+    payload: Payload
+    hash: str
+
+
+@cache
+def kind_of(payload_class: type) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", payload_class.__name__).lower()

@@ -1,0 +1,402 @@
+"""What the engine needs from outside. Adapters implement these; the engine knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from agent.events import FileChange, Payload, RunEvent
+from agent.intents import Intent
+from agent.run import (
+    CommitSha,
+    Digest,
+    Limits,
+    Linked,
+    Request,
+    Run,
+    RunId,
+    RunStatus,
+    TreeSha,
+    Usage,
+)
+
+# --- the model ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    id: str
+    name: str
+    arguments: str  #: JSON as the model wrote it, possibly broken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolSpec:
+    """A tool as the model is told of it; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    message: Message
+    finish: Literal["stop", "tool_calls", "length", "content_filter"]
+    usage: Usage
+    model: str
+
+
+class Model(Protocol):
+    """One call, one answer; retries are the loop's. Raises `ModelUnavailable`, `ModelRejected`,
+    `QuotaExhausted`, `ContextOverflow`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def window(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        ...
+
+    async def complete(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, model: str | None = None
+    ) -> Answer: ...
+
+
+# --- the sandbox -------------------------------------------------------------------------
+
+
+class Network(StrEnum):
+    NONE = "none"
+    FETCH = "fetch"  # only through the filtering proxy, for package managers
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLimits:
+    seconds: float = 120.0
+    memory_mb: int = 2048
+    processes: int = 256
+    file_mb: int = 1024  #: size of one file
+    disk_mb: int = 2048  #: growth of the writable folders
+    head: int = 16_384  #: bytes kept of the start of the output
+    tail: int = 49_152  #: bytes kept of its end
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    exit_code: int  #: 128 + signal when ended by one
+    output: str  #: both streams, control sequences removed, cut in the middle with a note
+    total_bytes: int
+    seconds: float
+    cpu_seconds: float = 0.0
+    #: why the sandbox ended it; empty when it ended by itself
+    stopped: Literal["", "timeout", "memory", "processes", "disk", "cancelled"] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """A host folder shown to the command. Writable ones belong to this box alone."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+class Box(Protocol):
+    """Where the commands of one run run; each has namespaces of its own and leaves nothing alive."""
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        limits: CommandLimits | None = None,
+        network: Network = Network.NONE,
+        mounts: Sequence[Mount] = (),
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        """Cancelling the task kills the whole process tree within a second."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One line of `sandbox check` or `doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+class Sandbox(Protocol):
+    """Raises `SandboxUnusable` where it cannot isolate; nothing ever runs without it."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def check(self) -> Sequence[Check]:
+        """Proves the isolation of this host; each promise is one line."""
+        ...
+
+    def new_folder(self, name: str) -> Path:
+        """An empty folder that commands can be given, as workspace or as mount."""
+        ...
+
+    def adopt(self, folder: Path) -> None:
+        """Makes what the host put into a folder belong to the sandbox's user."""
+        ...
+
+    def open(
+        self, workspace: Path, *, mounts: Sequence[Mount] = ()
+    ) -> AbstractAsyncContextManager[Box]:
+        """The workspace is `/workspace` inside, writable."""
+        ...
+
+    async def remove(self, folder: Path) -> None: ...
+
+
+# --- git ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a project's code comes from: an https URL, http on loopback, or a local path."""
+
+    url: str
+    #: environment variable name and secret for GIT_ASKPASS, never in the URL
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """The work tree as git sees it, against a base."""
+
+    tree: TreeSha
+    patch: str  #: unified diff with binary parts; surrogate-escaped where it is not UTF-8
+    files: tuple[FileChange, ...]
+    notes: tuple[str, ...] = ()  #: what was left out and why: nested repositories, too large files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    name: str
+    email: str
+
+
+class Vault(Protocol):
+    """The bare repository outside every sandbox; the only git that the host runs."""
+
+    async def fetch(self, origin: Origin, branch: str | None) -> tuple[CommitSha, str]:
+        """Newest commit of the branch (None: the default one) and the branch's name."""
+        ...
+
+    async def has(self, commit: CommitSha) -> bool: ...
+
+    async def checkout(self, treeish: str, folder: Path) -> Sequence[str]:
+        """Fills an empty folder; returns notes on what is unusual (LFS, submodules, odd names)."""
+        ...
+
+    async def read(self, commit: CommitSha, path: str, *, limit: int = 65_536) -> bytes | None: ...
+
+    async def list(self, treeish: str) -> Sequence[str]: ...
+
+    async def collect(self, folder: Path, base: CommitSha) -> Collected: ...
+
+    async def restore(self, base: CommitSha, patch: str) -> TreeSha:
+        """The tree that a stored patch makes of the base commit."""
+        ...
+
+    async def commit(
+        self, tree: TreeSha, parent: CommitSha, message: str, *, author: Author, at: datetime
+    ) -> CommitSha:
+        """The same arguments give the same SHA on any host."""
+        ...
+
+    async def push(
+        self, origin: Origin, commit: CommitSha, branch: str, *, expected: CommitSha | None
+    ) -> None:
+        """With a lease: raises `Conflict` when the branch is not where `expected` says
+        (None: it must not exist yet, or be at `commit`)."""
+        ...
+
+    async def remote_head(self, origin: Origin, branch: str) -> CommitSha | None: ...
+
+
+# --- GitLab ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    id: int
+    path: str  #: with namespace
+    default_branch: str | None  #: None: the repository is empty
+    clone_url: str
+    web_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeRequest:
+    project: str
+    iid: int
+    url: str
+    title: str
+    description: str
+    state: Literal["opened", "closed", "merged", "locked"]
+    draft: bool
+    source_branch: str
+    target_branch: str
+    sha: CommitSha | None
+    author_id: int | None
+
+
+class ForgeReader(Protocol):
+    """Reads GitLab, live. Raises `ForgeUnavailable`, `ForgeRejected`, `NotFound`."""
+
+    async def project(self, path: str) -> Project: ...
+
+    async def access(self, project: str, user_id: int) -> int:
+        """Access level of the person in the project, inherited ones too; 0 for none."""
+        ...
+
+    async def username(self, user_id: int) -> str: ...
+
+    async def merge_requests(self, project: str, source_branch: str) -> Sequence[MergeRequest]:
+        """Newest first, in every state."""
+        ...
+
+    async def linked(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int
+    ) -> Linked: ...
+
+    def origin(self, project: Project) -> Origin:
+        """With this reader's own credential."""
+        ...
+
+
+class ForgeWriter(Protocol):
+    """Changes GitLab. Never repeats by itself: who calls reads back first."""
+
+    def origin(self, project: Project) -> Origin: ...
+
+    async def open_merge_request(
+        self, project: str, *, source: str, target: str, title: str, description: str
+    ) -> MergeRequest:
+        """A draft. Raises `Conflict` when one stands for the branch already."""
+        ...
+
+    async def update_merge_request(self, project: str, iid: int, *, description: str) -> None: ...
+
+    async def note(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str
+    ) -> None: ...
+
+
+# --- state -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """What one transaction adds to a run. State and events change together, always."""
+
+    payloads: tuple[Payload, ...]
+    bodies: tuple[bytes, ...] = ()
+    status: RunStatus | None = None
+    intents: tuple[Intent, ...] = ()  #: stored and queued for the effect plane, in this order
+    wake: bool = False  #: queue the run in the same transaction
+
+
+class Store(Protocol):
+    """Runs and their logs. Raises `Fenced`, `StoreUnavailable`."""
+
+    async def create(self, key: str, request: Request, limits: Limits) -> tuple[Run, bool]:
+        """Stores and queues a run; False when `key` made one before."""
+        ...
+
+    async def run(self, run: RunId) -> Run: ...
+
+    async def runs(
+        self,
+        *,
+        statuses: Collection[RunStatus] | None = None,
+        project: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[Run]: ...
+
+    async def run_of_thread(self, team: str, channel: str, ts: str) -> Run | None:
+        """The newest run of a thread."""
+        ...
+
+    async def events(self, run: RunId, *, after: int = 0) -> Sequence[RunEvent]: ...
+
+    async def body(self, run: RunId, digest: Digest) -> bytes: ...
+
+    async def claim(self, run: RunId, worker: str) -> Run | None:
+        """Takes the run: epoch + 1, event `RunClaimed`. None when there is nothing to do."""
+        ...
+
+    async def write(
+        self,
+        run: RunId,
+        write: Write,
+        *,
+        actor: str,
+        epoch: int | None = None,
+        expect: Collection[RunStatus] | None = None,
+    ) -> Run:
+        """One transaction. With `epoch`: raises `Fenced` when another worker owns the run.
+        With `expect`: raises `Conflict` when the status is another one."""
+        ...
+
+    async def pending_intents(self, run: RunId) -> Sequence[tuple[str, Intent]]:
+        """Keys and intents that have no outcome yet, oldest first."""
+        ...
+
+    async def settle(self, run: RunId, key: str, payload: Payload, *, wake: bool) -> None:
+        """Stores the outcome of an intent (`EffectDone`, or `EffectFailed` for good) once."""
+        ...
+
+    async def ask_stop(self, run: RunId, payload: Payload, *, actor: str) -> Run:
+        """Sets the cancel flag; a run that no worker holds ends at once."""
+        ...
+
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[RunId]]:
+        """Ids of runs as their logs grow, by notification; every run once on (re)connect."""
+        ...
+
+
+class Queue(Protocol):
+    """Wake-ups of runs and effects, leased to workers."""
+
+    async def work(
+        self,
+        *,
+        on_run: Callable[[RunId], Any],
+        on_effects: Callable[[RunId], Any],
+        slots: int,
+    ) -> None:
+        """Serves until cancelled; hands back what is in flight within 20 s then."""
+        ...
+
+
+class Clock(Protocol):
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...

@@ -1,0 +1,163 @@
+"""What is asked, by whom, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal, NewType
+
+RunId = NewType("RunId", int)
+CommitSha = NewType("CommitSha", str)
+TreeSha = NewType("TreeSha", str)
+Digest = NewType("Digest", str)  #: hexadecimal SHA-256 of a `Body`
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. Nothing waits in memory: each waiting state is a row."""
+
+    QUEUED = "queued"  # accepted, no worker yet
+    PLANNING = "planning"  # reading, and deciding what to do
+    WORKING = "working"  # editing and running commands
+    TESTING = "testing"  # the harness runs the project's tests
+    PUBLISHING = "publishing"  # branch and merge request are being written
+    WATCHING = "watching"  # a pipeline is running
+    WAITING_FOR_ANSWER = "waiting_for_answer"  # a question stands in the thread
+    WAITING_FOR_APPROVAL = "waiting_for_approval"  # a gate stands in the thread
+    DELIVERING = "delivering"  # merging and deploying
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # something broke on our side or outside
+    ESCALATED = "escalated"  # needs a person; the branch is kept
+    CANCELLED = "cancelled"  # a person stopped it
+
+
+ENDED = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ESCALATED, RunStatus.CANCELLED})
+WAITING = frozenset({RunStatus.WAITING_FOR_ANSWER, RunStatus.WAITING_FOR_APPROVAL})
+ACTIVE = frozenset(RunStatus) - ENDED - WAITING - {RunStatus.QUEUED}
+
+_WORK = ACTIVE | WAITING | ENDED
+#: A run that ended may be queued again: by a follow-up in its thread, or by `retry`.
+TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = MappingProxyType(
+    {
+        RunStatus.QUEUED: ACTIVE | ENDED,
+        **{status: (_WORK | {RunStatus.QUEUED}) - {status} for status in ACTIVE},
+        **{status: ENDED | ACTIVE | {RunStatus.QUEUED} for status in WAITING},
+        **{status: frozenset({RunStatus.QUEUED}) for status in ENDED},
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thread:
+    """The conversation that a run belongs to, for life."""
+
+    team: str
+    channel: str
+    ts: str  #: identifies the first message of the thread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Somebody who asks, instructs or decides. `access` is GitLab's level, read live."""
+
+    id: str  #: id in the chat, for example U024BE7LH
+    name: str  #: for showing only, never for deciding
+    gitlab_id: int | None = None
+    gitlab_username: str | None = None
+    access: int = 0  #: 10 guest, 20 reporter, 30 developer, 40 maintainer, 50 owner
+
+
+DEVELOPER = 30
+MAINTAINER = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadMessage:
+    """One earlier message of the thread: record, never instruction."""
+
+    author: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linked:
+    """A GitLab issue or merge request named in the request: record, never instruction."""
+
+    kind: Literal["issue", "merge_request"]
+    iid: int
+    url: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked. Bound to the run for life."""
+
+    text: str
+    project: str  #: GitLab's path with namespace, or the path of a local repository
+    base_branch: str | None  #: None: the project's default branch
+    requester: Person
+    thread: Thread
+    message: str  #: ts of the message that asked, unique in its channel
+    model: str | None = None  #: from `model=…`
+    plan_only: bool = False  #: from `plan=only`
+    context: tuple[ThreadMessage, ...] = ()
+    linked: tuple[Linked, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Caps of one run, checked before each model call, so that at most one call overshoots."""
+
+    steps: int = 100
+    tokens: int = 3_000_000  #: prompt + completion, cached ones too
+    money: float = 5.0  #: US dollars
+    seconds: float = 3600.0  #: working time; waiting for people is not counted
+    heal_attempts: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a run, or one model call, has used."""
+
+    steps: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0  #: part of `prompt_tokens`
+    completion_tokens: int = 0
+    money: float = 0.0  #: US dollars; 0 when the price is unknown
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            steps=self.steps + other.steps,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            money=self.money + other.money,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as its row says. Everything else is in its events."""
+
+    id: RunId
+    request: Request
+    status: RunStatus
+    limits: Limits = field(default_factory=Limits)
+    epoch: int = 0  #: fencing token: grows by one with each claim
+    cancel: bool = False  #: a person asked to stop
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def branch(self) -> str:
+        return f"agent/{self.id}"

@@ -1,0 +1,181 @@
+"""A run's log folded into what stands now.
+
+`fold` is pure: the thread, the pages and a worker that takes a run over all start from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from agent import events as e
+from agent.plan import Plan
+from agent.run import ENDED, Limits, Request, RunId, RunStatus, Usage
+from agent.testreport import TestReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followup:
+    seq: int
+    given: e.InstructionGiven
+    at: datetime
+    taken_at_step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """What a run has come to. `calls` counts the model's answers, which are the run's steps."""
+
+    run: RunId
+    request: Request
+    limits: Limits
+    status: RunStatus = RunStatus.QUEUED
+    reason: str = ""
+    accepted_at: datetime
+    updated_at: datetime
+    seq: int = 0
+    epoch: int = 0
+    resumed_at_step: int | None = None
+    workspace: e.WorkspaceReady | None = None
+    dependencies: e.DependenciesReady | None = None
+    plan: Plan | None = None
+    usage: Usage = Usage()
+    calls: int = 0
+    model: str = ""
+    trouble: e.ModelFailed | e.EffectFailed | None = None  #: what is being retried now
+    last_tool: e.ToolReturned | None = None
+    checkpoint: e.CheckpointTaken | None = None
+    tests_base: TestReport | None = None
+    tests_change: TestReport | None = None  #: newest run by the harness on the change
+    tests_during: TestReport | None = None  #: newest run, whoever asked for it
+    heals: tuple[e.HealStarted, ...] = ()
+    followups: tuple[Followup, ...] = ()
+    question: e.QuestionAsked | None = None  #: unanswered
+    question_seq: int = 0
+    answered: e.QuestionAnswered | None = None
+    commits: tuple[e.Committed, ...] = ()
+    done_effects: tuple[e.EffectDone, ...] = ()
+    open_effects: tuple[e.EffectIntended, ...] = ()
+    stop: e.StopAsked | None = None
+    end: e.RunEnded | None = None
+    ended_at: datetime | None = None
+    rounds: int = 1  #: grows each time that an ended run is continued
+
+    @property
+    def merge_request(self) -> e.EffectDone | None:
+        kinds = (e.EffectKind.OPEN_MERGE_REQUEST, e.EffectKind.UPDATE_MERGE_REQUEST)
+        return next((d for d in reversed(self.done_effects) if d.effect in kinds), None)
+
+    @property
+    def pushed(self) -> e.EffectDone | None:
+        return next((d for d in reversed(self.done_effects) if d.effect is e.EffectKind.PUSH), None)
+
+    @property
+    def waiting_followups(self) -> tuple[Followup, ...]:
+        return tuple(f for f in self.followups if f.taken_at_step is None)
+
+
+def fold(events: Iterable[e.RunEvent]) -> RunState:
+    """The state after the last event. The first event is `RunAccepted`."""
+    log = iter(events)
+    first = next(log)
+    if not isinstance(first.payload, e.RunAccepted):
+        raise ValueError(f"log of run {first.run} begins with {type(first.payload).__name__}")
+    state = RunState(
+        run=first.run,
+        request=first.payload.request,
+        limits=first.payload.limits,
+        accepted_at=first.at,
+        updated_at=first.at,
+        seq=first.seq,
+    )
+    for event in log:
+        state = step(state, event)
+    return state
+
+
+def step(state: RunState, event: e.RunEvent) -> RunState:
+    """The state after one more event."""
+    state = replace(state, seq=event.seq, updated_at=event.at)
+    p = event.payload
+    match p:
+        case e.RunAccepted():
+            return state
+        case e.RunClaimed():
+            at = state.calls if p.resumed else None
+            return replace(state, epoch=p.epoch, resumed_at_step=at, trouble=None)
+        case e.StatusChanged():
+            if state.status in ENDED:
+                state = replace(
+                    state, end=None, ended_at=None, stop=None, heals=(), rounds=state.rounds + 1
+                )
+            return replace(state, status=p.status, reason=p.reason)
+        case e.WorkspaceReady():
+            return replace(state, workspace=p)
+        case e.DependenciesReady():
+            return replace(state, dependencies=p)
+        case e.PlanMade():
+            return replace(state, plan=p.plan)
+        case e.ModelAsked():
+            return state
+        case e.ModelAnswered():
+            return replace(
+                state,
+                usage=state.usage + p.usage,
+                calls=state.calls + 1,
+                model=p.model,
+                trouble=None,
+            )
+        case e.ModelFailed():
+            return replace(state, trouble=p)
+        case e.ContextCompacted():
+            return state
+        case e.ToolReturned():
+            return replace(state, last_tool=p)
+        case e.CheckpointTaken():
+            return replace(state, checkpoint=p)
+        case e.TestsRan():
+            state = replace(state, tests_during=p.report)
+            if p.where == "base":
+                return replace(state, tests_base=p.report)
+            return replace(state, tests_change=p.report) if p.where == "change" else state
+        case e.HealStarted():
+            return replace(state, heals=(*state.heals, p))
+        case e.InstructionGiven():
+            followup = Followup(seq=event.seq, given=p, at=event.at)
+            return replace(state, followups=(*state.followups, followup))
+        case e.InstructionTaken():
+            return replace(
+                state,
+                followups=tuple(
+                    replace(f, taken_at_step=p.step) if f.seq == p.given else f
+                    for f in state.followups
+                ),
+            )
+        case e.QuestionAsked():
+            return replace(state, question=p, question_seq=event.seq, answered=None)
+        case e.QuestionAnswered():
+            return replace(state, question=None, answered=p)
+        case e.Committed():
+            return replace(state, commits=(*state.commits, p))
+        case e.EffectIntended():
+            others = tuple(x for x in state.open_effects if x.key != p.key)
+            return replace(state, open_effects=(*others, p))
+        case e.EffectDone():
+            left = tuple(x for x in state.open_effects if x.key != p.key)
+            return replace(
+                state, open_effects=left, done_effects=(*state.done_effects, p), trouble=None
+            )
+        case e.EffectFailed():
+            left = tuple(x for x in state.open_effects if x.key != p.key or p.retry_in is not None)
+            return replace(state, open_effects=left, trouble=p)
+        case e.StopAsked():
+            return replace(state, stop=p)
+        case e.RunEnded():
+            return replace(
+                state, end=p, status=p.status, reason=p.reason, ended_at=event.at, question=None
+            )
+        case _:
+            assert_never(p)

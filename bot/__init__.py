@@ -1,0 +1,1 @@
+"""What people touch: Slack, the web pages and the command line."""
