@@ -95,7 +95,7 @@ class ToolFailed(JourneymanError):
 
 
 class GitFailed(JourneymanError):
-    """A git command of the host failed; the message carries git's own words, without credentials."""
+    """A git command of the host failed; in git's own words, without credentials."""
 
 
 class Fenced(JourneymanError):

@@ -159,7 +159,7 @@ class HealStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class InstructionGiven:
-    """A follow-up from the thread; `message` is its ts, `step` the step it interrupts nothing before."""
+    """A follow-up from the thread; `message` is its ts."""
 
     text: str
     by: Person

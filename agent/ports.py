@@ -117,7 +117,7 @@ class Mount:
 
 
 class Box(Protocol):
-    """Where the commands of one run run; each has namespaces of its own and leaves nothing alive."""
+    """Where a run's commands run; each has namespaces of its own and leaves nothing alive."""
 
     async def exec(
         self,
