@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
@@ -41,7 +41,7 @@ class RunState:
     workspace: e.WorkspaceReady | None = None
     dependencies: e.DependenciesReady | None = None
     plan: Plan | None = None
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     calls: int = 0
     model: str = ""
     trouble: e.ModelFailed | e.EffectFailed | None = None  #: what is being retried now
