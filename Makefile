@@ -1,0 +1,55 @@
+# Every target sets up what it needs: a virtual environment in .venv, and system packages
+# (bubblewrap, chromium) where this user may install them.
+.DEFAULT_GOAL := help
+.PHONY: help install demo playground run check test test-all bench migrate lock clean
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.venv/run.stamp: requirements.txt scripts/venv
+	@PYTHON="$(PYTHON)" scripts/venv requirements.txt && touch $@
+
+.venv/dev.stamp: requirements-dev.txt scripts/venv
+	@PYTHON="$(PYTHON)" scripts/venv requirements-dev.txt && touch $@ .venv/run.stamp
+
+install: .venv/run.stamp ## Set up what the service needs
+	@scripts/system-packages bubblewrap:bwrap
+
+demo: install ## A request in a thread becomes a tested merge request, shown in the terminal
+	@$(BIN)/python -m playground --demo
+
+playground: install ## The same in the browser, to click and type in
+	@$(BIN)/python -m playground
+
+run: install ## The service itself, with the settings of .env and journeyman.toml
+	@set -a; [ ! -f .env ] || . ./.env; set +a; $(BIN)/python -m bot serve
+
+check: .venv/dev.stamp ## Linters and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright
+
+test: .venv/dev.stamp ## The tests
+	@scripts/system-packages bubblewrap:bwrap chromium:chromium
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/dev.stamp ## The tests, the long ones too
+	@scripts/system-packages bubblewrap:bwrap chromium:chromium
+	@$(BIN)/python -m pytest
+
+bench: .venv/dev.stamp ## Speed and memory beside their baselines
+	@scripts/system-packages bubblewrap:bwrap
+	@$(BIN)/python -m benchmarks
+
+migrate: install ## Bring the database of DATABASE_ADMIN_URL to this version
+	@$(BIN)/python -m bot migrate
+
+lock: .venv/dev.stamp ## Compile requirements*.in again
+	@for name in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
+
+clean: ## Remove the virtual environment and the playground's state
+	@rm -rf .venv .journeyman

@@ -1,0 +1,1 @@
+"""Keeps invoices and answers questions about them over HTTP."""

@@ -1,0 +1,120 @@
+"""Dependencies point one way, and each outside library has one home."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+DOMAIN = {"run", "plan", "testreport", "events", "intents", "errors", "state", "project"}
+
+#: library -> the only places that may import it
+HOMES = {
+    "slack_bolt": ("bot/app.py", "bot/slack.py", "bot/listeners/"),
+    "slack_sdk": ("bot/app.py", "bot/slack.py", "bot/listeners/"),
+    "aiohttp": ("bot/app.py", "bot/web/"),
+    "apscheduler": ("bot/schedule.py",),
+    "openai": ("agent/adapters/",),
+    "gitlab": ("agent/adapters/",),
+    "asyncpg": ("agent/adapters/",),
+    "pgqueuer": ("agent/adapters/",),
+    "pgvector": ("agent/adapters/",),
+    "sqlalchemy": ("agent/adapters/",),
+    "alembic": ("agent/adapters/",),
+    "rich": ("bot/",),
+}
+
+
+def modules(*packages: str) -> list[Path]:
+    return [p for name in packages for p in sorted((ROOT / name).rglob("*.py"))]
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything imported, `from a import b` as `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from ((node.lineno, f"{node.module}.{a.name}") for a in node.names)
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_packages_depend_one_way():
+    may = {"agent": {"agent"}, "bot": {"agent", "bot"}}
+    wrong = [
+        f"{place(path)}:{line}: {name}"
+        for package, allowed in may.items()
+        for path in modules(package)
+        for line, name in imports(path)
+        if (top := name.split(".")[0]) in {"agent", "bot", "playground", "tests"}
+        and top not in allowed
+    ]
+    assert wrong == []
+
+
+def test_the_domain_knows_only_itself():
+    wrong = [
+        f"agent/{name}.py:{line}: {imported}"
+        for name in sorted(DOMAIN)
+        if (path := ROOT / "agent" / f"{name}.py").exists()
+        for line, imported in imports(path)
+        if imported.startswith("agent.") and imported.split(".")[1] not in DOMAIN
+    ]
+    assert wrong == []
+
+
+def test_only_composition_roots_see_adapters():
+    wrong = [
+        f"{place(path)}:{line}: {name}"
+        for path in modules("agent", "bot")
+        if not place(path).startswith("agent/adapters/")
+        and place(path) not in {"bot/app.py", "bot/cli.py", "bot/doctor.py", "bot/trial.py"}
+        for line, name in imports(path)
+        if name.startswith(("agent.adapters", "agent.testing"))
+        and not (place(path) == "agent/testing.py")
+    ]
+    assert wrong == []
+
+
+def test_views_and_the_command_parser_see_the_domain_only():
+    pure = [*modules("bot/views"), ROOT / "bot" / "command.py"]
+    wrong = [
+        f"{place(path)}:{line}: {name}"
+        for path in pure
+        if path.exists()
+        for line, name in imports(path)
+        if (name.startswith("agent.") and name.split(".")[1] not in DOMAIN)
+        or (name.startswith("bot.") and not name.startswith("bot.views"))
+    ]
+    assert wrong == []
+
+
+def test_each_outside_library_has_one_home():
+    wrong = [
+        f"{place(path)}:{line}: {name}"
+        for path in modules("agent", "bot")
+        for line, name in imports(path)
+        if (homes := HOMES.get(name.split(".")[0])) and not place(path).startswith(homes)
+    ]
+    assert wrong == []
+
+
+def test_only_the_settings_read_the_environment():
+    wrong = [
+        f"{place(path)}:{node.lineno}"
+        for path in modules("agent", "bot")
+        if place(path) != "bot/settings.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"environ", "getenv", "environb"}
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    ]
+    assert wrong == []
+
+
+def test_the_migrations_do_not_shadow_their_library():
+    assert not (ROOT / "alembic" / "__init__.py").exists()
