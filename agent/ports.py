@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -312,7 +312,12 @@ class ForgeWriter(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """What one transaction adds to a run. State and events change together, always."""
+    """What one transaction adds to a run. State and events change together, always.
+
+    The row's status follows the log: `status` makes the store append a `StatusChanged` after
+    the payloads, unless a `StatusChanged` (to give a reason) or a `RunEnded` is among them;
+    these two change the row by themselves, `status` may then be left out.
+    """
 
     payloads: tuple[Payload, ...]
     bodies: tuple[bytes, ...] = ()
@@ -347,7 +352,9 @@ class Store(Protocol):
     async def body(self, run: RunId, digest: Digest) -> bytes: ...
 
     async def claim(self, run: RunId, worker: str) -> Run | None:
-        """Takes the run: epoch + 1, event `RunClaimed`. None when there is nothing to do."""
+        """Takes the run: epoch + 1, event `RunClaimed`; the status stays what it was. None when
+        there is nothing to do: ended, waiting, or just ended here because a stop was asked for.
+        Raises `Unavailable` with `retry_after` when as many runs are at work as may be."""
         ...
 
     async def write(
@@ -360,7 +367,8 @@ class Store(Protocol):
         expect: Collection[RunStatus] | None = None,
     ) -> Run:
         """One transaction. With `epoch`: raises `Fenced` when another worker owns the run.
-        With `expect`: raises `Conflict` when the status is another one."""
+        With `expect`: raises `Conflict` when the status is another one, and always when the
+        new status may not follow the present one."""
         ...
 
     async def pending_intents(self, run: RunId) -> Sequence[tuple[str, Intent]]:
@@ -372,11 +380,17 @@ class Store(Protocol):
         ...
 
     async def ask_stop(self, run: RunId, payload: Payload, *, actor: str) -> Run:
-        """Sets the cancel flag; a run that no worker holds ends at once."""
+        """Sets the cancel flag; a run that is queued or waiting ends at once."""
+        ...
+
+    async def stop_asked(self, run: RunId) -> None:
+        """Returns as soon as a stop of the run has been asked for, also before the call."""
         ...
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[RunId]]:
-        """Ids of runs as their logs grow, by notification; every run once on (re)connect."""
+        """Ids of runs as their logs grow, by notification. On each (re)connect first every run
+        that has not ended or that changed during the last day. Ids that come faster than they
+        are taken are merged."""
         ...
 
 
@@ -386,11 +400,13 @@ class Queue(Protocol):
     async def work(
         self,
         *,
-        on_run: Callable[[RunId], Any],
-        on_effects: Callable[[RunId], Any],
-        slots: int,
+        on_run: Callable[[RunId], Awaitable[None]] | None = None,
+        on_effects: Callable[[RunId], Awaitable[None]] | None = None,
+        slots: int = 4,
     ) -> None:
-        """Serves until cancelled; hands back what is in flight within 20 s then."""
+        """Serves until cancelled; what is in flight is cancelled then and handed back within
+        20 s. A call that raises `Unavailable` is handed back, too, and comes again after its
+        `retry_after`. `slots`: runs at once in this process."""
         ...
 
 
