@@ -54,6 +54,7 @@ class RunState:
     followups: tuple[Followup, ...] = ()
     question: e.QuestionAsked | None = None  #: unanswered
     question_seq: int = 0
+    asked: e.QuestionAsked | None = None  #: the newest question, answered or not
     answered: e.QuestionAnswered | None = None
     commits: tuple[e.Committed, ...] = ()
     done_effects: tuple[e.EffectDone, ...] = ()
@@ -155,7 +156,7 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
                 ),
             )
         case e.QuestionAsked():
-            return replace(state, question=p, question_seq=event.seq, answered=None)
+            return replace(state, question=p, asked=p, question_seq=event.seq, answered=None)
         case e.QuestionAnswered():
             return replace(state, question=None, answered=p)
         case e.Committed():
