@@ -1,0 +1,1 @@
+"""The pages: what a run did, and whether the service is well."""

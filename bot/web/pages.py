@@ -1,0 +1,56 @@
+"""Templates, filled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from agent.run import ENDED, Run, RunId
+from agent.state import RunState
+from bot.web.timeline import Row
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clock"] = lambda at: at.strftime("%H:%M:%S")
+    environment.filters["moment"] = lambda at: at.strftime("%Y-%m-%d %H:%M")
+    environment.filters["words"] = lambda status: str(status).replace("_", " ").capitalize()
+    return environment
+
+
+@dataclass(kw_only=True)
+class Pages:
+    _templates: Environment = field(default_factory=_environment)
+
+    def index(self, runs: Sequence[Run]) -> str:
+        return self._templates.get_template("runs.html").render(runs=runs, ended=ENDED)
+
+    def run(self, state: RunState, rows: Sequence[Row]) -> str:
+        return self._templates.get_template("run.html").render(
+            state=state, rows=rows, run=state.run, ended=ENDED, seconds=_seconds(state)
+        )
+
+    def head(self, state: RunState) -> str:
+        return self._templates.get_template("_head.html").render(
+            state=state, run=state.run, ended=ENDED, seconds=_seconds(state)
+        )
+
+    def row(self, run: RunId, row: Row) -> str:
+        return self._templates.get_template("_row.html").render(run=run, row=row)
+
+
+def _seconds(state: RunState) -> float:
+    last: datetime = state.ended_at or state.updated_at
+    return (last - state.accepted_at).total_seconds()

@@ -1,0 +1,177 @@
+"""A run's log as rows for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from agent import events as e
+from agent.run import Digest
+from agent.testreport import TestReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """A body that is shown when it is asked for."""
+
+    label: str
+    digest: Digest
+    diff: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    seq: int
+    at: datetime
+    who: str
+    title: str
+    text: str = ""
+    tone: str = ""  #: "", "good", "bad", "quiet"
+    folded: tuple[Folded, ...] = ()
+
+    @property
+    def anchor(self) -> str:
+        return f"event-{self.seq}"
+
+
+def rows(events: Iterable[e.RunEvent]) -> Iterator[Row]:
+    for event in events:
+        title, text, tone, folded = _told(event.payload)
+        yield Row(
+            seq=event.seq,
+            at=event.at,
+            who=event.actor,
+            title=title,
+            text=text,
+            tone=tone,
+            folded=folded,
+        )
+
+
+_Told = tuple[str, str, str, tuple[Folded, ...]]
+
+
+def _told(p: e.Payload) -> _Told:
+    match p:
+        case e.RunAccepted():
+            return f"Asked by {p.request.requester.name}", p.request.text, "", ()
+        case e.RunClaimed():
+            what = "Taken over after a restart" if p.resumed else "Taken by a worker"
+            return what, p.worker, "quiet", ()
+        case e.StatusChanged():
+            return p.status.replace("_", " ").capitalize(), p.reason, "quiet", ()
+        case e.WorkspaceReady():
+            notes = "\n".join(p.notes)
+            text = f"{p.files} files of {p.branch} at {p.base[:8]} in {p.seconds:.1f} s"
+            return "Workspace ready", f"{text}\n{notes}".strip(), "", ()
+        case e.DependenciesReady():
+            return _dependencies(p)
+        case e.PlanMade():
+            marks = {"complete": "✓", "in_progress": "▸", "error": "✗"}
+            lines = [f"{marks.get(step.status, '·')} {step.title}" for step in p.plan.steps]
+            return f"Plan: {p.plan.done} of {len(p.plan.steps)} done", "\n".join(lines), "", ()
+        case e.ModelAsked():
+            folded = Folded(label="What was added to the prompt", digest=p.appended)
+            return f"Model asked, call {p.call}", f"{p.messages} messages", "quiet", (folded,)
+        case e.ModelAnswered():
+            return _answered(p)
+        case e.ModelFailed():
+            again = "" if p.retry_in is None else f" Trying again in {p.retry_in:.0f} s."
+            return (
+                f"Model failed, attempt {p.attempt} of {p.attempts}",
+                p.problem + again,
+                "bad",
+                (),
+            )
+        case e.ContextCompacted():
+            text = f"{p.before_tokens:,} → {p.after_tokens:,} tokens; nothing is lost from this log"
+            folded = Folded(label="The prompt from here on", digest=p.messages)
+            return "Prompt compacted", text, "", (folded,)
+        case e.ToolReturned():
+            tone = "" if p.ok else "bad"
+            text = f"{p.summary}\n{p.arguments}"
+            return p.tool, text, tone, (Folded(label="Result", digest=p.output),)
+        case e.CheckpointTaken():
+            files = "\n".join(_file(file) for file in p.files)
+            folded = Folded(label="Difference to the base", digest=p.patch, diff=True)
+            return f"Checkpoint {p.tree[:8]}", files, "quiet", (folded,) if p.files else ()
+        case e.TestsRan():
+            where = {"base": "Tests before", "change": "Tests after", "during": "Tests"}[p.where]
+            return where, *_tests(p.report)
+        case e.HealStarted():
+            failing = "\n".join(p.failing)
+            return f"Repair attempt {p.attempt} of {p.attempts}", failing, "", ()
+        case e.InstructionGiven():
+            return f"Follow-up from {p.by.name}", p.text, "", ()
+        case e.InstructionTaken():
+            return "Follow-up picked up", f"at step {p.step}", "quiet", ()
+        case e.QuestionAsked():
+            return "Question", "\n".join((p.question, *(f"- {c}" for c in p.choices))), "", ()
+        case e.QuestionAnswered():
+            return f"Answer from {p.by.name}", p.text, "", ()
+        case e.Committed():
+            files = "\n".join(_file(file) for file in p.files)
+            return f"Commit {p.commit[:8]}", f"{p.title}\n{files}", "", ()
+        case e.EffectIntended():
+            return f"About to {p.effect.replace('_', ' ')}", p.subject, "quiet", ()
+        case e.EffectDone():
+            found = " (it stood there already)" if p.found else ""
+            return (
+                p.effect.replace("_", " ").capitalize(),
+                f"{p.result}{found}\n{p.url}",
+                "good",
+                (),
+            )
+        case e.EffectFailed():
+            again = "" if p.retry_in is None else f" Trying again in {p.retry_in:.0f} s."
+            return f"Could not {p.effect.replace('_', ' ')}", p.problem + again, "bad", ()
+        case e.StopAsked():
+            return f"Stop asked by {p.by.name}", p.how, "", ()
+        case e.RunEnded():
+            tone = "good" if p.status == "succeeded" else "bad"
+            text = "\n".join(filter(None, (p.reason, p.summary, p.answer)))
+            return p.status.capitalize(), text, tone, ()
+        case _:
+            assert_never(p)
+
+
+def _dependencies(p: e.DependenciesReady) -> _Told:
+    if p.problem:
+        return "Dependencies not installed", p.problem, "bad", ()
+    if not p.manager:
+        return "No dependencies declared", "", "quiet", ()
+    how = "from the cache" if p.cached else f"in {p.seconds:.1f} s"
+    return "Dependencies ready", f"{p.manager}, {how}", "", ()
+
+
+def _answered(p: e.ModelAnswered) -> _Told:
+    u = p.usage
+    money = f", ${u.money:.4f}" if u.money else ""
+    text = (
+        f"{p.model}: {u.prompt_tokens:,} tokens in ({u.cached_tokens:,} cached), "
+        f"{u.completion_tokens:,} out{money}, {u.seconds:.1f} s"
+    )
+    return (
+        f"Model answered, call {p.call}",
+        text,
+        "quiet",
+        (Folded(label="Answer", digest=p.message),),
+    )
+
+
+def _tests(report: TestReport) -> tuple[str, str, tuple[Folded, ...]]:
+    counts = f"{report.passed} passed, {report.failed + report.errors} failed"
+    skipped = f", {report.skipped} skipped" if report.skipped else ""
+    stopped = f" — stopped: {report.stopped}" if report.stopped else ""
+    failing = "\n".join(sorted(report.bad)[:20])
+    text = (
+        f"{report.command}\n{counts}{skipped} in {report.seconds:.1f} s{stopped}\n{failing}".strip()
+    )
+    folded = (Folded(label="Output", digest=report.output),) if report.output else ()
+    return text, "good" if report.green else "bad", folded
+
+
+def _file(file: e.FileChange) -> str:
+    return f"{file.status[0].upper()} {file.path} +{file.added} −{file.removed}"
