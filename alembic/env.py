@@ -1,0 +1,28 @@
+"""Runs the revisions on the connection that `agent.adapters.migration` opened, then grants."""
+
+from sqlalchemy import text
+
+from alembic import context
+
+#: What the service may do. It owns nothing; the log and its bodies can only grow.
+GRANTS = """
+GRANT USAGE ON SCHEMA public, engine TO {role};
+GRANT SELECT ON alembic_version TO {role};
+GRANT SELECT, INSERT ON events, bodies TO {role};
+GRANT SELECT, INSERT, UPDATE ON inbox, runs, intents, messages, projects TO {role};
+GRANT DELETE ON inbox TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA engine TO {role};
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public, engine TO {role};
+"""
+
+
+def main() -> None:
+    connection = context.config.attributes["connection"]
+    role = connection.dialect.identifier_preparer.quote(context.config.attributes["app_role"])
+    context.configure(connection=connection, version_table_schema="public")
+    context.run_migrations()
+    for statement in filter(str.strip, GRANTS.format(role=role).split(";")):
+        connection.execute(text(statement))
+
+
+main()
