@@ -1,0 +1,135 @@
+"""What somebody wrote to the bot, as a `Command`. Pure."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.errors import Refused
+
+
+class Verb(StrEnum):
+    START = "start"  # begin a run, or add instructions in a thread that has one
+    NEW = "new"  # begin another run in this thread
+    STOP = "stop"
+    STATUS = "status"
+    RETRY = "retry"
+    HELP = "help"
+    SETTINGS = "settings"
+    ASIDE = "aside"  # between people; never read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    verb: Verb
+    text: str = ""  #: without mention, verb and options
+    project: str | None = None
+    branch: str | None = None
+    model: str | None = None
+    plan_only: bool = False
+
+
+OPTIONS = ("project", "branch", "model", "plan")
+_ALIASES = {"repo": "project"}
+_WORDS = {
+    "stop": Verb.STOP,
+    "cancel": Verb.STOP,
+    "abort": Verb.STOP,
+    "status": Verb.STATUS,
+    "retry": Verb.RETRY,
+    "help": Verb.HELP,
+    "settings": Verb.SETTINGS,
+}
+_KEY = "[a-z][a-z_]{1,14}"
+_BRACKETS = re.compile(rf"\[((?:\s*{_KEY}=[^\s\[\]]+)+\s*)\]")
+_OPTION = re.compile(rf"(?<!\S)({_KEY})=([^\s\[\]]+)(?!\S)")
+_ENTITY = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
+_PROJECT = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
+_BRANCH = re.compile(r"(?!-)[^\s~^:?*\\\x00-\x1f]{1,200}")
+
+
+def mentions(text: str, bot: str) -> bool:
+    return f"<@{bot}>" in text or f"<@{bot}|" in text
+
+
+def parse(text: str, bot: str) -> Command:
+    """Reads a message that mentions the bot, or was written to it directly.
+
+    Raises `Refused` for an option that does not exist or makes no sense: never a guess.
+    """
+    said = plain(re.sub(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", " ", text)).strip()
+    if re.match(r"!aside\b", said):
+        return Command(verb=Verb.ASIDE)
+    said, options = _options(said)
+    verb = _WORDS.get(said.lower()) if said else Verb.HELP
+    if verb:
+        return Command(verb=verb)
+    again = re.match(r"new\b[:,]?\s+(?=\S)", said, re.IGNORECASE)
+    return Command(
+        verb=Verb.NEW if again else Verb.START,
+        text=said[again.end() :] if again else said,
+        project=options.project,
+        branch=options.branch,
+        model=options.model,
+        plan_only=options.plan_only,
+    )
+
+
+def plain(text: str) -> str:
+    """Slack's mark-up as the words that people see."""
+
+    def entity(match: re.Match[str]) -> str:
+        kind, target, label = match.groups()
+        if kind:
+            return (
+                f"{'' if kind == '!' and label else '#' if kind == '#' else '@'}{label or target}"
+            )
+        if not label or label == target or target.endswith(f"//{label}"):
+            return target.removeprefix("mailto:")
+        return f"{label} ({target})"
+
+    return html.unescape(_ENTITY.sub(entity, text))
+
+
+def links(text: str, gitlab_url: str, project: str) -> list[tuple[str, int]]:
+    """Kind and number of the project's issues and merge requests that the text links to."""
+    base = re.escape(f"{gitlab_url.rstrip('/')}/{project}")
+    found = re.findall(rf"{base}/(?:-/)?(issues|merge_requests|work_items)/(\d{{1,9}})\b", text)
+    kinds = {"merge_requests": "merge_request"}
+    return list(dict.fromkeys((kinds.get(kind, "issue"), int(iid)) for kind, iid in found))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    project: str | None = None
+    branch: str | None = None
+    model: str | None = None
+    plan_only: bool = False
+
+
+def _options(said: str) -> tuple[str, _Options]:
+    """The text without its options, and the options; the last one of a kind wins."""
+    said = _BRACKETS.sub(lambda match: f" {match.group(1)} ", said)
+    given: dict[str, str] = {}
+    for match in _OPTION.finditer(said):
+        key = _ALIASES.get(match.group(1), match.group(1))
+        if key not in OPTIONS:
+            raise Refused(
+                f"I don't know the option {match.group(1)}=. "
+                f"There are {', '.join(f'{name}=' for name in OPTIONS)}. Nothing was started; "
+                "put the words in backticks if they were not meant for me."
+            )
+        given[key] = match.group(2)
+    project, branch, plan = given.get("project"), given.get("branch"), given.get("plan")
+    if project and not _PROJECT.fullmatch(project):
+        raise Refused(f"project={project} is not a path like group/name. Nothing was started.")
+    if branch and (not _BRANCH.fullmatch(branch) or ".." in branch):
+        raise Refused(f"branch={branch} is not a name that git allows. Nothing was started.")
+    if plan not in (None, "only"):
+        raise Refused("plan= can only be plan=only. Nothing was started.")
+    rest = re.sub(r"[^\S\n]{2,}", " ", _OPTION.sub(" ", said)).strip()
+    return rest, _Options(
+        project=project, branch=branch, model=given.get("model"), plan_only=plan == "only"
+    )

@@ -1,0 +1,257 @@
+"""How a run ended: one new message, since somebody should know."""
+
+from __future__ import annotations
+
+from agent.events import Escalation
+from agent.run import RunStatus
+from agent.state import RunState
+from bot.views import blocks as b
+from bot.views import text as t
+from bot.views import words as w
+from bot.views.blocks import Block, Message
+
+_SUMMARY = 600
+
+
+def outcome(state: RunState, links: w.Links) -> Message:
+    """Of a run that has ended."""
+    if state.status is RunStatus.CANCELLED:
+        return _stopped(state, links)
+    if state.status is RunStatus.ESCALATED:
+        return _escalated(state, links)
+    if state.status is RunStatus.FAILED:
+        return _failed(state, links)
+    if state.end and state.end.answer:
+        return _answer(state, links)
+    if state.request.plan_only and not state.commits:
+        return _plan(state, links)
+    return _result(state, links)
+
+
+def _result(state: RunState, links: w.Links) -> Message:
+    request, files = state.merge_request, w.changed_files(state)
+    asker = t.user(state.request.requester.id)
+    title = t.quoted(state.commits[-1].title) if state.commits else w.request_title(state)
+    if request:
+        where = f"draft merge request {t.link(request.url, f'!{request.iid}')}"
+        said = f"draft merge request !{request.iid} on {t.quoted(state.request.project)}"
+    elif state.pushed:
+        where = said = f"branch {t.code(w.branch(state))}"
+    else:
+        where = said = "nothing had to be changed"
+    fields = [
+        f"*Tests after*\n{w.tested(state.tests_change, state.tests_base)}",
+        f"*Tests before*\n{w.tested(state.tests_base)}",
+        f"*Diff*\n{w.diff(files)}",
+        f"*Time and cost*\n{w.usage_line(state)}",
+    ]
+    view = b.button(
+        "View diff",
+        "view_diff",
+        url=f"{request.url}/diffs" if request else "",
+        reads=f"View the diff of run {state.run} in GitLab",
+    )
+    change = b.button(
+        "Request changes…",
+        "run_changes",
+        str(state.run),
+        reads=f"Request changes to the result of run {state.run}",
+    )
+    return b.message(
+        f"result:{state.run}.{state.rounds}",
+        state.seq,
+        f"@{w.name(state)}, run {state.run} is done: {said}. "
+        f"Tests: {w.tested(state.tests_change, state.tests_base)}.",
+        {
+            "head": b.section(f"{asker} *Done:* {where} — {title}"),
+            "summary": b.rich_text(state.end.summary if state.end else "", limit=_SUMMARY),
+            "facts": b.section(fields=fields),
+            "act": b.actions(view if request else None, change if files else None),
+            "note": b.context(_disclaimer(state)),
+            "feedback": _feedback(state),
+        },
+        more=links.run(state.run),
+    )
+
+
+def _answer(state: RunState, links: w.Links) -> Message:
+    return b.message(
+        f"answer:{state.run}.{state.rounds}",
+        state.seq,
+        f"@{w.name(state)}, here is the answer to: {w.request_title(state)}",
+        {
+            "head": b.section(f"{t.user(state.request.requester.id)} *Answer*"),
+            "answer": b.rich_text(state.end.answer if state.end else "", limit=6000),
+            "note": b.context(
+                f"Read from {_source(state)}; nothing was changed. {_author(state)} Check the "
+                "places it names before you rely on it."
+            ),
+            "feedback": _feedback(state),
+        },
+        more=links.run(state.run),
+    )
+
+
+def _plan(state: RunState, links: w.Links) -> Message:
+    plan = state.plan
+    steps = (
+        "\n".join(f"{n}. {t.line(s.title)}" for n, s in enumerate(plan.steps, 1)) if plan else ""
+    )
+    assumed = "; ".join(t.quoted(a, 200) for a in plan.assumptions) if plan else ""
+    files = ", ".join(t.code(path, 80) for path in plan.files[:15]) if plan else ""
+    return b.message(
+        f"plan:{state.run}.{state.rounds}",
+        state.seq,
+        f"@{w.name(state)}, the plan for “{w.request_title(state)}” is ready. "
+        "Nothing has been changed.",
+        {
+            "head": b.section(
+                f"{t.user(state.request.requester.id)} *Plan* — {w.request_title(state)}"
+            ),
+            "steps": b.rich_text(steps or (state.end.summary if state.end else "")),
+            "facts": b.context(
+                f"Assumes: {assumed}" if assumed else "",
+                f"Likely to touch: {files}" if files else "",
+                "Nothing has been changed. Mention me in this thread to go ahead or to change "
+                "the plan.",
+            ),
+        },
+        more=links.run(state.run),
+    )
+
+
+def _stopped(state: RunState, links: w.Links) -> Message:
+    by = t.user(state.stop.by.id) if state.stop else "the service"
+    spoken = f"@{t.quoted(state.stop.by.name, 40)}" if state.stop else "the service"
+    step = f" at step {state.calls}" if state.calls else ""
+    page = links.run(state.run)
+    return b.message(
+        f"stopped:{state.run}.{state.rounds}",
+        state.seq,
+        f"Run {state.run} was stopped by {spoken}{step}.",
+        {
+            "head": b.section(f"*Stopped by {by}{step}.* {w.kept(state)}"),
+            "act": b.actions(_again("Resume", state)),
+            "foot": b.context(t.link(page, "Timeline of the run") if page else ""),
+        },
+        more=page,
+    )
+
+
+def _failed(state: RunState, links: w.Links) -> Message:
+    end, page = state.end, links.run(state.run)
+    asker = t.user(state.request.requester.id)
+    if end and end.error_id:
+        what = f"Something broke on our side (error {t.code(end.error_id, 40)})."
+    else:
+        what = t.quoted(end.reason if end else state.reason, 600) or "The run could not go on."
+    return b.message(
+        f"failed:{state.run}.{state.rounds}",
+        state.seq,
+        f"@{w.name(state)}, run {state.run} failed. {what}",
+        {
+            "head": b.section(f"{asker} *Failed.* {what}\n{w.kept(state)}"),
+            "act": b.actions(_again("Try again", state)),
+            "foot": b.context(t.link(page, "Timeline of the run") if page else ""),
+        },
+        more=page,
+    )
+
+
+def _escalated(state: RunState, links: w.Links) -> Message:
+    reason = state.end.reason if state.end else state.reason
+    report = state.end.escalation if state.end else None
+    told = t.quoted((report.reason if report else "") or reason, 600)
+    page = links.run(state.run)
+    return b.message(
+        f"escalation:{state.run}.{state.rounds}",
+        state.seq,
+        f"@{w.name(state)}, run {state.run} needs a person: {told}",
+        {
+            "head": b.section(
+                f"*Needs a person* — {t.user(state.request.requester.id)}\n{told}\n"
+                f"{w.kept(state)} Nothing was merged."
+            ),
+            "tests": b.context(f"Tests: {w.tested(state.tests_change, state.tests_base)}"),
+            "report": b.rich_text(_report(report), limit=6000) if report else None,
+            "act": b.actions(
+                b.button(
+                    "Try again with a hint…",
+                    "run_hint",
+                    str(state.run),
+                    style="primary",
+                    reads=f"Try run {state.run} again with a hint",
+                ),
+                b.button(
+                    "View merge request",
+                    "view_merge_request",
+                    url=state.merge_request.url,
+                    reads=f"View merge request {state.merge_request.iid} in GitLab",
+                )
+                if state.merge_request and state.merge_request.url
+                else None,
+            ),
+            "foot": b.context(
+                w.usage_line(state), t.link(page, "Timeline of the run") if page else ""
+            ),
+        },
+        more=page,
+    )
+
+
+def _report(report: Escalation) -> str:
+    lines: list[str] = []
+    if report.attempts:
+        lines.append("**What was tried**")
+    for attempt in report.attempts:
+        failing = ", ".join(f"`{t.line(test, 80)}`" for test in attempt.failing[:3])
+        more = f" and {len(attempt.failing) - 3} more" if len(attempt.failing) > 3 else ""
+        still = f" Still failing: {failing}{more}." if failing else ""
+        lines.append(f"- Attempt {attempt.number}: {t.line(attempt.tried, 300)}{still}")
+    if report.likely_cause:
+        lines.append(f"**Most likely cause:** {report.likely_cause}")
+    if report.not_tried:
+        lines.append(f"**Not tried:** {report.not_tried}")
+    return "\n".join(lines)
+
+
+def _again(label: str, state: RunState) -> b.Element:
+    return b.button(label, "run_retry", str(state.run), reads=f"{label}: run {state.run}")
+
+
+def _source(state: RunState) -> str:
+    if state.workspace is None:
+        return t.code(state.request.project)
+    at = f"{state.workspace.branch}@{state.workspace.base[:8]}"
+    return f"{t.code(state.request.project)} at {t.code(at)}"
+
+
+def _author(state: RunState) -> str:
+    model = f" ({t.quoted(state.model, 60)})" if state.model else ""
+    return f"Written by a language model{model}."
+
+
+def _disclaimer(state: RunState) -> str:
+    ran = "The tests were run by me, not by the model." if state.tests_change else ""
+    return f"{_author(state)} {ran} Please read the diff before you merge.".replace("  ", " ")
+
+
+def _feedback(state: RunState) -> Block:
+    def button(label: str, value: str) -> b.Element:
+        return {
+            "text": b.plain(label),
+            "value": f"{value}:{state.run}",
+            "accessibility_label": f"{label}, about run {state.run}",
+        }
+
+    return {
+        "type": "context_actions",
+        "elements": [
+            {
+                "type": "feedback_buttons",
+                "action_id": "run_feedback",
+                "positive_button": button("Good result", "good"),
+                "negative_button": button("Poor result", "bad"),
+            }
+        ],
+    }

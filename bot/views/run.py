@@ -1,0 +1,114 @@
+"""The status card: one message a run, edited as the run goes on."""
+
+from __future__ import annotations
+
+from agent import events as e
+from agent.run import ENDED, RunStatus
+from agent.state import RunState
+from bot.views import blocks as b
+from bot.views import text as t
+from bot.views import words as w
+from bot.views.blocks import Message
+
+_SHOWN_FOLLOWUPS = 3
+
+
+def card(state: RunState, links: w.Links) -> Message:
+    page = links.run(state.run)
+    return b.message(
+        w.subject(state.run),
+        state.seq,
+        _sentence(state),
+        {
+            "head": b.section(_head(state), accessory=_menu(state, page)),
+            "plan": b.plan(state.plan) if state.plan and state.plan.steps else None,
+            "notes": b.context(*_notes(state)),
+            "foot": b.context(_foot(state)),
+        },
+        more=page,
+    )
+
+
+def _sentence(state: RunState) -> str:
+    told = f"Run {state.run} on {t.quoted(state.request.project)}: {w.spoken(state)}"
+    if state.plan and state.plan.steps and state.status not in ENDED:
+        told += f", {state.plan.done} of {len(state.plan.steps)} steps done"
+    return f"{told}. Requested by @{w.name(state)}."
+
+
+def _head(state: RunState) -> str:
+    base = w.base_branch(state)
+    where = [t.code(state.request.project)]
+    if base:
+        where[0] += f" from {t.code(base)}"
+    if state.pushed:
+        where.append(f"branch {t.code(w.branch(state))}")
+    where.append(f"for {t.user(state.request.requester.id)}")
+    first = f"*Run {state.run} · {w.headline(state)}* — {w.request_title(state)}"
+    return "\n".join(line for line in (first, ", ".join(where), _now(state)) if line)
+
+
+def _now(state: RunState) -> str:
+    """What happens at this moment, or what holds it up."""
+    if state.trouble and state.status not in ENDED:
+        return _trouble(state.trouble)
+    if state.stop and state.status not in ENDED:
+        return f"{t.user(state.stop.by.id)} asked to stop. The running command is being ended."
+    match state.status:
+        case RunStatus.QUEUED | RunStatus.FAILED | RunStatus.ESCALATED:
+            return t.quoted(state.reason, 400)
+        case RunStatus.PLANNING if state.workspace is None:
+            return "Fetching the project."
+        case RunStatus.PLANNING | RunStatus.WORKING if state.last_tool:
+            return f"Last: {t.quoted(state.last_tool.summary, 160)}"
+        case RunStatus.PLANNING:
+            return "Reading the project and deciding what to do."
+        case RunStatus.TESTING if state.heals:
+            return "Running the project's tests again on the repaired change."
+        case RunStatus.TESTING:
+            return "Running the project's own tests on the change."
+        case RunStatus.SUCCEEDED if state.merge_request:
+            request = t.link(state.merge_request.url, f"!{state.merge_request.iid}")
+            return f"Draft merge request {request}: {w.diff(w.changed_files(state))}."
+        case _:
+            return ""
+
+
+def _trouble(trouble: e.ModelFailed | e.EffectFailed) -> str:
+    told = t.quoted(trouble.problem, 300)
+    if trouble.retry_in is None:
+        return told
+    again = f"Trying again in {t.duration(trouble.retry_in)}"
+    if isinstance(trouble, e.ModelFailed):
+        again += f", attempt {trouble.attempt} of {trouble.attempts}"
+    return f"{told} {again}. Nothing is lost."
+
+
+def _notes(state: RunState) -> list[str]:
+    notes: list[str] = []
+    if state.tests_change or state.tests_during:
+        report = state.tests_change or state.tests_during
+        notes.append(f"Tests: {w.tested(report, state.tests_base)}")
+    if state.dependencies and state.dependencies.problem:
+        notes.append(t.quoted(state.dependencies.problem, 300))
+    for followup in state.followups[-_SHOWN_FOLLOWUPS:]:
+        taken = followup.taken_at_step
+        how = "waiting for the next step" if taken is None else f"picked up at step {taken}"
+        said = t.quoted(followup.given.text, 80)
+        notes.append(f"Follow-up from {t.user(followup.given.by.id)}, {how}: “{said}”")
+    return notes
+
+
+def _foot(state: RunState) -> str:
+    parts = [w.usage_line(state), f"updated {t.at(state.updated_at)}"]
+    if state.resumed_at_step is not None and state.status not in ENDED:
+        parts.append(f"resumed after a restart at step {state.resumed_at_step}")
+    return " · ".join(parts)
+
+
+def _menu(state: RunState, page: str) -> b.Element:
+    options = [b.option("Open timeline", f"timeline:{state.run}", page)] if page else []
+    options.append(b.option("Add instructions…", f"follow_up:{state.run}"))
+    if state.status not in ENDED:
+        options.append(b.option("Stop run…", f"stop:{state.run}"))
+    return {"type": "overflow", "action_id": "run_menu", "options": options}

@@ -1,0 +1,48 @@
+"""What a run's thread should show: each message has a slot, and stays in it."""
+
+from __future__ import annotations
+
+from agent.run import ENDED, RunStatus
+from agent.state import RunState
+from bot.views.blocks import Message
+from bot.views.outcome import outcome
+from bot.views.question import question
+from bot.views.run import card
+from bot.views.words import Links
+
+CARD = "card"
+
+#: One at a time on the first message of the thread.
+REACTIONS = ("eyes", "raised_hand", "white_check_mark", "warning", "octagonal_sign")
+
+
+def messages(state: RunState, links: Links) -> dict[str, Message]:
+    """By slot, in the order in which they are posted."""
+    shown = {CARD: card(state, links)}
+    if state.asked:
+        shown[f"question:{state.question_seq}"] = question(state, links)
+    if state.status in ENDED:
+        shown[f"outcome:{state.rounds}"] = outcome(state, links)
+    return shown
+
+
+def reaction(status: RunStatus) -> str:
+    match status:
+        case RunStatus.WAITING_FOR_ANSWER | RunStatus.WAITING_FOR_APPROVAL:
+            return "raised_hand"
+        case RunStatus.SUCCEEDED:
+            return "white_check_mark"
+        case RunStatus.FAILED | RunStatus.ESCALATED:
+            return "warning"
+        case RunStatus.CANCELLED:
+            return "octagonal_sign"
+        case _:
+            return "eyes"
+
+
+def session(status: RunStatus) -> str:
+    """The native working state of an agent's thread."""
+    if status in ENDED:
+        return "active"
+    waits = status in (RunStatus.WAITING_FOR_ANSWER, RunStatus.WAITING_FOR_APPROVAL)
+    return "suspended" if waits else "processing"
