@@ -24,10 +24,20 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["clock"] = lambda at: at.strftime("%H:%M:%S")
-    environment.filters["moment"] = lambda at: at.strftime("%Y-%m-%d %H:%M")
-    environment.filters["words"] = lambda status: str(status).replace("_", " ").capitalize()
+    environment.filters |= {"clock": _clock, "moment": _moment, "words": _words}
     return environment
+
+
+def _clock(at: datetime) -> str:
+    return at.strftime("%H:%M:%S")
+
+
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M")
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ").capitalize()
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,97 @@
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+
+from agent import events as e
+from agent.plan import Plan, PlanStep, StepStatus
+from agent.run import (
+    CommitSha,
+    Digest,
+    Limits,
+    Person,
+    Request,
+    RunId,
+    RunStatus,
+    Thread,
+    TreeSha,
+    Usage,
+)
+from agent.testreport import TestReport
+from bot.web.timeline import rows
+
+MIA = Person(id="U1", name="mia")
+REQUEST = Request(
+    text="add an export",
+    project="billing/invoices",
+    base_branch=None,
+    requester=MIA,
+    thread=Thread(team="T", channel="C", ts="1.0"),
+    message="1.0",
+)
+REPORT = TestReport(command="pytest", tree=None, passed=2, failed=1, exit_code=1, seconds=1.5)
+BODY = Digest("a" * 64)
+
+PAYLOADS: list[e.Payload] = [
+    e.RunAccepted(request=REQUEST, limits=Limits()),
+    e.RunClaimed(worker="w1", epoch=2, resumed=True),
+    e.StatusChanged(status=RunStatus.WAITING_FOR_ANSWER, reason="Which format?"),
+    e.WorkspaceReady(base=CommitSha("b" * 40), branch="main", files=20, seconds=0.2),
+    e.DependenciesReady(manager="uv", cached=True, seconds=0.0),
+    e.PlanMade(plan=Plan(steps=(PlanStep(title="Read", status=StepStatus.COMPLETE),))),
+    e.ModelAsked(call=1, appended=BODY, prefix=BODY, messages=3),
+    e.ModelAnswered(call=1, message=BODY, usage=Usage(prompt_tokens=9), model="m", finish="stop"),
+    e.ModelFailed(call=1, problem="It is down.", attempt=1, attempts=5, retry_in=2.0),
+    e.ContextCompacted(before_tokens=9000, after_tokens=900, messages=BODY),
+    e.ToolReturned(
+        call=1,
+        id="c",
+        tool="run",
+        arguments="{}",
+        ok=False,
+        summary="exit 1",
+        output=BODY,
+        seconds=1,
+    ),
+    e.CheckpointTaken(tree=TreeSha("c" * 40), patch=BODY, files=()),
+    e.TestsRan(report=REPORT, where="change"),
+    e.HealStarted(attempt=1, attempts=3, failing=("tests/test_a.py::test_b",)),
+    e.InstructionGiven(text="also totals", by=MIA, message="2.0"),
+    e.InstructionTaken(given=15, step=3),
+    e.QuestionAsked(question="Which format?", choices=("CSV", "JSON")),
+    e.QuestionAnswered(text="CSV", by=MIA),
+    e.Committed(commit=CommitSha("d" * 40), tree=TreeSha("c" * 40), files=(), title="Add export"),
+    e.EffectIntended(key="k", effect=e.EffectKind.PUSH, subject="agent/1"),
+    e.EffectDone(key="k", effect=e.EffectKind.PUSH, result="pushed", found=True),
+    e.EffectFailed(key="k", effect=e.EffectKind.NOTE, problem="It is down.", retry_in=None),
+    e.StopAsked(by=MIA, how="menu"),
+    e.RunEnded(status=RunStatus.SUCCEEDED, summary="Done."),
+]
+
+
+def event(payload: e.Payload, seq: int = 1) -> e.RunEvent:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return e.RunEvent(run=RunId(1), seq=seq, at=at, actor="worker", payload=payload, hash="")
+
+
+def test_every_kind_of_event_has_a_sample_here():
+    assert {type(p) for p in PAYLOADS} == set(get_args(e.Payload))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda p: type(p).__name__)
+def test_every_event_is_told_in_words(payload: e.Payload):
+    (row,) = rows([event(payload)])
+    assert row.title
+    assert "None" not in row.title + row.text
+    assert "Digest" not in row.text
+
+
+def test_failing_tests_stand_out_and_name_the_counts():
+    (row,) = rows([event(e.TestsRan(report=REPORT, where="change"))])
+    assert row.tone == "bad"
+    assert "2 passed, 1 failed" in row.text
+
+
+def test_a_checkpoint_that_changed_nothing_offers_no_difference():
+    (row,) = rows([event(e.CheckpointTaken(tree=TreeSha("c" * 40), patch=BODY, files=()))])
+    assert row.folded == ()
