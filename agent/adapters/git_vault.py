@@ -1,0 +1,288 @@
+"""The bare repository outside every sandbox, the only git that the host runs.
+
+A workspace is only ever a work tree of it: no `.git` in a workspace is opened, and nothing of
+a workspace's configuration, hooks or filters can run here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+from agent.adapters.git_command import (
+    RECEIVE_PACK,
+    REMOTE_SECONDS,
+    UPLOAD_PACK,
+    Git,
+    Output,
+    remote,
+    remote_error,
+    words,
+    write_askpass,
+)
+from agent.adapters.git_worktree import Collector
+from agent.errors import Conflict, ForgeRejected, GitFailed, NotFound, Refused
+from agent.ports import Author, Collected, Origin
+from agent.run import CommitSha, TreeSha
+
+_OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_NO_BRANCH = re.compile(r"^[-/]|\.\.|//|@\{|[\x00-\x20\x7f~^:?*\[\\]|[./]$|\.lock$|^$")
+
+
+class GitVaults:
+    """One vault a project, under one private folder.
+
+    `depth`: how many commits of a branch are fetched; None fetches its whole history. A
+    workspace has no history, and one commit is enough to build on and to push from.
+    """
+
+    def __init__(self, folder: Path, *, depth: int | None = 1) -> None:
+        self.folder = folder
+        self.depth = depth
+        self._vaults: dict[str, GitVault] = {}
+
+    def of(self, project: str) -> GitVault:
+        """The vault of a project, named by its path with namespace or its local path."""
+        if project not in self._vaults:
+            name = re.sub(r"[^A-Za-z0-9]+", "-", project).strip("-")[-40:]
+            digest = hashlib.sha256(project.encode()).hexdigest()[:16]
+            folder = self.folder / f"{name}-{digest}.git"
+            self._vaults[project] = GitVault(folder, depth=self.depth)
+        return self._vaults[project]
+
+
+class GitVault:
+    """See `agent.ports.Vault`. `repository` is made when it is first needed."""
+
+    def __init__(self, repository: Path, *, depth: int | None = 1) -> None:
+        self._git = Git(repository)
+        self._depth = depth
+        self._collectors: dict[Path, Collector] = {}
+        self._lock = asyncio.Lock()
+
+    # --- from and to the origin ---
+
+    async def fetch(self, origin: Origin, branch: str | None) -> tuple[CommitSha, str]:
+        """Newest commit of the branch and the branch's name; `HEAD` when an origin on this
+        machine stands on no branch."""
+        async with self._locked():
+            name, commit = await self._branch(origin, branch)
+            if not await self.has(commit):
+                commit = await self._fetch(origin, name)
+            return commit, name
+
+    async def remote_head(self, origin: Origin, branch: str) -> CommitSha | None:
+        await self._open()
+        return (await self._remote_refs(origin, branch))[1].get(_ref(branch))
+
+    async def push(
+        self, origin: Origin, commit: CommitSha, branch: str, *, expected: CommitSha | None
+    ) -> None:
+        await self._open()
+        ref = _ref(branch)
+        arguments = ["push", "--porcelain", "--no-verify", "--no-follow-tags"]
+        if origin.url.startswith("/"):
+            arguments.append(RECEIVE_PACK)
+        arguments += [f"--force-with-lease={ref}:{expected or ''}", "--", origin.url]
+        done = await self._remote("push", origin, [*arguments, f"{_object(commit)}:{ref}"])
+        refusal = re.search(rb"^!\t[^\t]*\t(.*)$", done.out, re.MULTILINE)
+        if refusal:
+            reason = refusal[1].decode("utf-8", "replace")
+            if reason.startswith("[rejected]"):
+                raise Conflict(
+                    f"The branch {branch} was moved by somebody else; nothing was pushed.",
+                    status=409,
+                )
+            said = re.findall(r"^remote:\s*(\S.*)$", done.err, re.MULTILINE)
+            sentence = words(" ".join(said), origin.token) if said else reason
+            raise ForgeRejected(f"The push to {branch} was refused: {sentence}", status=403)
+        if done.code:
+            raise remote_error("push", origin, done.err)
+
+    async def _branch(self, origin: Origin, branch: str | None) -> tuple[str, CommitSha]:
+        default, refs = await self._remote_refs(origin, branch)
+        if branch is None:
+            branch = default or "HEAD"
+        commit = refs.get(_ref(branch))
+        if commit:
+            return branch, commit
+        if not refs:
+            _, refs = await self._remote_refs(origin, None, every=True)
+        if not refs:
+            raise Refused(
+                "The repository is empty: there is no commit to begin from. "
+                "Push a first commit, then ask again."
+            )
+        raise NotFound(f"There is no branch {branch} in {origin.url}.", status=404)
+
+    async def _remote_refs(
+        self, origin: Origin, branch: str | None, *, every: bool = False
+    ) -> tuple[str | None, dict[str, CommitSha]]:
+        arguments = ["ls-remote", "--symref"]
+        if origin.url.startswith("/"):
+            arguments.append(UPLOAD_PACK)
+        patterns = [] if every else ["HEAD", *([_ref(branch)] if branch else [])]
+        arguments += ["--", origin.url, *patterns]
+        done = await self._remote("ls-remote", origin, arguments)
+        if done.code:
+            raise remote_error("fetch", origin, done.err)
+        default: str | None = None
+        refs: dict[str, CommitSha] = {}
+        for line in done.out.decode("utf-8", "replace").splitlines():
+            value, _, name = line.partition("\t")
+            if name == "HEAD" and value.startswith("ref: refs/heads/"):
+                default = value.removeprefix("ref: refs/heads/")
+            elif _OBJECT.fullmatch(value):
+                refs[name] = CommitSha(value)
+        if default and "HEAD" in refs:
+            refs.setdefault(_ref(default), refs["HEAD"])
+        return default, refs
+
+    async def _fetch(self, origin: Origin, branch: str) -> CommitSha:
+        # A digest as name: `a` may become `a/b` in the origin, which refs of ours cannot follow.
+        kept = f"refs/fetched/{hashlib.sha256(branch.encode()).hexdigest()[:32]}"
+        arguments = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--force"]
+        if self._depth is not None:
+            arguments.append(f"--depth={self._depth}")
+        if origin.url.startswith("/"):
+            arguments.append(UPLOAD_PACK)
+        arguments += ["--", origin.url, f"+{_ref(branch)}:{kept}"]
+        done = await self._remote("fetch", origin, arguments)
+        if done.code:
+            raise remote_error("fetch", origin, done.err)
+        return CommitSha((await self._git("rev-parse", kept)).decode().strip())
+
+    async def _remote(self, verb: str, origin: Origin, arguments: Sequence[str]) -> Output:
+        environment = remote(origin, self._askpass)
+        try:
+            return await self._git.run(arguments, env=environment, seconds=REMOTE_SECONDS)
+        except GitFailed as error:
+            raise remote_error(verb, origin, str(error)) from error
+
+    # --- objects ---
+
+    async def has(self, commit: CommitSha) -> bool:
+        await self._open()
+        done = await self._git.run(["cat-file", "-e", f"{_object(commit)}^{{commit}}"])
+        return done.code == 0
+
+    async def read(self, commit: CommitSha, path: str, *, limit: int = 65_536) -> bytes | None:
+        """The first bytes of a file; links inside the tree are followed."""
+        await self._open()
+        name = f"{_object(commit)}:{path}".encode("utf-8", "surrogateescape")
+        done = await self._git.run(
+            ["cat-file", "--batch", "--follow-symlinks", "-z"], stdin=name + b"\0", keep=limit + 100
+        )
+        header, _, content = done.out.partition(b"\n")
+        found = re.fullmatch(rb"[0-9a-f]+ blob (\d+)", header)
+        return content[: min(int(found[1]), limit)] if found else None
+
+    async def list(self, treeish: str) -> Sequence[str]:
+        await self._open()
+        out = await self._git("ls-tree", "-r", "-z", "--name-only", _object(treeish))
+        return [name.decode("utf-8", "surrogateescape") for name in out.split(b"\0")[:-1]]
+
+    async def commit(
+        self, tree: TreeSha, parent: CommitSha, message: str, *, author: Author, at: datetime
+    ) -> CommitSha:
+        await self._open()
+        date = f"@{int(at.timestamp())} +0000"
+        identity = {
+            f"GIT_{role}_{part}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for part, value in (("NAME", author.name), ("EMAIL", author.email), ("DATE", date))
+        }
+        text = message.replace("\0", "").encode("utf-8", "replace")
+        out = await self._git(
+            "commit-tree", _object(tree), "-p", _object(parent), stdin=text or b"\n", env=identity
+        )
+        return CommitSha(out.decode().strip())
+
+    # --- work trees ---
+
+    async def checkout(self, treeish: str, folder: Path) -> Sequence[str]:
+        await self._open()
+        if any(os.scandir(folder)):
+            raise GitFailed(f"A workspace is only made in an empty folder; {folder} is not empty.")
+        return await self._collector(folder).fill(_object(treeish))
+
+    async def collect(self, folder: Path, base: CommitSha) -> Collected:
+        await self._open()
+        return await self._collector(folder).collect(_object(base))
+
+    async def restore(self, base: CommitSha, patch: str) -> TreeSha:
+        await self._open()
+        with tempfile.TemporaryDirectory(prefix="restore-", dir=self._git.repository) as scratch:
+            index = Path(scratch) / "index"
+            await self._git("read-tree", _object(base), index=index)
+            if patch:
+                await self._git(
+                    "apply",
+                    "--cached",
+                    "--whitespace=nowarn",
+                    "-",
+                    stdin=patch.encode("utf-8", "surrogateescape"),
+                    index=index,
+                )
+            return TreeSha((await self._git("write-tree", index=index)).decode().strip())
+
+    def forget(self, folder: Path) -> None:
+        """Drops what is kept for a workspace that is gone."""
+        self._collector(folder).index.unlink(missing_ok=True)
+        self._collectors.pop(folder, None)
+
+    def _collector(self, folder: Path) -> Collector:
+        if folder not in self._collectors:
+            self._collectors[folder] = Collector(self._git, folder)
+        return self._collectors[folder]
+
+    # --- the repository itself ---
+
+    @property
+    def _askpass(self) -> Path:
+        return self._git.repository.parent / "askpass"
+
+    async def _open(self) -> None:
+        repository = self._git.repository
+        if not (repository / "HEAD").exists():
+            repository.mkdir(parents=True, exist_ok=True)
+            repository.chmod(0o700)
+            await self._git("init", "--quiet", "--bare", "--template=", str(repository))
+        (repository / "worktrees-index").mkdir(exist_ok=True)
+        write_askpass(self._askpass)
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncGenerator[None]:
+        """One fetch at a time, of all processes of this machine."""
+        await self._open()
+        async with self._lock:
+            with (self._git.repository / "fetch.lock-file").open("w") as file:
+                await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+                # Whoever held these was killed: nobody fetches but us.
+                for stale in ("shallow.lock", "packed-refs.lock"):
+                    (self._git.repository / stale).unlink(missing_ok=True)
+                for stale in (self._git.repository / "refs").rglob("*.lock"):
+                    stale.unlink(missing_ok=True)
+                yield
+
+
+def _ref(branch: str) -> str:
+    if branch == "HEAD":
+        return branch
+    if _NO_BRANCH.search(branch):
+        raise Refused(f"“{branch}” cannot be the name of a branch.")
+    return f"refs/heads/{branch}"
+
+
+def _object(name: str) -> str:
+    if not _OBJECT.fullmatch(name):
+        raise GitFailed(f"“{name}” is not the id of a git object.")
+    return name
