@@ -44,7 +44,8 @@ _WORDS = {
 }
 _KEY = "[a-z][a-z_]{1,14}"
 _BRACKETS = re.compile(rf"\[((?:\s*{_KEY}=[^\s\[\]]+)+\s*)\]")
-_OPTION = re.compile(rf"(?<!\S)({_KEY})=([^\s\[\]]+)(?!\S)")
+#: Code is matched first, so that nothing in it is taken for an option.
+_OPTION = re.compile(rf"```.*?```|`[^`\n]*`|(?<!\S)({_KEY})=([^\s\[\]]+)(?!\S)", re.DOTALL)
 _ENTITY = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
 _PROJECT = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
 _BRANCH = re.compile(r"(?!-)[^\s~^:?*\\\x00-\x1f]{1,200}")
@@ -114,6 +115,8 @@ def _options(said: str) -> tuple[str, _Options]:
     said = _BRACKETS.sub(lambda match: f" {match.group(1)} ", said)
     given: dict[str, str] = {}
     for match in _OPTION.finditer(said):
+        if not match.group(1):
+            continue
         key = _ALIASES.get(match.group(1), match.group(1))
         if key not in OPTIONS:
             raise Refused(
@@ -129,7 +132,8 @@ def _options(said: str) -> tuple[str, _Options]:
         raise Refused(f"branch={branch} is not a name that git allows. Nothing was started.")
     if plan not in (None, "only"):
         raise Refused("plan= can only be plan=only. Nothing was started.")
-    rest = re.sub(r"[^\S\n]{2,}", " ", _OPTION.sub(" ", said)).strip()
+    rest = _OPTION.sub(lambda match: " " if match.group(1) else match.group(0), said)
+    rest = re.sub(r"[^\S\n]{2,}", " ", rest).strip()
     return rest, _Options(
         project=project, branch=branch, model=given.get("model"), plan_only=plan == "only"
     )

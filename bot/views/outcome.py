@@ -40,8 +40,8 @@ def _result(state: RunState, links: w.Links) -> Message:
     else:
         where = said = "nothing had to be changed"
     fields = [
-        f"*Tests after*\n{w.tested(state.tests_change, state.tests_base)}",
-        f"*Tests before*\n{w.tested(state.tests_base)}",
+        f"*Tests after*\n{w.results(state.tests_change, state.tests_base)}",
+        f"*Tests before*\n{w.results(state.tests_base)}",
         f"*Diff*\n{w.diff(files)}",
         f"*Time and cost*\n{w.usage_line(state)}",
     ]
@@ -61,7 +61,7 @@ def _result(state: RunState, links: w.Links) -> Message:
         f"result:{state.run}.{state.rounds}",
         state.seq,
         f"@{w.name(state)}, run {state.run} is done: {said}. "
-        f"Tests: {w.tested(state.tests_change, state.tests_base)}.",
+        f"Tests: {w.results(state.tests_change, state.tests_base)}.",
         {
             "head": b.section(f"{asker} *Done:* {where} — {title}"),
             "summary": b.rich_text(state.end.summary if state.end else "", limit=_SUMMARY),
@@ -172,7 +172,7 @@ def _escalated(state: RunState, links: w.Links) -> Message:
                 f"*Needs a person* — {t.user(state.request.requester.id)}\n{told}\n"
                 f"{w.kept(state)} Nothing was merged."
             ),
-            "tests": b.context(f"Tests: {w.tested(state.tests_change, state.tests_base)}"),
+            "tests": b.context(f"Tests: {w.results(state.tests_change, state.tests_base)}"),
             "report": b.rich_text(_report(report), limit=6000) if report else None,
             "act": b.actions(
                 b.button(

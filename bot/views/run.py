@@ -88,7 +88,7 @@ def _notes(state: RunState) -> list[str]:
     notes: list[str] = []
     if state.tests_change or state.tests_during:
         report = state.tests_change or state.tests_during
-        notes.append(f"Tests: {w.tested(report, state.tests_base)}")
+        notes.append(f"Tests: {w.results(report, state.tests_base)}")
     if state.dependencies and state.dependencies.problem:
         notes.append(t.quoted(state.dependencies.problem, 300))
     for followup in state.followups[-_SHOWN_FOLLOWUPS:]:

@@ -67,7 +67,7 @@ def status(state: RunState, links: w.Links) -> str:
     request = state.merge_request
     where = f" Draft merge request {t.link(request.url, f'!{request.iid}')}." if request else ""
     tests = (
-        f" Tests: {w.tested(state.tests_change, state.tests_base)}." if state.tests_change else ""
+        f" Tests: {w.results(state.tests_change, state.tests_base)}." if state.tests_change else ""
     )
     timeline = f" {t.link(page, 'Timeline')}" if page else ""
     return (

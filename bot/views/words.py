@@ -90,7 +90,7 @@ def branch(state: RunState) -> str:
     return f"agent/{state.run}"
 
 
-def tested(report: TestReport | None, base: TestReport | None = None) -> str:
+def results(report: TestReport | None, base: TestReport | None = None) -> str:
     """With `base`: says so when the failures are not new."""
     if report is None:
         return "not run"

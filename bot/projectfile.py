@@ -1,0 +1,179 @@
+"""journeyman.toml: which projects, channels and people there are. Holds no secret."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from agent.errors import SettingsError
+from agent.run import Limits
+from bot.settings import DIRECT, ModelPrice, ProjectSettings
+
+_Path = Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)+$")]
+_Channel = Annotated[str, StringConstraints(pattern=r"^[CG][A-Z0-9_]+$")]
+_AnyChannel = Annotated[str, StringConstraints(pattern=rf"^([CG][A-Z0-9_]+|{DIRECT})$")]
+_Person = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9_]+$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Price(_Strict):
+    prompt: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)
+    completion: float = Field(ge=0)
+
+
+class _Model(_Strict):
+    name: str = ""
+    plan: str = ""
+    repair: str = ""
+    window: int = Field(default=128_000, ge=8_000)
+    prices: dict[str, _Price] = {}
+
+
+class _Limits(_Strict):
+    steps: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
+    money: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
+    heal_attempts: int | None = Field(default=None, ge=0, le=10)
+
+    def over(self, base: Limits) -> Limits:
+        return Limits(
+            steps=self.steps or base.steps,
+            tokens=self.tokens or base.tokens,
+            money=self.money or base.money,
+            seconds=self.minutes * 60 if self.minutes else base.seconds,
+            heal_attempts=base.heal_attempts if self.heal_attempts is None else self.heal_attempts,
+        )
+
+
+class _Defaults(_Strict):
+    test_command: str | None = None
+    default_branch: str | None = None
+    max_runs: int | None = Field(default=None, gt=0)
+    plan_approval: bool | None = None
+    limits: _Limits = _Limits()
+
+    def over(
+        self, base: ProjectSettings, path: str, channels: tuple[str, ...] = ()
+    ) -> ProjectSettings:
+        return ProjectSettings(
+            path=path,
+            channels=channels,
+            test_command=self.test_command or base.test_command,
+            default_branch=self.default_branch or base.default_branch,
+            limits=self.limits.over(base.limits),
+            max_runs=self.max_runs or base.max_runs,
+            plan_approval=base.plan_approval if self.plan_approval is None else self.plan_approval,
+        )
+
+
+class _Project(_Defaults):
+    channels: list[_Channel] = []
+
+
+class _File(_Strict):
+    model: _Model = _Model()
+    defaults: _Defaults = _Defaults()
+    projects: dict[_Path, _Project] = {}
+    channels: dict[_AnyChannel, list[_Path]] = {}
+    people: dict[_Person, int] = {}
+
+
+def read(path: Path, *, model: str) -> dict[str, Any]:
+    """The fields of `Settings` that the file sets. `model`: named by the environment, which wins.
+
+    Raises `SettingsError`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        file = _File.model_validate(tomllib.loads(text))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}. Correct that line.") from error
+    except ValidationError as error:
+        raise SettingsError(_sentence(path, error)) from error
+    defaults = file.defaults.over(ProjectSettings(path=""), "")
+    fields: dict[str, Any] = {
+        "window": file.model.window,
+        "prices": MappingProxyType({n: _price(p) for n, p in file.model.prices.items()}),
+        "defaults": defaults,
+        "projects": MappingProxyType(
+            {p: s.over(defaults, p, tuple(s.channels)) for p, s in file.projects.items()}
+        ),
+        "channels": MappingProxyType({c: tuple(p) for c, p in file.channels.items()}),
+        "people": MappingProxyType(dict(file.people)),
+    }
+    if not model and file.model.name:
+        fields["model"] = file.model.name
+    fields |= {f"model_{k}": v for k in ("plan", "repair") if (v := getattr(file.model, k))}
+    _one_default(path, file)
+    return fields
+
+
+def _price(price: _Price) -> ModelPrice:
+    cached = price.prompt if price.cached is None else price.cached
+    return ModelPrice(prompt=price.prompt, cached=cached, completion=price.completion)
+
+
+def _one_default(path: Path, file: _File) -> None:
+    owner: dict[str, str] = {}
+    for project, settings in file.projects.items():
+        for channel in settings.channels:
+            if channel in owner:
+                raise SettingsError(
+                    f"{path}: channel {channel} is the default of both {owner[channel]} and "
+                    f"{project}: keep it in one of them, and list both under [channels]."
+                )
+            owner[channel] = project
+
+
+_KEY_REMEDIES = {
+    "projects": "a project is a path like group/name",
+    "channels": f'a channel is an id like C024BE91L, or "{DIRECT}"',
+    "people": "a person is a Slack member id like U024BE7LH",
+}
+
+
+def _sentence(path: Path, error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = [str(part) for part in first["loc"] if part != "[key]"]
+    key = ".".join(f'"{part}"' if "/" in part else part for part in where)
+    more = error.error_count() - 1
+    rest = f" ({more} more after this one)" if more else ""
+    if first["type"] == "extra_forbidden":
+        known = _known(where[:-1])
+        close = difflib.get_close_matches(where[-1], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}."
+        return f"{path}: {key} is not a setting{rest}; {hint}"
+    if "[key]" in first["loc"] or first["type"] == "string_pattern_mismatch":
+        remedy = _KEY_REMEDIES.get(where[-2] if where[-1].isdigit() else where[0], "")
+        if where[0] == "channels" and "[key]" not in first["loc"]:
+            remedy = _KEY_REMEDIES["projects"]
+        return f"{path}: {key} has a wrong form{rest}; {remedy}."
+    told = first["msg"][0].lower() + first["msg"][1:]
+    return f"{path}: {key} is {first['input']!r}, but {told}{rest}; correct it."
+
+
+def _known(where: list[str]) -> list[str]:
+    """Names of the settings that a table may have."""
+    table: type[BaseModel] = _File
+    by_name: dict[str, type[BaseModel]] = {
+        "model": _Model,
+        "prices": _Price,
+        "defaults": _Defaults,
+        "projects": _Project,
+        "limits": _Limits,
+    }
+    for part in where:
+        table = by_name.get(part, table)
+    return sorted(table.model_fields)

@@ -1,0 +1,278 @@
+"""Settings: secrets from the environment, projects and people from journeyman.toml.
+
+The only reader of the environment; nothing is read before `load` is called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from agent.errors import SettingsError
+from agent.run import Limits
+
+FILE_NAME = "journeyman.toml"
+
+#: The key of `[channels]` that stands for direct messages to the bot.
+DIRECT = "direct"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """An environment variable, its field of `Settings`, and a line for .env.example."""
+
+    name: str
+    field: str
+    about: str
+
+
+VARIABLES = (
+    Variable(name="SLACK_BOT_TOKEN", field="slack_bot_token", about="bot token, xoxb-…"),
+    Variable(
+        name="SLACK_APP_TOKEN",
+        field="slack_app_token",
+        about="app-level token, xapp-…, for Socket Mode; without it Slack has to reach us by HTTP",
+    ),
+    Variable(
+        name="SLACK_SIGNING_SECRET",
+        field="slack_signing_secret",
+        about="signs Slack's requests; needed only without SLACK_APP_TOKEN",
+    ),
+    Variable(
+        name="SLACK_API_URL",
+        field="slack_api_url",
+        about="another Slack Web API than https://slack.com/api/",
+    ),
+    Variable(name="GITLAB_URL", field="gitlab_url", about="for example https://gitlab.com"),
+    Variable(
+        name="GITLAB_TOKEN",
+        field="gitlab_token",
+        about="pushes branches, opens merge requests (Developer, api scope)",
+    ),
+    Variable(
+        name="GITLAB_READ_TOKEN",
+        field="gitlab_read_token",
+        about="reads projects and members (read_api, read_repository)",
+    ),
+    Variable(name="GITLAB_MERGE_TOKEN", field="gitlab_merge_token", about="merges; not used yet"),
+    Variable(
+        name="GITLAB_WEBHOOK_SECRET",
+        field="gitlab_webhook_secret",
+        about="proves that a webhook is GitLab's; not used yet",
+    ),
+    Variable(name="OPENAI_API_KEY", field="openai_api_key", about="key of the model endpoint"),
+    Variable(
+        name="OPENAI_BASE_URL",
+        field="openai_base_url",
+        about="any endpoint that speaks Chat Completions; empty: OpenAI",
+    ),
+    Variable(name="JOURNEYMAN_MODEL", field="model", about="name of the model"),
+    Variable(name="JOURNEYMAN_MODEL_PLAN", field="model_plan", about="another model for planning"),
+    Variable(
+        name="JOURNEYMAN_MODEL_REPAIR", field="model_repair", about="another model for repairs"
+    ),
+    Variable(
+        name="JOURNEYMAN_EMBEDDING_MODEL",
+        field="embedding_model",
+        about="model for semantic search; not used yet",
+    ),
+    Variable(
+        name="DATABASE_URL",
+        field="database_url",
+        about="PostgreSQL 15+ with pgvector; empty: one is started under JOURNEYMAN_HOME",
+    ),
+    Variable(
+        name="DATABASE_ADMIN_URL",
+        field="database_admin_url",
+        about="owner of the tables, for `journeyman migrate` only",
+    ),
+    Variable(
+        name="JOURNEYMAN_HOME", field="home", about="where state is kept; default ~/.journeyman"
+    ),
+    Variable(name="JOURNEYMAN_CONFIG", field="config", about=f"path of the file {FILE_NAME}"),
+    Variable(
+        name="JOURNEYMAN_PUBLIC_URL",
+        field="public_url",
+        about="address of our pages as people reach them",
+    ),
+    Variable(
+        name="JOURNEYMAN_LISTEN",
+        field="listen",
+        about="address and port of our pages and of Slack's requests; default 127.0.0.1:8080",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPrice:
+    """US dollars for a million tokens."""
+
+    prompt: float
+    cached: float
+    completion: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectSettings:
+    """What is set for one project, over `[defaults]`."""
+
+    path: str
+    channels: tuple[str, ...] = ()  #: whose default project it is
+    test_command: str | None = None
+    default_branch: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    max_runs: int = 1
+    plan_approval: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    slack_bot_token: str = field(default="", repr=False)
+    slack_app_token: str = field(default="", repr=False)
+    slack_signing_secret: str = field(default="", repr=False)
+    slack_api_url: str = "https://slack.com/api/"
+    gitlab_url: str = ""
+    gitlab_token: str = field(default="", repr=False)
+    gitlab_read_token: str = field(default="", repr=False)
+    gitlab_merge_token: str = field(default="", repr=False)
+    gitlab_webhook_secret: str = field(default="", repr=False)
+    openai_api_key: str = field(default="", repr=False)
+    openai_base_url: str = ""
+    model: str = ""
+    model_plan: str = ""
+    model_repair: str = ""
+    embedding_model: str = ""
+    window: int = 128_000
+    prices: Mapping[str, ModelPrice] = MappingProxyType({})
+    database_url: str = field(default="", repr=False)
+    database_admin_url: str = field(default="", repr=False)
+    home: Path = Path()
+    config: Path | None = None  #: the file that was read
+    public_url: str = ""
+    listen: str = "127.0.0.1:8080"
+    defaults: ProjectSettings = field(default_factory=lambda: ProjectSettings(path=""))
+    projects: Mapping[str, ProjectSettings] = MappingProxyType({})
+    channels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    people: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.listen.rpartition(":")
+        if not port.isdigit() or int(port) > 65535:
+            raise SettingsError(
+                f"JOURNEYMAN_LISTEN is {self.listen!r}: give an address and a port, for example "
+                "127.0.0.1:8080."
+            )
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+    def project(self, path: str) -> ProjectSettings:
+        return self.projects.get(path) or replace(self.defaults, path=path)
+
+    def allowed(self, channel: str) -> tuple[str, ...]:
+        """Projects that may be worked on from a channel. No rule: none."""
+        listed = self.channels.get(DIRECT if channel.startswith("D") else channel, ())
+        default = self.default_project(channel)
+        return tuple(dict.fromkeys(((default,) if default else ()) + listed))
+
+    def default_project(self, channel: str) -> str | None:
+        return next((p.path for p in self.projects.values() if channel in p.channels), None)
+
+
+#: What each role cannot do without, and the sentence that says how to get it.
+_NEEDED: Mapping[str, Mapping[str, str]] = {
+    "front": {
+        "slack_bot_token": "create a Slack app from slack-manifest.json and copy its bot token",
+        "gitlab_url": "give the address of your GitLab",
+        "gitlab_read_token": "create a GitLab token with the scopes read_api and read_repository",
+    },
+    "worker": {
+        "model": f"name the model there or as name under [model] in {FILE_NAME}",
+        "openai_api_key": "give the key of your model endpoint",
+        "gitlab_url": "give the address of your GitLab",
+        "gitlab_read_token": "create a GitLab token with the scopes read_api and read_repository",
+    },
+    "effects": {
+        "gitlab_url": "give the address of your GitLab",
+        "gitlab_token": "create a GitLab token of a Developer with the scope api",
+    },
+    "try": {
+        "model": f"name the model there or as name under [model] in {FILE_NAME}",
+        "openai_api_key": "give the key of your model endpoint",
+    },
+}
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Raises `SettingsError`, which names file, key and remedy."""
+    env = os.environ if environ is None else environ
+    values = {v.field: value for v in VARIABLES if (value := _value(env, v.name))}
+    home = Path(values.pop("home", "") or _default_home(env)).expanduser()
+    config = values.pop("config", "")
+    path = Path(config or FILE_NAME)
+    if config and not path.is_file():
+        raise SettingsError(f"JOURNEYMAN_CONFIG names {config}, which is not there: correct it.")
+    settings = Settings(home=home, **_checked(values))
+    if not path.is_file():
+        return settings
+    from bot.projectfile import read
+
+    return replace(settings, config=path, **read(path, model=settings.model))
+
+
+def require(settings: Settings, roles: Collection[str]) -> None:
+    """Raises `SettingsError` for the first thing that a role needs and lacks."""
+    for role in roles:
+        for name, remedy in _NEEDED.get(role, {}).items():
+            local = name == "openai_api_key" and settings.openai_base_url
+            if not getattr(settings, name) and not local:
+                variable = next(v.name for v in VARIABLES if v.field == name)
+                raise SettingsError(f"{variable} is not set: {remedy}.")
+    if "front" in roles and not (settings.slack_app_token or settings.slack_signing_secret):
+        raise SettingsError(
+            "Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set: give the app-level token "
+            "(xapp-…) for Socket Mode, or the signing secret for HTTP."
+        )
+
+
+def _value(env: Mapping[str, str], name: str) -> str:
+    """The variable, or the content of the file that `…_FILE` names."""
+    direct, file = env.get(name, "").strip(), env.get(f"{name}_FILE", "").strip()
+    if not file:
+        return direct
+    if direct:
+        raise SettingsError(f"Both {name} and {name}_FILE are set: remove one of them.")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{name}_FILE names {file}, which cannot be read ({_reason(error)}): correct the path "
+            "or its permissions."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or "unreadable") if isinstance(error, OSError) else "not text"
+
+
+def _checked(values: dict[str, str]) -> dict[str, Any]:
+    for name in ("slack_api_url", "gitlab_url", "openai_base_url", "public_url"):
+        url = values.get(name, "")
+        if url and not url.startswith(("https://", "http://")):
+            variable = next(v.name for v in VARIABLES if v.field == name)
+            raise SettingsError(f"{variable} is {url!r}: an address begins with https://.")
+    for name, prefix in (("slack_bot_token", "xoxb-"), ("slack_app_token", "xapp-")):
+        token = values.get(name, "")
+        if token and not token.startswith(prefix):
+            variable = next(v.name for v in VARIABLES if v.field == name)
+            raise SettingsError(f"{variable} does not begin with {prefix}: copy the right token.")
+    if "slack_api_url" in values:
+        values["slack_api_url"] = values["slack_api_url"].rstrip("/") + "/"
+    return dict(values)
+
+
+def _default_home(env: Mapping[str, str]) -> str:
+    return str(Path(env.get("HOME") or Path.home()) / ".journeyman")
