@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from agent.errors import SettingsError
@@ -147,7 +146,7 @@ class Settings:
     model_repair: str = ""
     embedding_model: str = ""
     window: int = 128_000
-    prices: Mapping[str, ModelPrice] = MappingProxyType({})
+    prices: Mapping[str, ModelPrice] = field(default_factory=dict[str, ModelPrice])
     database_url: str = field(default="", repr=False)
     database_admin_url: str = field(default="", repr=False)
     home: Path = Path()
@@ -155,9 +154,9 @@ class Settings:
     public_url: str = ""
     listen: str = "127.0.0.1:8080"
     defaults: ProjectSettings = field(default_factory=lambda: ProjectSettings(path=""))
-    projects: Mapping[str, ProjectSettings] = MappingProxyType({})
-    channels: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    people: Mapping[str, int] = MappingProxyType({})
+    projects: Mapping[str, ProjectSettings] = field(default_factory=dict[str, ProjectSettings])
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    people: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def address(self) -> tuple[str, int]:
