@@ -1,0 +1,89 @@
+"""The scripted endpoint of the step benchmark, in a process of its own so that its CPU is not
+charged to anybody. `python -m benchmarks.endpoint SCRIPT LOG [LATENCY]` prints its URL; each
+answered request appends a line to LOG: when it arrived, when it was answered, and its size."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+
+async def serve(script: list[dict[str, Any]], log: Path, latency: float) -> None:
+    async def completions(request: web.Request) -> web.Response:
+        arrived = time.monotonic()
+        raw = await request.read()
+        body = json.loads(raw)
+        messages = body["messages"]
+        given = sum(message["role"] == "assistant" for message in messages)
+        reply = script[min(given, len(script) - 1)]
+        await asyncio.sleep(latency)
+        text = json.dumps(messages, separators=(",", ":"))
+        line = {
+            "arrived": arrived,
+            "answered": time.monotonic(),
+            "given": given,
+            "calls": [call["arguments"] for call in reply["tool_calls"]],
+            "prompt": len(text) + len(json.dumps(body.get("tools", []))),
+            "conversation": hashlib.sha256(text[:2000].encode()).hexdigest()[:8],
+        }
+        with log.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        return web.json_response(completion(body, given, reply))
+
+    app = web.Application(client_max_size=64 << 20)
+    app.router.add_post("/v1/chat/completions", completions)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
+    # the parent closes our standard input when it is done with us
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
+
+
+def completion(body: dict[str, Any], given: int, reply: dict[str, Any]) -> dict[str, Any]:
+    calls = [
+        {
+            "id": f"call_{given}_{position}",
+            "type": "function",
+            "function": {"name": call["name"], "arguments": json.dumps(call["arguments"])},
+        }
+        for position, call in enumerate(reply["tool_calls"])
+    ]
+    prompt = sum(len(message.get("content") or "") for message in body["messages"]) // 4
+    return {
+        "id": f"chatcmpl-{given}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": body["model"],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "tool_calls",
+                "message": {
+                    "role": "assistant",
+                    "content": reply.get("content", ""),
+                    "tool_calls": calls,
+                },
+            }
+        ],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": 20, "total_tokens": prompt + 20},
+    }
+
+
+if __name__ == "__main__":
+    script_path, log_path, *rest = sys.argv[1:]
+    asyncio.run(
+        serve(
+            json.loads(Path(script_path).read_text()),
+            Path(log_path),
+            float(rest[0]) if rest else 0.0,
+        )
+    )
