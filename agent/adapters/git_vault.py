@@ -210,7 +210,7 @@ class GitVault:
 
     async def checkout(self, treeish: str, folder: Path) -> Sequence[str]:
         await self._open()
-        if any(os.scandir(folder)):
+        if os.listdir(folder):
             raise GitFailed(f"A workspace is only made in an empty folder; {folder} is not empty.")
         return await self._collector(folder).fill(_object(treeish))
 

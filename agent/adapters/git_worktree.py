@@ -43,7 +43,16 @@ class _Change:
 
     take: list[bytes] = field(default_factory=list[bytes])
     drop: list[bytes] = field(default_factory=list[bytes])
-    notes: list[str] = field(default_factory=list[str])
+    large: list[bytes] = field(default_factory=list[bytes])
+    repositories: list[bytes] = field(default_factory=list[bytes])
+
+    def notes(self, refused: Sequence[bytes]) -> list[str]:
+        left = (
+            (f"larger than {FILE_LIMIT // 2**20} MB", self.large),
+            ("a git repository of its own", self.repositories),
+            ("names that git refuses", refused),
+        )
+        return [f"Left out, {why}: {_names(paths)}." for why, paths in left if paths]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +68,8 @@ class _Kept:
 
     base: str
     collected: Collected
-    skipped: tuple[bytes, ...]
+    gone: tuple[bytes, ...]
+    skipped: list[bytes]
 
 
 class Collector:
@@ -69,6 +79,7 @@ class Collector:
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
         self._git = git
         self._folder = folder
+        self._bytes = os.fsencode(folder)
         self.index = git.repository / "worktrees-index" / name
         self._kept: _Kept | None = None
         self._base: _Base | None = None
@@ -87,26 +98,21 @@ class Collector:
 
     async def collect(self, base: str) -> Collected:
         kept = self._kept if self._kept and self._kept.base == base else None
-        if kept is None:
-            await self._start(base)
-        listed = await self._tree(
-            "ls-files", "-z", "--others", "--modified", "--exclude-standard", "--", "."
-        )
-        candidates = sorted(set(listed.split(b"\0")[:-1]))
-        if kept and candidates == list(kept.skipped):
+        if kept and any(os.path.lexists(self._bytes + b"/" + path) for path in kept.gone):
+            kept = None  # where an ignore rule covers it, git would not see that it came back
+        candidates = await self._list(base, fresh=kept is None)
+        if kept and candidates == kept.skipped:
             return kept.collected
         self._kept = None  # a failure below leaves the index in between
-        if kept and _lost(kept):
-            # What left the index would not come back where an ignore rule covers it.
-            await self._start(base)
-            listed = await self._tree(
-                "ls-files", "-z", "--others", "--modified", "--exclude-standard", "--", "."
-            )
-            candidates = sorted(set(listed.split(b"\0")[:-1]))
-        change = self._judge(candidates, (await self._facts(base)).submodules)
+        submodules = (await self._facts(base)).submodules
+        change = self._judge(candidates, submodules)
+        if kept and change.large:
+            # An earlier, smaller content may stand in the index.
+            candidates = await self._list(base, fresh=True)
+            change = self._judge(candidates, submodules)
         refused = await self._apply(change)
         tree, (patch, files) = await asyncio.gather(self._write_tree(), self._diff(base))
-        notes = [*change.notes]
+        notes = change.notes(refused)
         if lfs := await self._lfs_among([path for path, _ in files], base):
             notes.append(
                 f"Changed, but kept by Git LFS, whose content cannot be uploaded: {_names(lfs)}."
@@ -114,10 +120,23 @@ class Collector:
         collected = Collected(
             tree=tree, patch=patch, files=tuple(file for _, file in files), notes=tuple(notes)
         )
-        taken = {*change.take, *change.drop} - refused
-        skipped = tuple(path for path in candidates if path not in taken)
-        self._kept = _Kept(base=base, collected=collected, skipped=skipped)
+        taken = {*change.take, *change.drop} - set(refused)
+        self._kept = _Kept(
+            base=base,
+            collected=collected,
+            gone=(*(kept.gone if kept else ()), *change.drop),
+            skipped=[path for path in candidates if path not in taken],
+        )
         return collected
+
+    async def _list(self, base: str, *, fresh: bool) -> list[bytes]:
+        """What differs from the index; git only lists it here, nothing is taken yet."""
+        if fresh:
+            await self._start(base)
+        out = await self._tree(
+            "ls-files", "-z", "--others", "--modified", "--exclude-standard", "--", "."
+        )
+        return sorted(set(out.split(b"\0")[:-1]))
 
     async def _start(self, base: str) -> None:
         """The index as the base has it, with what is known of unchanged files."""
@@ -129,19 +148,16 @@ class Collector:
     def _judge(self, candidates: Iterable[bytes], submodules: frozenset[bytes]) -> _Change:
         change = _Change()
         total = 0
-        large: list[bytes] = []
-        repositories: list[bytes] = []
-        root = os.fsencode(self._folder)
         parents: dict[bytes, bool] = {b"": True}
         for path in candidates:
             if path.endswith(b"/"):
-                repositories.append(path)
+                change.repositories.append(path)
                 continue
-            if not _real_parent(root, posixpath.dirname(path), parents):
+            if not _real_parent(self._bytes, posixpath.dirname(path), parents):
                 change.drop.append(path)
                 continue
             try:
-                found = os.lstat(root + b"/" + path)
+                found = os.lstat(self._bytes + b"/" + path)
             except (FileNotFoundError, NotADirectoryError):
                 change.drop.append(path)
                 continue
@@ -151,7 +167,7 @@ class Collector:
             elif not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
                 change.drop.append(path)
             elif found.st_size > FILE_LIMIT:
-                large.append(path)
+                change.large.append(path)
             else:
                 total += found.st_size
                 change.take.append(path)
@@ -161,13 +177,9 @@ class Collector:
                 f"at most {TOTAL_LIMIT // 2**20} MB are kept. "
                 "Delete what was generated, or add it to .gitignore."
             )
-        if large:
-            change.notes.append(f"Left out, larger than {FILE_LIMIT // 2**20} MB: {_names(large)}.")
-        if repositories:
-            change.notes.append(f"Left out, a git repository of its own: {_names(repositories)}.")
         return change
 
-    async def _apply(self, change: _Change) -> set[bytes]:
+    async def _apply(self, change: _Change) -> Sequence[bytes]:
         """Returns what git would not take."""
         if change.drop:
             await self._tree(
@@ -183,11 +195,8 @@ class Collector:
             if done.code:
                 raise Refused(f"The change cannot be kept by git: {done.err.strip()[-500:]}")
             named = (line.partition("Ignoring path ")[2] for line in done.err.splitlines())
-            refused = {name.encode("utf-8", "surrogateescape") for name in named if name}
-            if refused:
-                change.notes.append(f"Left out, names that git refuses: {_names([*refused])}.")
-            return refused
-        return set()
+            return [name.encode("utf-8", "surrogateescape") for name in named if name]
+        return []
 
     async def _write_tree(self) -> TreeSha:
         return TreeSha((await self._git("write-tree", index=self.index)).decode().strip())
@@ -234,11 +243,6 @@ class Collector:
         return await self._git(
             *arguments, stdin=stdin, allow=allow, index=self.index, work_tree=self._folder
         )
-
-
-def _lost(kept: _Kept) -> bool:
-    gone = any(file.status in ("deleted", "renamed") for file in kept.collected.files)
-    return gone or bool(kept.skipped)
 
 
 def _real_parent(root: bytes, parent: bytes, known: dict[bytes, bool]) -> bool:
