@@ -16,6 +16,7 @@ from types import MappingProxyType, TracebackType
 from typing import BinaryIO
 from urllib.parse import quote
 
+from agent.adapters.postgres import connect
 from agent.adapters.postgres_files import MAJOR, Layout, lay_out
 from agent.errors import SettingsError, StoreUnavailable
 
@@ -131,9 +132,7 @@ class EmbeddedPostgres:
         return "".join(f"{name} = {value}\n" for name, value in settings.items())
 
     async def _prepare(self) -> None:
-        import asyncpg
-
-        connection = await asyncpg.connect(self.dsn(ADMIN, "postgres"))
+        connection = await connect(self.dsn(ADMIN, "postgres"))
         try:
             # two processes may both find the server fresh
             await connection.execute("SELECT pg_advisory_lock(7002)")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from agent.adapters.postgres import SchemaState, schema_state, translated
 from agent.errors import SettingsError
 from alembic import command
-from alembic.config import Config
 
 SCRIPTS = Path(__file__).parents[2] / "alembic"
 

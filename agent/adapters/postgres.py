@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from enum import StrEnum
 from typing import Any, Protocol, assert_never, cast
@@ -56,6 +56,10 @@ class Pool(Protocol):
     def terminate(self) -> None: ...
 
 
+_create_pool = cast("Callable[..., Awaitable[Pool]]", asyncpg.create_pool)  # pyright: ignore[reportUnknownMemberType]
+_connect = cast("Callable[..., Awaitable[Connection]]", asyncpg.connect)  # pyright: ignore[reportUnknownMemberType]
+
+
 class SchemaState(StrEnum):
     CURRENT = "current"
     MISSING = "missing"  # an empty database
@@ -66,18 +70,16 @@ class SchemaState(StrEnum):
 async def open_pool(dsn: str, *, size: int) -> Pool:
     """A pool that keeps one connection open; the others come with demand."""
     with translated(), _explained(dsn):
-        pool: object = await asyncpg.create_pool(dsn, min_size=1, max_size=size, timeout=10)
-    return cast(Pool, pool)
+        return await _create_pool(dsn, min_size=1, max_size=size, timeout=10)
 
 
 async def connect(dsn: str) -> Connection:
     with translated(), _explained(dsn):
-        connection: object = await asyncpg.connect(dsn, timeout=10)
-    return cast(Connection, connection)
+        return await _connect(dsn, timeout=10)
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated() -> Generator[None]:
     """Tells a connection's failure as `StoreUnavailable`."""
     try:
         yield
@@ -90,7 +92,7 @@ def translated() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(dsn: str) -> Iterator[None]:
+def _explained(dsn: str) -> Generator[None]:
     try:
         yield
     except (asyncpg.ClientConfigurationError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgqueuer.domain.settings import DBSettings, Durability
+from pgqueuer.domain.types import Channel
 
 
 def queue_settings() -> DBSettings:
@@ -11,7 +12,7 @@ def queue_settings() -> DBSettings:
     return DBSettings(
         prefix="",
         db_schema="engine",
-        channel="ch_engine",
+        channel=Channel("ch_engine"),
         function="fn_engine_changed",
         statistics_table="pgqueuer_statistics",
         queue_status_type="pgqueuer_status",

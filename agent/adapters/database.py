@@ -1,0 +1,110 @@
+"""Everything that PostgreSQL keeps, opened at one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.adapters.embedded_postgres import APP, EmbeddedPostgres
+from agent.adapters.postgres import (
+    Pool,
+    SchemaState,
+    open_pool,
+    require_current,
+    state_of,
+    translated,
+    user_of,
+)
+from agent.adapters.postgres_inbox import Inbox
+from agent.adapters.postgres_listener import Listener
+from agent.adapters.postgres_store import PostgresStore
+from agent.adapters.postgres_threads import ThreadStore
+from agent.errors import SettingsError
+
+if TYPE_CHECKING:
+    from agent.adapters.pg_queue import PgQueue
+
+_POOL = 10
+UNFIT_ROLE = """
+SELECT rolsuper OR pg_has_role(current_user, c.relowner, 'member')
+FROM pg_roles, pg_class c WHERE rolname = current_user AND c.oid = 'public.events'::regclass"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    dsn: str
+    pool: Pool
+    store: PostgresStore
+    inbox: Inbox
+    threads: ThreadStore
+
+    def queue(self) -> PgQueue:
+        """`async with db.queue() as queue`. PgQueuer is imported by who works, not by `try`."""
+        from agent.adapters.pg_queue import PgQueue
+
+        return PgQueue(self.dsn, self.pool)
+
+
+@asynccontextmanager
+async def open_database(
+    *, home: Path, url: str = "", fleet: int | None = None
+) -> AsyncGenerator[Database]:
+    """With an empty `url` the embedded server of `home`, migrated where it has to be. Another
+    server is left as it is: raises `SettingsError` when its schema is not this version's.
+    `fleet`: how many runs may be at work at once."""
+    async with AsyncExitStack() as stack:
+        if url:
+            pool = await _opened(stack, url)
+            with translated():
+                require_current(await state_of(pool))
+                await _refuse_powerful_role(pool, url)
+        else:
+            postgres = await stack.enter_async_context(EmbeddedPostgres(home))
+            url = postgres.app_dsn
+            pool = await _opened(stack, url)
+            with translated():
+                state = await state_of(pool)
+            if state is not SchemaState.CURRENT:
+                await migrate_database(home=home)
+        listener = await stack.enter_async_context(Listener(url))
+        yield Database(
+            dsn=url,
+            pool=pool,
+            store=PostgresStore(pool, listener, fleet=fleet),
+            inbox=Inbox(pool),
+            threads=ThreadStore(pool),
+        )
+
+
+async def migrate_database(*, home: Path, url: str = "", admin_url: str = "") -> None:
+    """Brings the schema to this version, and grants what the service needs to `url`'s user."""
+    from agent.adapters.migration import migrate
+
+    if not url:
+        async with EmbeddedPostgres(home) as postgres:
+            await migrate(postgres.admin_dsn, APP)
+        return
+    if not admin_url:
+        raise SettingsError(
+            "DATABASE_ADMIN_URL is not set. Set it to the URL of the role that owns the database; "
+            "the service's own role, in DATABASE_URL, may not change the schema."
+        )
+    await migrate(admin_url, user_of(url))
+
+
+async def _opened(stack: AsyncExitStack, dsn: str) -> Pool:
+    pool = await open_pool(dsn, size=_POOL)
+    stack.push_async_callback(pool.close)
+    return pool
+
+
+async def _refuse_powerful_role(pool: Pool, url: str) -> None:
+    if await pool.fetchval(UNFIT_ROLE):
+        raise SettingsError(
+            f"The role {user_of(url)} of DATABASE_URL is a superuser or owns the tables, so it "
+            "could rewrite the log. Use a role of its own for the service, run `journeyman "
+            "migrate` with the owner's URL in DATABASE_ADMIN_URL, then start again."
+        )

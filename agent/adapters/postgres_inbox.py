@@ -1,0 +1,69 @@
+"""Deliveries as they arrived, each kept before it is acknowledged and handled once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from agent.adapters.postgres import Pool
+from agent.adapters.postgres_retry import retried
+
+_ATTEMPTS = 5
+
+ACCEPT = """
+INSERT INTO inbox (source, key, payload) VALUES ($1, $2, $3)
+ON CONFLICT (source, key) DO NOTHING RETURNING id"""
+#: Marked as tried at once: another process does not get them before the same time has passed.
+UNHANDLED = """
+UPDATE inbox SET tried_at = clock_timestamp(), attempts = attempts + 1
+WHERE id IN (
+    SELECT id FROM inbox
+    WHERE handled_at IS NULL AND attempts < $2
+        AND coalesce(tried_at, received_at) < clock_timestamp() - $1::interval
+    ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, source, key, payload, received_at, attempts"""
+HANDLED = "UPDATE inbox SET handled_at = clock_timestamp(), error = '' WHERE id = $1"
+FAILED = "UPDATE inbox SET error = $2 WHERE id = $1"
+PRUNE = "DELETE FROM inbox WHERE handled_at < clock_timestamp() - $1::interval"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    id: int
+    source: str  #: "slack", "gitlab"
+    key: str
+    payload: Mapping[str, Any]
+    received_at: datetime
+    attempts: int
+
+
+class Inbox:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def accept(self, source: str, key: str, payload: Mapping[str, Any]) -> int | None:
+        """The id of the stored delivery, None for one that came before."""
+        text = json.dumps(payload)
+        return await retried(lambda: self._pool.fetchval(ACCEPT, source, key, text))
+
+    async def unhandled(self, older_than: timedelta) -> Sequence[Delivery]:
+        """Deliveries that nobody finished in that time, oldest first. Each is given to one
+        caller, five times at most."""
+        rows = await retried(lambda: self._pool.fetch(UNHANDLED, older_than, _ATTEMPTS))
+        deliveries = [Delivery(**{**row, "payload": json.loads(row["payload"])}) for row in rows]
+        return sorted(deliveries, key=lambda delivery: delivery.id)
+
+    async def handled(self, id: int) -> None:
+        await retried(lambda: self._pool.execute(HANDLED, id))
+
+    async def failed(self, id: int, error: str) -> None:
+        """Keeps the delivery for another attempt, with what went wrong."""
+        await retried(lambda: self._pool.execute(FAILED, id, error))
+
+    async def prune(self, older_than: timedelta) -> None:
+        """Removes deliveries that were handled longer ago."""
+        await retried(lambda: self._pool.execute(PRUNE, older_than))

@@ -1,0 +1,42 @@
+"""Patience with a server that restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool, translated
+
+_PATIENCE = 15.0  # seconds
+_SLOWEST = 1.0  # seconds between two attempts
+
+T = TypeVar("T")
+
+
+async def transact(pool: Pool, once: Callable[[Connection], Awaitable[T]]) -> T:
+    """`once` may run again after its transaction was committed: it has to notice."""
+
+    async def attempt() -> T:
+        async with pool.acquire() as connection, connection.transaction():
+            return await once(connection)
+
+    return await retried(attempt)
+
+
+async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Raises `StoreUnavailable` when the server stays away."""
+    deadline = time.monotonic() + _PATIENCE
+    pause = 0.05
+    with translated():
+        while True:
+            try:
+                return await attempt()
+            except ValueError:
+                raise  # asyncpg's errors about wrong arguments are among the connection's
+            except CONNECTION_ERRORS:
+                if time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(_SLOWEST, pause * 2)

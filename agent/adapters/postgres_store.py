@@ -1,0 +1,247 @@
+"""Runs and their logs in PostgreSQL. Each write is one transaction on the run's locked row."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from agent.adapters import event_codec as codec
+from agent.adapters import store_sql as sql
+from agent.adapters.postgres import Connection, Pool, Row
+from agent.adapters.postgres_append import Append, prepared, unpacked
+from agent.adapters.postgres_listener import CHANGES, STOPS, Listener
+from agent.adapters.postgres_retry import retried, transact
+from agent.errors import Conflict, Fenced, NotFound, Unavailable
+from agent.events import Payload, RunAccepted, RunClaimed, RunEnded, RunEvent, StopAsked
+from agent.intents import Intent
+from agent.ports import Write
+from agent.run import ACTIVE, ENDED, WAITING, Digest, Limits, Request, Run, RunId, RunStatus
+
+#: Grows when a worker of an older version could not go on with a run of this one.
+CODE = 1
+_BUSY = 3.0  # seconds until a run that found no place asks again
+
+
+class PostgresStore:
+    """`agent.ports.Store`. `fleet`: how many runs may be at work at once, over all workers."""
+
+    def __init__(self, pool: Pool, listener: Listener, *, fleet: int | None = None) -> None:
+        self._pool = pool
+        self._listener = listener
+        self._fleet = fleet
+
+    # --- reading -------------------------------------------------------------------------
+
+    async def run(self, run: RunId) -> Run:
+        row = await retried(lambda: self._pool.fetchrow(sql.RUN, run))
+        return sql.run_of(_found(row, run))
+
+    async def runs(
+        self,
+        *,
+        statuses: Collection[RunStatus] | None = None,
+        project: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[Run]:
+        wanted = None if statuses is None else [str(status) for status in statuses]
+        rows = await retried(lambda: self._pool.fetch(sql.RUNS, wanted, project, limit))
+        return [sql.run_of(row) for row in rows]
+
+    async def run_of_thread(self, team: str, channel: str, ts: str) -> Run | None:
+        row = await retried(lambda: self._pool.fetchrow(sql.RUN_OF_THREAD, team, channel, ts))
+        return sql.run_of(row) if row else None
+
+    async def events(self, run: RunId, *, after: int = 0) -> Sequence[RunEvent]:
+        rows = await retried(lambda: self._pool.fetch(sql.EVENTS, run, after))
+        return [event for row in rows if (event := sql.event_of(row))]
+
+    async def body(self, run: RunId, digest: Digest) -> bytes:
+        data: bytes | None = await retried(lambda: self._pool.fetchval(sql.BODY, run, digest))
+        if data is None:
+            raise NotFound(f"Run {run} has stored no text under {digest}.")
+        return await unpacked(data)
+
+    async def verify(self, run: RunId) -> int | None:
+        """`seq` of the first event that does not fit its hash or is missing; None: all fit."""
+        head = _found(await retried(lambda: self._pool.fetchrow(sql.HEAD, run)), run)
+        rows = await retried(lambda: self._pool.fetch(sql.EVENTS, run, 0))
+        previous, expected = "", 1
+        for row in rows:
+            made = codec.event_hash(previous, run, expected, row["kind"], row["actor"], row["data"])
+            if made != row["hash"]:
+                return expected
+            if expected == head["head_seq"]:
+                return None if made == head["head_hash"] else expected
+            previous, expected = made, expected + 1
+        return expected
+
+    async def pending_intents(self, run: RunId) -> Sequence[tuple[str, Intent]]:
+        rows = await retried(lambda: self._pool.fetch(sql.PENDING_INTENTS, run))
+        return [(row["key"], codec.intent(row["kind"], row["data"])) for row in rows]
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncGenerator[AsyncIterator[RunId]]:
+        ended = [str(status) for status in ENDED]
+        with self._listener.subscribed(CHANGES) as changed:
+
+            async def ids() -> AsyncIterator[RunId]:
+                while True:
+                    taken = await changed.take()
+                    if taken is None:
+                        rows = await retried(lambda: self._pool.fetch(sql.CURRENT_RUNS, ended))
+                        taken = [row["id"] for row in rows]
+                    for each in taken:
+                        yield RunId(int(each))
+
+            await self._listener.ready()
+            yield ids()
+
+    async def stop_asked(self, run: RunId) -> None:
+        with self._listener.subscribed(STOPS) as stops:
+            while not await retried(lambda: self._pool.fetchval(sql.CANCEL, run)):
+                while (taken := await stops.take()) is not None and str(run) not in taken:
+                    pass
+
+    # --- writing -------------------------------------------------------------------------
+
+    async def set_project(self, project: str, *, max_runs: int) -> None:
+        await retried(lambda: self._pool.execute(sql.SET_PROJECT, project, max_runs))
+
+    async def create(self, key: str, request: Request, limits: Limits) -> tuple[Run, bool]:
+        accepted = await prepared((RunAccepted(request=request, limits=limits),))
+
+        async def once(connection: Connection) -> tuple[Run, bool]:
+            thread = request.thread
+            await connection.execute(sql.ADD_PROJECT, request.project)
+            row = await connection.fetchrow(
+                sql.CREATE_RUN,
+                key,
+                *(thread.team, thread.channel, thread.ts, request.message, request.project),
+                *(RunStatus.QUEUED, codec.to_json(request), codec.to_json(limits), CODE),
+            )
+            if row is None:
+                return sql.run_of(await _fetched(connection, sql.RUN_OF_KEY, key)), False
+            append = Append(row, accepted, actor=request.requester.id)
+            append.wake = True
+            return await append.write(connection), True
+
+        return await transact(self._pool, once)
+
+    async def claim(self, run: RunId, worker: str) -> Run | None:
+        async def once(connection: Connection) -> Run | None:
+            if self._fleet is not None:
+                await connection.execute(sql.LOCK_FLEET)
+            row = await _fetched(connection, sql.LOCK_RUN, run)
+            status = RunStatus(row["status"])
+            if status in ENDED | WAITING:
+                return None
+            if row["cancel"]:
+                await _cancel(connection, row, None, "worker")
+                return None
+            self._admit(row, await self._held(connection, run))
+            resumed = status in ACTIVE and row["owner"] is not None
+            claimed = RunClaimed(worker=worker, epoch=row["epoch"] + 1, resumed=resumed)
+            append = Append(row, await prepared((claimed,)), actor="worker")
+            append.epoch = claimed.epoch
+            append.owner = worker
+            return await append.write(connection)
+
+        return await transact(self._pool, once)
+
+    async def write(
+        self,
+        run: RunId,
+        write: Write,
+        *,
+        actor: str,
+        epoch: int | None = None,
+        expect: Collection[RunStatus] | None = None,
+    ) -> Run:
+        ready = await prepared(write.payloads, write.bodies, write.intents)
+        earlier: list[Append] = []
+
+        async def once(connection: Connection) -> Run:
+            row = await _fetched(connection, sql.LOCK_RUN, run)
+            if earlier and await earlier.pop().stands(connection):
+                return sql.run_of(row)  # it was committed, only the answer was lost
+            if epoch is not None and row["epoch"] != epoch:
+                raise Fenced(f"Run {run} was taken over by another worker.")
+            if expect is not None and row["status"] not in expect:
+                raise Conflict(f"Run {run} is {row['status']} by now; nothing was changed.")
+            append = Append(row, ready, actor=actor)
+            append.move(write.status)
+            append.wake = write.wake
+            earlier.append(append)
+            return await append.write(connection)
+
+        return await transact(self._pool, once)
+
+    async def settle(self, run: RunId, key: str, payload: Payload, *, wake: bool) -> None:
+        ready = await prepared((payload,))
+
+        async def once(connection: Connection) -> None:
+            row = await _fetched(connection, sql.LOCK_RUN, run)
+            if not await connection.fetchval(sql.INTENT_OPEN, run, key):
+                return
+            append = Append(row, ready, actor="effects")
+            append.wake = wake
+            await append.write(connection)
+            await connection.execute(sql.SETTLE, run, key, append.seq)
+
+        await transact(self._pool, once)
+
+    async def ask_stop(self, run: RunId, payload: Payload, *, actor: str) -> Run:
+        ready = await prepared((payload,))
+
+        async def once(connection: Connection) -> Run:
+            row = await _fetched(connection, sql.LOCK_RUN, run)
+            status = RunStatus(row["status"])
+            if status in ENDED or row["cancel"]:
+                return sql.run_of(row)
+            if row["owner"] is None or status in WAITING | {RunStatus.QUEUED}:
+                return await _cancel(connection, row, payload, actor)
+            append = Append(row, ready, actor=actor)
+            append.cancel = append.stops = True
+            return await append.write(connection)
+
+        return await transact(self._pool, once)
+
+    async def _held(self, connection: Connection, run: RunId) -> int:
+        if self._fleet is None:
+            return 0
+        working = [str(status) for status in ACTIVE | {RunStatus.QUEUED}]
+        return await connection.fetchval(sql.HELD, working, run)
+
+    def _admit(self, row: Row, held: int) -> None:
+        if row["min_code"] > CODE:
+            raise Unavailable(
+                f"Run {row['id']} needs a newer worker than this one.", retry_after=_BUSY
+            )
+        if self._fleet is not None and held >= self._fleet:
+            raise Unavailable(
+                f"Run {row['id']} waits: {held} runs are at work, more may not be.",
+                retry_after=_BUSY,
+            )
+
+
+async def _cancel(connection: Connection, row: Row, asked: Payload | None, actor: str) -> Run:
+    """Ends a run that nobody works on, and fences who might think so."""
+    by = f" by {asked.by.name}" if isinstance(asked, StopAsked) else ""
+    ended = RunEnded(status=RunStatus.CANCELLED, reason=f"Stopped{by}.")
+    payloads = (asked, ended) if asked else (ended,)
+    append = Append(row, await prepared(payloads), actor=actor)
+    append.move(None)
+    append.epoch += 1
+    append.cancel = append.stops = True
+    return await append.write(connection)
+
+
+async def _fetched(connection: Connection, query: str, argument: Any) -> Row:
+    return _found(await connection.fetchrow(query, argument), argument)
+
+
+def _found(row: Row | None, run: object) -> Row:
+    if row is None:
+        raise NotFound(f"There is no run {run}.")
+    return row

@@ -1,0 +1,121 @@
+"""The statements of the store, and what their rows mean."""
+
+from __future__ import annotations
+
+from agent.adapters import event_codec as codec
+from agent.adapters.postgres import Row
+from agent.events import RunEvent
+from agent.run import Run, RunId, RunStatus
+
+_RUN = "id, status, epoch, cancel, request, limits, created_at, updated_at"
+_HEAD = "project, owner, wake, min_code, head_seq, head_hash"
+
+RUN = f"SELECT {_RUN} FROM runs WHERE id = $1"
+RUN_OF_KEY = f"SELECT {_RUN} FROM runs WHERE key = $1"
+RUN_OF_THREAD = f"""
+SELECT {_RUN} FROM runs WHERE team = $1 AND channel = $2 AND thread_ts = $3
+ORDER BY id DESC LIMIT 1"""
+RUNS = f"""
+SELECT {_RUN} FROM runs
+WHERE ($1::text[] IS NULL OR status = ANY ($1)) AND ($2::text IS NULL OR project = $2)
+ORDER BY id DESC LIMIT $3"""
+#: Runs that whoever shows them may have missed something of.
+CURRENT_RUNS = """
+SELECT id FROM runs
+WHERE NOT status = ANY ($1::text[]) OR updated_at > clock_timestamp() - interval '1 day'
+ORDER BY id"""
+LOCK_RUN = f"SELECT {_RUN}, {_HEAD} FROM runs WHERE id = $1 FOR UPDATE"
+CREATE_RUN = f"""
+INSERT INTO runs (key, team, channel, thread_ts, message_ts, project, status, request, limits,
+                  min_code)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (key) DO NOTHING RETURNING {_RUN}, {_HEAD}"""
+ADD_PROJECT = "INSERT INTO projects (id) VALUES ($1) ON CONFLICT DO NOTHING"
+SET_PROJECT = """
+INSERT INTO projects (id, max_runs) VALUES ($1, $2)
+ON CONFLICT (id) DO UPDATE SET max_runs = EXCLUDED.max_runs"""
+
+#: All that a transaction adds to a run. `RETURNING` comes last, so that the notification is
+#: part of it.
+APPEND = f"""
+WITH stored AS (
+    INSERT INTO bodies (run, sha256, size, data)
+    SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bytea[])
+    ON CONFLICT DO NOTHING
+), appended AS (
+    INSERT INTO events (run, seq, kind, actor, data, hash)
+    SELECT $1, seq, kind, $5, data::json, hash
+    FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[]) AS e (seq, kind, data, hash)
+), intended AS (
+    INSERT INTO intents (run, key, kind, data)
+    SELECT $1, key, kind, data::json
+    FROM unnest($10::text[], $11::text[], $12::text[]) WITH ORDINALITY AS i (key, kind, data, n)
+    ORDER BY n
+    ON CONFLICT DO NOTHING
+)
+UPDATE runs SET status = $13, cancel = $14, epoch = $15, owner = $16, wake = $17,
+    head_seq = $18, head_hash = $19, updated_at = clock_timestamp()
+WHERE id = $1
+RETURNING {_RUN}, pg_notify('journeyman_runs', id::text),
+    CASE WHEN $20 THEN pg_notify('journeyman_stops', id::text) END"""
+
+#: What PgQueuer's own enqueue does, in our transaction and without importing PgQueuer.
+ENQUEUE = """
+WITH added AS (
+    INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
+    SELECT 0, entrypoint, convert_to($3, 'UTF8'), dedupe_key, 'queued'
+    FROM unnest($1::text[], $2::text[]) AS j (entrypoint, dedupe_key)
+    ON CONFLICT (dedupe_key) WHERE (
+        (status = ANY (ARRAY['queued'::engine.pgqueuer_status, 'picked'::engine.pgqueuer_status]))
+        AND (dedupe_key IS NOT NULL)
+    ) DO NOTHING
+    RETURNING id, entrypoint
+)
+INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority)
+SELECT id, 'queued', entrypoint, 0 FROM added"""
+
+EVENTS = """
+SELECT run, seq, at, kind, actor, data, hash FROM events WHERE run = $1 AND seq > $2
+ORDER BY seq"""
+EVENT_HASH = "SELECT hash FROM events WHERE run = $1 AND seq = $2"
+HEAD = "SELECT head_seq, head_hash FROM runs WHERE id = $1"
+BODY = "SELECT data FROM bodies WHERE run = $1 AND sha256 = $2"
+CANCEL = "SELECT cancel FROM runs WHERE id = $1"
+#: Runs that a worker holds. Who counts holds the lock: two claims cannot both take the last place.
+LOCK_FLEET = "SELECT pg_advisory_xact_lock(7001)"
+HELD = (
+    "SELECT count(*) FROM runs WHERE status = ANY ($1::text[]) AND owner IS NOT NULL AND id <> $2"
+)
+
+PENDING_INTENTS = """
+SELECT key, kind, data FROM intents WHERE run = $1 AND outcome_seq IS NULL ORDER BY position"""
+INTENT_OPEN = "SELECT outcome_seq IS NULL FROM intents WHERE run = $1 AND key = $2"
+SETTLE = "UPDATE intents SET outcome_seq = $3 WHERE run = $1 AND key = $2"
+
+
+def run_of(row: Row) -> Run:
+    return Run(
+        id=RunId(row["id"]),
+        request=codec.request(row["request"]),
+        status=RunStatus(row["status"]),
+        limits=codec.limits(row["limits"]),
+        epoch=row["epoch"],
+        cancel=row["cancel"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def event_of(row: Row) -> RunEvent | None:
+    """None for a fact that only a newer version knows."""
+    payload = codec.payload(row["kind"], row["data"])
+    if payload is None:
+        return None
+    return RunEvent(
+        run=RunId(row["run"]),
+        seq=row["seq"],
+        at=row["at"],
+        actor=row["actor"],
+        payload=payload,
+        hash=row["hash"],
+    )
