@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
@@ -210,7 +209,7 @@ class GitVault:
 
     async def checkout(self, treeish: str, folder: Path) -> Sequence[str]:
         await self._open()
-        if os.listdir(folder):
+        if any(folder.iterdir()):
             raise GitFailed(f"A workspace is only made in an empty folder; {folder} is not empty.")
         return await self._collector(folder).fill(_object(treeish))
 

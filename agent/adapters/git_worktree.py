@@ -141,7 +141,7 @@ class Collector:
     async def _start(self, base: str) -> None:
         """The index as the base has it, with what is known of unchanged files."""
         self.index.with_suffix(".lock").unlink(missing_ok=True)
-        merge = ("-m",) if self.index.exists() else ()
+        merge = ("--reset",) if self.index.exists() else ()
         await self._tree("read-tree", *merge, base)
         await self._tree("update-index", "-q", "--refresh", allow=(0, 1))
 
