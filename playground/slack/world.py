@@ -200,6 +200,10 @@ class World:
         self.tell(Change(kind="session", channel=session.channel, ts=session.thread_ts))
         return session
 
+    def put_prompts(self, channel: str, prompts: tuple[Json, ...]) -> None:
+        self.prompts[channel] = prompts
+        self.tell(Change(kind="prompts", channel=channel))
+
     def put_view(self, view: View) -> View:
         self.views[view.id] = view
         self.tell(Change(kind="view", id=view.id, user=view.user))
