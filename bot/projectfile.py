@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from agent.errors import SettingsError
 from agent.run import Limits
-from bot.settings import DIRECT, ModelPrice, ProjectSettings
+from bot.settings import DIRECT, ModelPrice, ProjectEntry
 
 _Path = Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)+$")]
 _Channel = Annotated[str, StringConstraints(pattern=r"^[CG][A-Z0-9_]+$")]
@@ -57,18 +57,22 @@ class _Limits(_Strict):
 
 class _Defaults(_Strict):
     test_command: str | None = None
+    setup: str | None = None
+    rules: str = ""
+    model: str | None = None
     default_branch: str | None = None
     max_runs: int | None = Field(default=None, gt=0)
     plan_approval: bool | None = None
     limits: _Limits = _Limits()
 
-    def over(
-        self, base: ProjectSettings, path: str, channels: tuple[str, ...] = ()
-    ) -> ProjectSettings:
-        return ProjectSettings(
+    def over(self, base: ProjectEntry, path: str, channels: tuple[str, ...] = ()) -> ProjectEntry:
+        return ProjectEntry(
             path=path,
             channels=channels,
             test_command=self.test_command or base.test_command,
+            setup=self.setup or base.setup,
+            rules=self.rules or base.rules,
+            model=self.model or base.model,
             default_branch=self.default_branch or base.default_branch,
             limits=self.limits.over(base.limits),
             max_runs=self.max_runs or base.max_runs,
@@ -102,7 +106,7 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
         raise SettingsError(f"{path} is not valid TOML: {error}. Correct that line.") from error
     except ValidationError as error:
         raise SettingsError(_sentence(path, error)) from error
-    defaults = file.defaults.over(ProjectSettings(path=""), "")
+    defaults = file.defaults.over(ProjectEntry(path=""), "")
     fields: dict[str, Any] = {
         "window": file.model.window,
         "prices": MappingProxyType({n: _price(p) for n, p in file.model.prices.items()}),

@@ -116,12 +116,15 @@ class ModelPrice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectSettings:
+class ProjectEntry:
     """What is set for one project, over `[defaults]`."""
 
     path: str
     channels: tuple[str, ...] = ()  #: whose default project it is
     test_command: str | None = None
+    setup: str | None = None  #: prepares a fresh checkout for its tests
+    rules: str = ""  #: told to the model beside the project's own AGENTS.md
+    model: str | None = None
     default_branch: str | None = None
     limits: Limits = field(default_factory=Limits)
     max_runs: int = 1
@@ -153,8 +156,8 @@ class Settings:
     config: Path | None = None  #: the file that was read
     public_url: str = ""
     listen: str = "127.0.0.1:8080"
-    defaults: ProjectSettings = field(default_factory=lambda: ProjectSettings(path=""))
-    projects: Mapping[str, ProjectSettings] = field(default_factory=dict[str, ProjectSettings])
+    defaults: ProjectEntry = field(default_factory=lambda: ProjectEntry(path=""))
+    projects: Mapping[str, ProjectEntry] = field(default_factory=dict[str, ProjectEntry])
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     people: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -168,7 +171,7 @@ class Settings:
             )
         return host.strip("[]") or "127.0.0.1", int(port)
 
-    def project(self, path: str) -> ProjectSettings:
+    def project(self, path: str) -> ProjectEntry:
         return self.projects.get(path) or replace(self.defaults, path=path)
 
     def allowed(self, channel: str) -> tuple[str, ...]:
