@@ -1,0 +1,245 @@
+"""One bubblewrap process from start to certain end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.adapters.bubblewrap_args import BWRAP
+from agent.adapters.cgroups import Group
+from agent.adapters.output import HeadTail
+from agent.adapters.watchdog import Disk, watch
+from agent.errors import ToolFailed
+from agent.ports import CommandLimits
+
+Stopped = Literal["", "timeout", "memory", "processes", "disk", "cancelled"]
+
+_READ = 256 * 1024
+_PIPE = 1024 * 1024
+_DYING = 2.0  # seconds in which a killed tree has to be gone
+#: of the outer process: whatever stands here can be read inside as /proc/1/environ
+_OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """`prefix` changes the user, `arguments` are bubblewrap's, `argv` runs inside."""
+
+    prefix: Sequence[str]
+    arguments: Sequence[str]
+    argv: Sequence[str]
+    seccomp: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    exit_code: int
+    output: HeadTail
+    seconds: float
+    cpu_seconds: float
+    stopped: Stopped
+    started: bool  #: False: bubblewrap itself failed, and says why in the output
+
+
+async def run(
+    start: Start,
+    limits: CommandLimits,
+    *,
+    group: Group | None,
+    disk: Disk,
+    on_output: Callable[[bytes], None] | None,
+) -> Ended:
+    """Ends with the command or at its limits; cancelling ends the whole tree first."""
+    began = time.monotonic()
+    kills = group.memory_kills() if group else 0
+    cpu = group.cpu_seconds() if group else 0.0
+    child = _Child(start, HeadTail(limits.head, limits.tail), on_output)
+    stopped: Stopped = ""
+    try:
+        child.begin(group)
+        watcher = asyncio.create_task(watch(child.pid, limits, group, disk))
+        try:
+            await asyncio.wait(
+                {child.exited, watcher},
+                timeout=limits.seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not child.exited.done():
+                stopped = watcher.result() if watcher.done() else "timeout"
+        finally:
+            watcher.cancel()
+    finally:
+        await child.end(group)
+    if group and not stopped and child.exit_code and group.memory_kills() > kills:
+        stopped = "memory"
+    return Ended(
+        exit_code=child.exit_code,
+        output=child.output,
+        seconds=time.monotonic() - began,
+        cpu_seconds=group.cpu_seconds() - cpu if group else child.cpu_seconds,
+        stopped=stopped,
+        started=bool(stopped) or "exit-code" in child.status(),
+    )
+
+
+class _Child:
+    """Must be made in the event loop's own thread: bubblewrap dies with the thread that made it."""
+
+    def __init__(
+        self,
+        start: Start,
+        output: HeadTail,
+        on_output: Callable[[bytes], None] | None,
+    ) -> None:
+        self.output = output
+        self.exit_code = 128 + signal.SIGKILL
+        self.cpu_seconds = 0.0
+        self._on_output = on_output
+        self._status_text = b""
+        self._status_fd: int | None
+        self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[None] = self._loop.create_future()
+        self._drained: asyncio.Future[None] = self._loop.create_future()
+
+        seccomp, seccomp_in = os.pipe()
+        arguments, arguments_in = os.pipe()
+        self._output_fd, output_in = os.pipe()
+        self._status_fd, status_in = os.pipe()
+        inside = [seccomp, arguments, output_in, status_in]
+        try:
+            os.write(seccomp_in, start.seccomp)
+            self._process = _spawn(start, seccomp, arguments, output_in, status_in)
+        except BaseException:
+            for fd in (arguments_in, self._output_fd, self._status_fd):
+                os.close(fd)
+            raise
+        finally:
+            for fd in (*inside, seccomp_in):
+                os.close(fd)
+        self.pid = self._process.pid
+
+        os.set_blocking(self._output_fd, False)
+        os.set_blocking(self._status_fd, False)
+        with contextlib.suppress(OSError):  # the user's share of large pipes may be used up
+            fcntl.fcntl(self._output_fd, fcntl.F_SETPIPE_SZ, _PIPE)
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._on_exit)
+        self._loop.add_reader(self._output_fd, self._on_readable)
+
+        self._arguments_in = open(arguments_in, "wb", buffering=0)  # noqa: SIM115
+        more = ["--seccomp", str(seccomp), "--json-status-fd", str(status_in), ""]
+        self._arguments = os.fsencode("\0".join([*start.arguments, *more]))
+
+    def begin(self, group: Group | None) -> None:
+        """bubblewrap waits for its arguments: until then it can be put under its limits."""
+        with self._arguments_in as pipe, contextlib.suppress(BrokenPipeError):
+            if group:
+                group.add(self.pid)
+            pipe.write(self._arguments)
+
+    def status(self) -> dict[str, int]:
+        """What bubblewrap reported: `child-pid` once set up, `exit-code` at the command's end."""
+        if self._status_fd is not None:
+            with contextlib.suppress(BlockingIOError):
+                while data := os.read(self._status_fd, 4096):
+                    self._status_text += data
+        facts: dict[str, int] = {}
+        for line in self._status_text.splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                facts |= json.loads(line)
+        return facts
+
+    async def end(self, group: Group | None) -> None:
+        """Nothing of the tree is alive afterwards."""
+        try:
+            if not self.exited.done():
+                await self._kill()
+            if group:
+                group.kill()
+            await asyncio.wait({self._drained}, timeout=_DYING)
+        finally:
+            self.status()
+            if not self.exited.done():
+                self._loop.remove_reader(self._pidfd)
+                os.close(self._pidfd)
+            if not self._drained.done():
+                self._loop.remove_reader(self._output_fd)
+            os.close(self._output_fd)
+            if self._status_fd is not None:
+                os.close(self._status_fd)
+            self._status_fd = None
+
+    async def _kill(self) -> None:
+        """The outer process and the first process inside, with which the kernel ends the whole
+        namespace; by descriptors, since a number may come to mean another process."""
+        inner = None
+        with contextlib.suppress(OSError):
+            if pid := self.status().get("child-pid"):
+                inner = os.pidfd_open(pid)
+                signal.pidfd_send_signal(inner, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        gone: asyncio.Future[None] = self._loop.create_future()
+        if inner is None:
+            gone.set_result(None)
+        else:
+            self._loop.add_reader(inner, lambda: gone.done() or gone.set_result(None))
+        try:
+            await asyncio.wait({self.exited, gone}, timeout=_DYING)
+        finally:
+            if inner is not None:
+                self._loop.remove_reader(inner)
+                os.close(inner)
+
+    def _on_exit(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        _, status, usage = os.wait4(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self.exit_code = self._process.returncode = code if code >= 0 else 128 - code
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        self.exited.set_result(None)
+
+    def _on_readable(self) -> None:
+        try:
+            data = os.read(self._output_fd, _READ)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._output_fd)
+            self._drained.set_result(None)
+            return
+        self.output.add(data)
+        if self._on_output:
+            self._on_output(data)
+
+
+def _spawn(
+    start: Start, seccomp: int, arguments: int, output: int, status: int
+) -> subprocess.Popen[bytes]:
+    # without `user=`, Popen can use vfork, which does not copy this process's page tables
+    try:
+        return subprocess.Popen(
+            [*start.prefix, BWRAP, "--args", str(arguments), "--", *start.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=_OUTER_ENVIRONMENT,
+            cwd="/",
+            pass_fds=(seccomp, arguments, status),
+            start_new_session=True,
+            umask=0o022,
+        )
+    except (ValueError, OSError) as error:
+        raise ToolFailed(
+            f"The command cannot be started: {error}. Write long input to a file first."
+        ) from error
