@@ -12,15 +12,14 @@ from typing import Any
 from agent.errors import SettingsError, Unavailable
 from agent.run import RunId, Thread
 from bot.pace import Pace
+from bot.records import Json, record
 from bot.slack_api import (
     ATTEMPTS,
     Doubtful,
-    Json,
     SlackApi,
     SlackRejected,
     SlackUnavailable,
     backoff,
-    record,
 )
 from bot.views.blocks import Message
 

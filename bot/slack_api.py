@@ -14,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.errors import JourneymanError, Unavailable
 from bot.pace import Pace
+from bot.records import Json, record
 
 TIMEOUT = 10  # seconds; the library's own default is 30
 ATTEMPTS = 6
@@ -21,8 +22,6 @@ ATTEMPTS = 6
 _TRY_AGAIN = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
 )
-
-Json = dict[str, Any]
 
 
 class SlackRejected(JourneymanError):
@@ -85,11 +84,6 @@ class SlackApi:
             except Doubtful:
                 await asyncio.sleep(backoff(attempt))
         raise SlackUnavailable("Slack does not answer at the moment.")
-
-
-def record(value: Any) -> Json:
-    """What should be an object of JSON; anything else is an empty one."""
-    return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def backoff(attempt: int) -> float:

@@ -1,4 +1,7 @@
-"""Refusals and apologies: what happened, what is kept, what to do."""
+"""Refusals and apologies: what happened, what is kept, what to do.
+
+Sentences of plain words; `refused` makes them fit for Slack.
+"""
 
 from __future__ import annotations
 
@@ -8,51 +11,58 @@ from bot.views import text as t
 
 
 def refused(reason: str) -> str:
-    """`reason` is a whole sentence of ours; it may quote what a person wrote."""
+    """`reason` may quote what somebody wrote."""
     return t.escape(reason)
+
+
+def unavailable(reason: str) -> str:
+    return t.escape(f"{reason} Your message is kept, and I will try again by myself.")
 
 
 def broken(error_id: str) -> str:
     return (
-        f"Something broke on our side (error {t.code(error_id, 40)}). Your message is kept and "
-        "no run was changed. Please try again; if it happens again, tell the operator this "
-        "error's number."
+        f"Something broke on our side (error `{error_id}`). No run was changed. Please try again; "
+        "if it happens again, give this number to the operator."
     )
 
 
-def unavailable(reason: str) -> str:
-    return f"{t.escape(reason)} Your message is kept; I will try again by myself."
-
-
-def no_projects(channel: str) -> str:
+def no_projects() -> str:
     return (
-        f"No project is set up for <#{channel}>, so I can't start anything here. An operator can "
-        "allow one under [channels] in journeyman.toml."
+        "No project is set up for this channel, so I can't start anything here. Ask an operator "
+        "to allow one under [channels] in journeyman.toml."
     )
 
 
 def not_allowed_here(project: str, allowed: Sequence[str]) -> str:
-    listed = ", ".join(t.code(path) for path in allowed) or "none"
+    listed = ", ".join(f"`{path}`" for path in allowed)
     return (
-        f"{t.code(project)} may not be worked on from this channel. Allowed here: {listed}. Ask "
-        "in another channel, or have an operator allow it under [channels] in journeyman.toml."
+        f"`{t.line(project)}` may not be worked on from this channel; allowed here: {listed}. Ask "
+        "in another channel, or ask an operator to allow it under [channels] in journeyman.toml."
     )
 
 
-def other_project(thread_project: str) -> str:
+def other_project(project: str) -> str:
     return (
-        f"This thread works on {t.code(thread_project)}. To work on another project, mention me "
-        "in a new message, or begin with `new`."
+        f"This thread works on `{project}`. For another project, mention me in a new message, or "
+        "begin with `new`."
     )
 
 
 def no_run() -> str:
-    return "There is no run in this thread. Mention me with what you need to start one."
+    return "There is no run in this thread. Mention me with what you need, and I start one."
 
 
-def not_yours(asker: str) -> str:
-    return f"Only {t.user(asker)} can choose here, since it is their request."
+def not_yours() -> str:
+    return "Only the person who asked can choose here, since it is their request."
 
 
 def expired() -> str:
     return "That choice has expired after an hour. Mention me again with what you need."
+
+
+def gone() -> str:
+    return "The message that this choice belongs to is gone, so nothing was started."
+
+
+def late_answer() -> str:
+    return "That question has been answered already, or the run has gone on without an answer."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.run import Run
+from agent.run import Limits, Run
 from agent.state import RunState
 from bot.views import blocks as b
 from bot.views import text as t
@@ -89,3 +89,22 @@ def running(runs: Sequence[Run], links: w.Links) -> str:
         lines.append(f"• {told}, {state}: {t.quoted(run.request.text, 100)}")
     more = f"\n… and {len(runs) - 10} more." if len(runs) > 10 else ""
     return "\n".join(lines) + more
+
+
+def settings(allowed: Sequence[str], default: str | None, limits: Limits) -> str:
+    """What holds in a channel."""
+    if not allowed:
+        return (
+            "No project may be worked on from this channel. An operator can allow one under "
+            "[channels] in journeyman.toml."
+        )
+    listed = ", ".join(t.code(path) for path in allowed)
+    chosen = f" Without `project=` I take {t.code(default)}." if default else ""
+    caps = (
+        f"{t.count(limits.steps, 'step')}, {t.compact(limits.tokens)} tokens, "
+        f"${limits.money:.2f}, {t.duration(limits.seconds)} of work"
+    )
+    return (
+        f"*Settings of this channel*\nProjects: {listed}.{chosen}\nEach run may use at most "
+        f"{caps}. An operator can change this in journeyman.toml."
+    )

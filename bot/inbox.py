@@ -1,0 +1,106 @@
+"""Every delivery is stored under its key before it is acknowledged, and handled once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from agent.errors import Unavailable
+from agent.ports import Clock
+from bot.command import mentions
+from bot.records import Json, first, record
+from bot.slack import Identity
+
+log = logging.getLogger("journeyman.inbox")
+
+SOURCE = "slack"
+EVERY = 30.0  #: seconds between two looks for what was left undone
+
+
+class Delivery(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def payload(self) -> Mapping[str, Any]: ...
+
+
+class Deliveries(Protocol):
+    """Where deliveries are kept. Raises `StoreUnavailable`."""
+
+    async def accept(self, source: str, key: str, payload: Mapping[str, Any]) -> int | None: ...
+    async def unhandled(self, older_than: timedelta) -> Sequence[Delivery]: ...
+    async def handled(self, id: int) -> None: ...
+    async def failed(self, id: int, error: str) -> None: ...
+
+
+def key_of(body: Json, us: Identity) -> str | None:
+    """What makes a delivery the same one again; None for what is none of our business.
+
+    A mention arrives as `app_mention` and as `message`, each up to four times: all of them are
+    one message of one channel.
+    """
+    if body.get("type") == "event_callback":
+        return _event_key(body, us)
+    team = record(body.get("team")).get("id", "")
+    user = record(body.get("user")).get("id", "")
+    if team != us.team or not user:
+        return None
+    if body.get("type") == "block_actions":
+        action, box = first(body.get("actions")), record(body.get("container"))
+        place = box.get("message_ts") or box.get("view_id", "")
+        return ":".join(
+            ("action", team, place, action.get("action_id", ""), action.get("action_ts", ""), user)
+        )
+    if body.get("type") == "view_submission":
+        view = record(body.get("view"))
+        return f"view:{team}:{view.get('id')}:{user}"
+    return None
+
+
+def _event_key(body: Json, us: Identity) -> str | None:
+    event = record(body.get("event"))
+    team = body.get("team_id", "")
+    if team != us.team or event.get("user") == us.user:
+        return None
+    if event.get("type") == "agent_session_stopped":
+        return f"stopped:{team}:{event.get('channel')}:{event.get('event_ts')}"
+    if event.get("type") not in ("app_mention", "message"):
+        return None
+    if event.get("subtype") or event.get("bot_id") or not event.get("user"):
+        return None
+    concerns_us = (
+        mentions(event.get("text", ""), us.user)
+        or event.get("channel_type") == "im"
+        or event.get("thread_ts")  # it may answer a question
+    )
+    return f"message:{team}:{event.get('channel')}:{event.get('ts')}" if concerns_us else None
+
+
+@dataclass(kw_only=True)
+class Redelivery:
+    """Dispatches again what was stored and never finished: a crash came between."""
+
+    deliveries: Deliveries
+    dispatch: Callable[[int, Mapping[str, Any]], Awaitable[None]]
+    clock: Clock
+    every: float = EVERY
+
+    async def serve(self) -> None:
+        """Until cancelled."""
+        patience = timedelta(0)  # what a former process left is due at once
+        while True:
+            try:
+                for delivery in await self.deliveries.unhandled(patience):
+                    if delivery.source == SOURCE:
+                        log.info("redelivered", extra={"delivery": delivery.id})
+                        await self.dispatch(delivery.id, delivery.payload)
+            except Unavailable as error:
+                log.warning("redelivery_waits", extra={"reason": str(error)})
+            patience = timedelta(seconds=self.every)
+            await asyncio.sleep(self.every)

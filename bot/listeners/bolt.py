@@ -1,0 +1,142 @@
+"""Binds the listeners to slack-bolt: the same ones for Socket Mode and for signed HTTP."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from agent.errors import StoreUnavailable
+from bot.inbox import SOURCE, Deliveries, key_of
+from bot.listeners.controls import Controls
+from bot.listeners.desk import Desk, Work
+from bot.listeners.mentions import Mentions
+from bot.records import Json
+from bot.slack import Identity
+
+log = logging.getLogger("journeyman.slack")
+
+Ack = Callable[[], Awaitable[Any]]
+_DELIVERY = "journeyman_delivery"
+_AGAIN = "journeyman_again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """Where deliveries come in."""
+
+    app: AsyncApp
+    deliveries: Deliveries
+
+    async def receive(
+        self, body: str, headers: Mapping[str, Sequence[str]]
+    ) -> tuple[int, Mapping[str, Sequence[str]], str]:
+        """A request by HTTP whose signature has been verified."""
+        request = AsyncBoltRequest(body=body, headers=cast("Any", dict(headers)))
+        response = await self.app.async_dispatch(request)
+        return response.status, response.headers, response.body or ""
+
+    async def again(self, delivery: int, payload: Mapping[str, Any]) -> None:
+        """A stored delivery that was never finished."""
+        request = AsyncBoltRequest(
+            body=dict(payload), mode="socket_mode", context={_DELIVERY: delivery, _AGAIN: True}
+        )
+        await self.app.async_dispatch(request)
+
+
+def make_door(
+    client: AsyncWebClient,
+    identity: Identity,
+    deliveries: Deliveries,
+    desk: Desk,
+    mentions: Mentions,
+    controls: Controls,
+) -> Door:
+    authorized = AuthorizeResult(
+        enterprise_id=None,
+        team_id=identity.team,
+        bot_id=identity.bot,
+        bot_user_id=identity.user,
+        bot_token=client.token,
+    )
+
+    async def authorize() -> AuthorizeResult:
+        return authorized
+
+    bolt_log = logging.getLogger("journeyman.bolt")
+    bolt_log.setLevel(logging.ERROR)  # below that it logs bodies of requests
+    app = AsyncApp(
+        name="journeyman",
+        logger=bolt_log,
+        client=client,
+        authorize=authorize,
+        signing_secret="",
+        request_verification_enabled=False,  # done before, at the edge
+        ssl_check_enabled=False,
+    )
+    _store_first(app, identity, deliveries)
+    _listen(app, desk, mentions, controls)
+    return Door(app=app, deliveries=deliveries)
+
+
+def _store_first(app: AsyncApp, identity: Identity, deliveries: Deliveries) -> None:
+    async def store(
+        body: Json,
+        context: dict[str, Any],
+        next: Callable[[], Awaitable[BoltResponse]],
+    ) -> BoltResponse:
+        if _DELIVERY in context:
+            return await next()
+        key = key_of(body, identity)
+        if key is None:
+            return BoltResponse(status=200, body="")
+        try:
+            delivery = await deliveries.accept(SOURCE, key, body)
+        except StoreUnavailable:
+            return BoltResponse(status=503, body="")  # Slack delivers it again
+        if delivery is None:
+            return BoltResponse(status=200, body="")
+        context[_DELIVERY] = delivery
+        return await next()
+
+    cast("Any", app).use(store)
+
+
+def _listen(app: Any, desk: Desk, mentions: Mentions, controls: Controls) -> None:
+    def listener(work: Work) -> Callable[..., Awaitable[None]]:
+        async def listen(ack: Ack, body: Json, context: dict[str, Any]) -> None:
+            await ack()
+            again = bool(context.get(_AGAIN))
+            await desk.handle(context[_DELIVERY], body, work, again=again)
+
+        return listen
+
+    async def nothing(body: Json) -> None:
+        """A link button: Slack opens the address itself."""
+
+    app.event("app_mention")(listener(mentions.on_message))
+    app.event("message")(listener(mentions.on_message))
+    app.event("agent_session_stopped")(listener(controls.on_native_stop))
+    for action, work in {
+        "run_menu": controls.on_menu,
+        "run_stop": controls.on_stop,
+        "run_retry": controls.on_retry,
+        "run_hint": controls.on_hint,
+        "run_changes": controls.on_changes,
+        "run_feedback": controls.on_feedback,
+        "pick_project": controls.on_pick,
+        "pick_cancel": controls.on_pick_cancelled,
+    }.items():
+        app.action(action)(listener(work))
+    app.action(re.compile(r"run_answer_\d"))(listener(controls.on_answer))
+    app.action(re.compile(r"view_.*"))(listener(nothing))
+    app.view("run_text")(listener(controls.on_text_submitted))
+    app.view("stop_run")(listener(controls.on_stop_submitted))

@@ -1,0 +1,162 @@
+"""What people press: the card's menu, buttons, modals, the project picker, native Stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from agent.errors import Refused
+from agent.run import RunId
+from bot.listeners.desk import Place, where
+from bot.listeners.mentions import PICK_SECONDS, Mentions, Words
+from bot.people import People
+from bot.records import Json
+from bot.runs import Runs
+from bot.slack import Slack
+from bot.slack_api import SlackRejected
+from bot.views import blocks as b
+from bot.views import errors, talk
+from bot.views import text as t
+
+log = logging.getLogger("journeyman.listeners")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    slack: Slack
+    people: People
+    runs: Runs
+    mentions: Mentions
+
+    async def on_menu(self, body: Json) -> None:
+        kind, _, subject = _action(body)["selected_option"]["value"].partition(":")
+        if kind == "stop":
+            run = _run(subject)
+            await self._open(
+                body,
+                b.confirm_modal(
+                    "stop_run",
+                    subject,
+                    f"Stop run {run}?",
+                    "Stop run",
+                    "The running command is ended within a second. What has been done so far is "
+                    "kept, and the run can be resumed.",
+                ),
+            )
+        elif kind == "follow_up":
+            await self._ask_text(body, subject, "Add instructions", "What should I know or do?")
+
+    async def on_changes(self, body: Json) -> None:
+        await self._ask_text(
+            body, _action(body)["value"], "Request changes", "What should be different?"
+        )
+
+    async def on_hint(self, body: Json) -> None:
+        await self._ask_text(
+            body, _action(body)["value"], "Try again with a hint", "What did I miss?"
+        )
+
+    async def on_text_submitted(self, body: Json) -> None:
+        view = body["view"]
+        text = view["state"]["values"]["text"]["text"]["value"] or ""
+        person = await self.people.person(where(body).user)
+        await self.runs.instruct(_run(view["private_metadata"]), text, person)
+
+    async def on_stop_submitted(self, body: Json) -> None:
+        person = await self.people.person(where(body).user)
+        await self.runs.stop(_run(body["view"]["private_metadata"]), person, how="menu")
+
+    async def on_stop(self, body: Json) -> None:
+        person = await self.people.person(where(body).user)
+        await self.runs.stop(_run(_action(body)["value"]), person, how="stop button")
+
+    async def on_native_stop(self, body: Json) -> None:
+        place = where(body)
+        run = await self.mentions.store.run_of_thread(
+            place.team, place.channel, place.thread_ts or ""
+        )
+        if run is None:
+            raise Refused(errors.no_run())
+        person = await self.people.person(place.user)
+        await self.runs.stop(run.id, person, how="stop button")
+
+    async def on_retry(self, body: Json) -> None:
+        person = await self.people.person(where(body).user)
+        await self.runs.retry(_run(_action(body)["value"]), person)
+
+    async def on_answer(self, body: Json) -> None:
+        run, seq, index = (int(part) for part in _action(body)["value"].split(":"))
+        person = await self.people.person(where(body).user)
+        state = await self.runs.status(RunId(run))
+        if state.question is None or state.question_seq != seq:
+            raise Refused(errors.late_answer())
+        choice = state.question.choices[index]
+        await self.runs.answer(RunId(run), choice, person)
+
+    async def on_feedback(self, body: Json) -> None:
+        verdict, _, run = _action(body)["value"].partition(":")
+        place = where(body)
+        log.info("feedback", extra={"run": run, "verdict": verdict, "user": place.user})
+        await self.slack.tell(
+            place.channel, place.user, place.thread_ts, "Thank you, that is noted."
+        )
+
+    async def on_pick(self, body: Json) -> None:
+        """The request is read from the asker's own message again: the picker holds only its ts."""
+        place, project = where(body), _action(body)["selected_option"]["value"]
+        request = await self._picked(body, place)
+        if project not in self.mentions.settings.allowed(place.channel):
+            raise Refused(errors.not_allowed_here(project, ()))
+        await self.mentions.start_picked(request, project)
+        told = f"{t.user(place.user)} chose {t.code(project)}."
+        await self.slack.edit(place.channel, place.ts, talk.picked(request.ts, told))
+
+    async def on_pick_cancelled(self, body: Json) -> None:
+        place = where(body)
+        request = await self._picked(body, place)
+        told = f"Cancelled by {t.user(place.user)}; nothing was started."
+        await self.slack.edit(place.channel, place.ts, talk.picked(request.ts, told))
+        await self.slack.unreact(place.channel, request.ts, "eyes")
+
+    async def _picked(self, body: Json, place: Place) -> Words:
+        asked = str(_action(body)["block_id"]).split(":")[1]
+        thread = place.thread_ts or asked
+        async for said in self.slack.thread(place.channel, thread):
+            if said.ts == asked:
+                if said.author != place.user:
+                    raise Refused(errors.not_yours())
+                if time.time() - float(asked) > PICK_SECONDS:
+                    raise Refused(errors.expired())
+                return Words(
+                    team=place.team,
+                    channel=place.channel,
+                    user=said.author,
+                    ts=asked,
+                    text=said.text,
+                    thread_ts=thread if thread != asked else None,
+                    direct=place.channel.startswith("D"),
+                )
+        raise Refused(errors.gone())
+
+    async def _ask_text(self, body: Json, subject: str, title: str, label: str) -> None:
+        await self._open(body, b.input_modal("run_text", str(_run(subject)), title, "Send", label))
+
+    async def _open(self, body: Json, view: Json) -> None:
+        try:
+            await self.slack.open_modal(body["trigger_id"], view)
+        except SlackRejected as error:
+            if error.code in {"expired_trigger_id", "exchanged_trigger_id"}:
+                raise Refused("That took me too long to open. Please press it again.") from error
+            raise
+
+
+def _action(body: Json) -> Json:
+    return body["actions"][0]
+
+
+def _run(subject: str) -> RunId:
+    number = subject.rpartition(":")[2]
+    if not number.isdigit():
+        raise Refused("That button belongs to no run, so nothing was done.")
+    return RunId(int(number))

@@ -1,0 +1,100 @@
+"""Takes a stored delivery through its listener, and says so when that does not work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.errors import JourneymanError, Refused, Unavailable
+from bot.inbox import Deliveries
+from bot.records import Json, record
+from bot.slack import Slack
+from bot.views import errors
+
+log = logging.getLogger("journeyman.listeners")
+
+Work = Callable[[Json], Awaitable[None]]
+
+
+@dataclass(kw_only=True)
+class Desk:
+    deliveries: Deliveries
+    slack: Slack
+    _working: dict[int, asyncio.Task[Any]] = field(default_factory=dict[int, "asyncio.Task[Any]"])
+
+    def busy(self, delivery: int) -> bool:
+        return delivery in self._working
+
+    async def handle(self, delivery: int, body: Json, work: Work, *, again: bool = False) -> None:
+        task = asyncio.current_task()
+        if delivery in self._working or task is None:
+            return
+        self._working[delivery] = task
+        try:
+            await self._guarded(delivery, body, work, again)
+        finally:
+            del self._working[delivery]
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Lets what is in hand finish; the rest is dispatched again at the next start."""
+        if self._working:
+            await asyncio.wait(tuple(self._working.values()), timeout=timeout)
+
+    async def _guarded(self, delivery: int, body: Json, work: Work, again: bool) -> None:
+        try:
+            await work(body)
+        except Unavailable as error:
+            log.warning("listener_waits", extra={"delivery": delivery, "reason": str(error)})
+            if not again:
+                await self._tell(body, errors.unavailable(str(error)))
+            await self.deliveries.failed(delivery, str(error))
+            return
+        except Refused as error:
+            await self._tell(body, errors.refused(str(error)))
+        except JourneymanError as error:
+            log.warning("listener_refused", extra={"delivery": delivery, "reason": str(error)})
+            await self._tell(body, errors.refused(str(error)))
+        except Exception:  # the one guard: a defect of ours must not be silent in the thread
+            error_id = secrets.token_hex(4)
+            log.exception("listener_broke", extra={"delivery": delivery, "error_id": error_id})
+            await self._tell(body, errors.broken(error_id))
+        await self.deliveries.handled(delivery)
+
+    async def _tell(self, body: Json, text: str) -> None:
+        place = where(body)
+        if place.channel and place.user:
+            await self.slack.tell(place.channel, place.user, place.thread_ts, text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where something was said or pressed, and by whom."""
+
+    team: str
+    channel: str
+    user: str
+    ts: str = ""  #: of the message
+    thread_ts: str | None = None
+
+
+def where(body: Json) -> Place:
+    if event := record(body.get("event")):
+        return Place(
+            team=body.get("team_id", ""),
+            channel=event.get("channel", ""),
+            user=event.get("user", ""),
+            ts=event.get("ts", ""),
+            thread_ts=event.get("thread_ts"),
+        )
+    message = record(body.get("message"))
+    return Place(
+        team=record(body.get("team")).get("id", ""),
+        channel=record(body.get("channel")).get("id", ""),
+        user=record(body.get("user")).get("id", ""),
+        ts=message.get("ts", ""),
+        thread_ts=message.get("thread_ts") or message.get("ts"),
+    )

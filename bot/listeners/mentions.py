@@ -1,0 +1,226 @@
+"""What people write: to the bot, or as an answer to its question."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import assert_never
+
+from agent.errors import ForgeRejected, ForgeUnavailable, Refused
+from agent.ports import ForgeReader, Store
+from agent.run import ENDED, Linked, Request, Run, RunStatus, Thread, ThreadMessage
+from bot import command
+from bot.command import Command, Verb
+from bot.people import People
+from bot.records import Json
+from bot.runs import Runs
+from bot.settings import Settings
+from bot.slack import Identity, Slack
+from bot.views import errors, talk
+from bot.views.words import Links
+
+_EARLIER = 50  # messages of the thread that become the request's context
+_LINKED = 5
+_OPEN = frozenset(RunStatus) - ENDED
+PICK_SECONDS = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mentions:
+    settings: Settings
+    identity: Identity
+    slack: Slack
+    people: People
+    runs: Runs
+    store: Store
+    forge: ForgeReader
+    links: Links
+
+    async def on_message(self, body: Json) -> None:
+        said = Words.of(body)
+        if command.mentions(said.text, self.identity.user) or said.direct:
+            if said.direct and not command.mentions(said.text, self.identity.user):
+                run = await self._run_of(said)
+                if run and await self._answered(run, said):
+                    return
+            await self._obey(said, command.parse(said.text, self.identity.user))
+        elif said.thread_ts and (run := await self._run_of(said)):
+            await self._answered(run, said)
+
+    async def start_picked(self, said: Words, project: str) -> None:
+        """The asker chose a project for a message that named none."""
+        parsed = command.parse(said.text, self.identity.user)
+        await self._start(said, parsed, project)
+
+    async def _obey(self, said: Words, parsed: Command) -> None:
+        match parsed.verb:
+            case Verb.ASIDE:
+                return
+            case Verb.HELP:
+                await self._tell(said, talk.HELP)
+            case Verb.SETTINGS:
+                await self._tell(said, self._settings_text(said.channel))
+            case Verb.STATUS:
+                await self._tell(said, await self._status(said))
+            case Verb.STOP:
+                run = await self._run_here(said)
+                await self.runs.stop(run.id, await self.people.person(said.user), how="mention")
+            case Verb.RETRY:
+                run = await self._run_here(said)
+                await self.runs.retry(run.id, await self.people.person(said.user))
+            case Verb.START | Verb.NEW:
+                await self._ask_or_begin(said, parsed)
+            case _:
+                assert_never(parsed.verb)
+
+    async def _ask_or_begin(self, said: Words, parsed: Command) -> None:
+        seen = asyncio.create_task(self.slack.react(said.channel, said.ts, "eyes"))
+        try:
+            run = await self._run_of(said) if said.thread_ts else None
+            if run and parsed.verb is Verb.START:
+                await self._follow_up(run, said, parsed)
+            elif project := await self._project(said, parsed, run):
+                await self._start(said, parsed, project)
+        except Refused:
+            await seen
+            await self.slack.unreact(said.channel, said.ts, "eyes")
+            raise
+        finally:
+            await seen
+
+    async def _follow_up(self, run: Run, said: Words, parsed: Command) -> None:
+        if parsed.project and parsed.project != run.request.project:
+            raise Refused(errors.other_project(run.request.project))
+        person = await self.people.person(said.user)
+        if run.status is RunStatus.WAITING_FOR_ANSWER and said.user == run.request.requester.id:
+            await self.runs.answer(run.id, parsed.text, person, message=said.ts)
+        else:
+            await self.runs.instruct(run.id, parsed.text, person, message=said.ts)
+
+    async def _answered(self, run: Run, said: Words) -> bool:
+        """A plain reply by the asker answers the question that stands."""
+        waits = run.status is RunStatus.WAITING_FOR_ANSWER
+        if not waits or said.user != run.request.requester.id or said.text.startswith("!aside"):
+            return False
+        person = await self.people.person(said.user)
+        await self.runs.answer(run.id, command.plain(said.text), person, message=said.ts)
+        await self.slack.react(said.channel, said.ts, "white_check_mark")
+        return True
+
+    async def _start(self, said: Words, parsed: Command, project: str) -> None:
+        person, context, linked = await asyncio.gather(
+            self.people.person(said.user), self._context(said), self._linked(parsed.text, project)
+        )
+        await self.runs.start(
+            Request(
+                text=parsed.text,
+                project=project,
+                base_branch=parsed.branch or self.settings.project(project).default_branch,
+                requester=person,
+                thread=said.thread,
+                message=said.ts,
+                model=parsed.model,
+                plan_only=parsed.plan_only,
+                context=context,
+                linked=linked,
+            )
+        )
+
+    async def _project(self, said: Words, parsed: Command, run: Run | None) -> str | None:
+        """Option, thread, channel default, the only one allowed; else asks. Never a guess."""
+        allowed = self.settings.allowed(said.channel)
+        if not allowed:
+            raise Refused(errors.no_projects())
+        if parsed.project:
+            if parsed.project not in allowed:
+                raise Refused(errors.not_allowed_here(parsed.project, allowed))
+            return parsed.project
+        if run and run.request.project in allowed:
+            return run.request.project
+        default = self.settings.default_project(said.channel)
+        if default or len(allowed) == 1:
+            return default or allowed[0]
+        await self.people.person(said.user)  # whoever may not start anything is told so first
+        picker = talk.picker(said.ts, said.user, allowed, parsed.text)
+        await self.slack.post(said.thread, picker)
+        return None
+
+    async def _context(self, said: Words) -> tuple[ThreadMessage, ...]:
+        """What was said in the thread before: record, never instruction."""
+        if not said.thread_ts:
+            return ()
+        earlier = [
+            ThreadMessage(author=message.author or "app", text=command.plain(message.text))
+            async for message in self.slack.thread(said.channel, said.thread_ts)
+            if message.ts < said.ts and message.mark is None and message.text
+        ]
+        return tuple(earlier[-_EARLIER:])
+
+    async def _linked(self, text: str, project: str) -> tuple[Linked, ...]:
+        found: list[Linked] = []
+        for kind, iid in command.links(text, self.settings.gitlab_url, project)[:_LINKED]:
+            try:
+                target = "merge_request" if kind == "merge_request" else "issue"
+                found.append(await self.forge.linked(project, target, iid))
+            except (ForgeRejected, ForgeUnavailable):
+                continue  # the link stays in the text; the run goes on without its content
+        return tuple(found)
+
+    async def _status(self, said: Words) -> str:
+        run = await self._run_of(said) if said.thread_ts else None
+        if run:
+            return talk.status(await self.runs.status(run.id), self.links)
+        allowed = self.settings.allowed(said.channel)
+        open_runs = [
+            r for r in await self.store.runs(statuses=_OPEN) if r.request.project in allowed
+        ]
+        return talk.running(open_runs, self.links)
+
+    def _settings_text(self, channel: str) -> str:
+        return talk.settings(
+            self.settings.allowed(channel),
+            self.settings.default_project(channel),
+            self.settings.project(self.settings.default_project(channel) or "").limits,
+        )
+
+    async def _run_here(self, said: Words) -> Run:
+        run = await self._run_of(said)
+        if run is None:
+            raise Refused(errors.no_run())
+        return run
+
+    async def _run_of(self, said: Words) -> Run | None:
+        return await self.store.run_of_thread(said.team, said.channel, said.thread.ts)
+
+    async def _tell(self, said: Words, text: str) -> None:
+        await self.slack.tell(said.channel, said.user, said.thread_ts, text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """A message of a person."""
+
+    team: str
+    channel: str
+    user: str
+    ts: str
+    text: str
+    thread_ts: str | None = None
+    direct: bool = False
+
+    @classmethod
+    def of(cls, body: Json) -> Words:
+        event: Json = body["event"]
+        return cls(
+            team=body["team_id"],
+            channel=event["channel"],
+            user=event["user"],
+            ts=event["ts"],
+            text=event.get("text", ""),
+            thread_ts=event.get("thread_ts"),
+            direct=event.get("channel_type") == "im" or event["channel"].startswith("D"),
+        )
+
+    @property
+    def thread(self) -> Thread:
+        return Thread(team=self.team, channel=self.channel, ts=self.thread_ts or self.ts)

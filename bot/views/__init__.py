@@ -1,0 +1,1 @@
+"""Runs and refusals as Slack shows them. Pure: records in, blocks out."""
