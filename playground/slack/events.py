@@ -124,13 +124,20 @@ def _mentions(world: World, message: Message) -> bool:
 def _posted(world: World, message: Message) -> Json:
     shown = _as_nested(message_json(world, replace(message, files=()), thread=[]))
     if message.files:
-        shown["files"] = [file_json(world, world.files[id]) for id in message.files]
+        shown["files"] = [_shared_file(world, id, message.channel) for id in message.files]
         shown["subtype"] = "file_share"
         shown["upload"] = False
         for key in ("team", "client_msg_id", "bot_id", "bot_profile", "edited"):
             shown.pop(key, None)
     shown.pop("reactions", None)
     return shown | _where(world, message, message.ts)
+
+
+def _shared_file(world: World, id: str, channel: str) -> Json:
+    shown = file_json(world, world.files[id])
+    for key in ("timestamp", "user_team", "file_access", "alt_txt"):
+        shown.pop(key, None)
+    return shown | {"channels": [channel], "groups": []}
 
 
 def _mention(world: World, message: Message) -> Json:

@@ -56,7 +56,9 @@ async def _update(call: Call) -> Json:
     )
     after = call.workspace.edited(after, call.token.user)
     call.workspace.change(before, after)
-    shown = message_json(call.world, after, metadata=True)
+    shown = message_json(call.world, after, metadata=True, thread=[])
+    for where in ("ts", "thread_ts", "parent_user_id", "reactions"):
+        shown.pop(where, None)
     return {"channel": channel.id, "ts": after.ts, "text": after.text, "message": shown}
 
 

@@ -48,7 +48,7 @@ async def _replies(call: Call) -> Json:
     thread = [each for each in found if each.ts == ts or _within(call, each)]
     page, metadata = call.page(thread, default=1000, most=1000)
     answer: Json = {
-        "messages": [_shown(call, each, found) for each in page],
+        "messages": [_reply(call, each, found) for each in page],
         "has_more": bool(metadata["next_cursor"]),
     }
     return answer | ({"response_metadata": metadata} if answer["has_more"] else {})
@@ -67,8 +67,6 @@ async def _history(call: Call) -> Json:
         ],
         "has_more": bool(metadata["next_cursor"]),
         "pin_count": 0,
-        "channel_actions_ts": None,
-        "channel_actions_count": 0,
     }
     return answer | ({"response_metadata": metadata} if answer["has_more"] else {})
 
@@ -109,6 +107,12 @@ def _within(call: Call, message: Message) -> bool:
     if call.flag("inclusive"):
         return message.ts >= oldest and (not latest or message.ts <= latest)
     return message.ts > oldest and (not latest or message.ts < latest)
+
+
+def _reply(call: Call, message: Message, thread: list[Message]) -> Json:
+    shown = _shown(call, message, thread)
+    shown.pop("client_msg_id", None)
+    return shown
 
 
 def _shown(call: Call, message: Message, thread: list[Message]) -> Json:
