@@ -102,7 +102,7 @@ def test_a_commit_message_keeps_its_form(summary: str, text: str, name: str) -> 
     trailers = message.rstrip("\n").split("\n\n")[-1].split("\n")
     assert [line.partition(":")[0] for line in trailers] == ["Requested-by", "Agent-Run"]
     assert trailers[1] == "Agent-Run: https://agent.example/runs/17"
-    assert message.count("Requested-by:") == 1
+    assert len(re.findall(r"(?m)^Requested-by:", message)) == 1
     assert not re.search(r"(?i)\[(ci[ _-]*skip|skip[ _-]*ci)\]", message)
     assert not re.search(CLOSING, message)
     assert not any(line.startswith("/") for line in re.split(NEWLINE, message))
