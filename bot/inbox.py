@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from agent.errors import Unavailable
-from agent.ports import Clock
 from bot.command import mentions
 from bot.records import Json, first, record
 from bot.slack import Identity
@@ -88,7 +87,6 @@ class Redelivery:
 
     deliveries: Deliveries
     dispatch: Callable[[int, Mapping[str, Any]], Awaitable[None]]
-    clock: Clock
     every: float = EVERY
 
     async def serve(self) -> None:

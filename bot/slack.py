@@ -105,7 +105,12 @@ class Slack:
         priority: int = DECISION,
     ) -> str:
         """Posts once: when the answer is lost, the thread is read back for the mark first."""
-        arguments = _content(message) | {"channel": thread.channel, "thread_ts": thread.ts}
+        arguments: Json = {
+            "channel": thread.channel,
+            "thread_ts": thread.ts,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
         if mark:
             arguments["metadata"] = _metadata(mark)
         for attempt in range(1, ATTEMPTS + 1):
@@ -123,7 +128,7 @@ class Slack:
         self, channel: str, ts: str, message: Message, *, mark: tuple[RunId, str] | None = None
     ) -> None:
         """Raises `SlackRejected`, for example with `message_not_found`."""
-        arguments = _content(message) | {"channel": channel, "ts": ts}
+        arguments: Json = {"channel": channel, "ts": ts}
         if mark:
             arguments["metadata"] = _metadata(mark)
         for attempt in range(1, ATTEMPTS + 1):
@@ -244,8 +249,6 @@ def _content(message: Message) -> Json:
         "blocks": list(message.blocks),
         "parse": "none",
         "link_names": False,
-        "unfurl_links": False,
-        "unfurl_media": False,
     }
 
 

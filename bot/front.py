@@ -1,0 +1,112 @@
+"""The `front` role: Slack on one side, the engine on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import ClientSession, ClientTimeout
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from agent.errors import SettingsError
+from agent.ports import Clock, ForgeReader, Store
+from bot.inbox import Deliveries, Redelivery
+from bot.listeners.bolt import Door, make_door
+from bot.listeners.controls import Controls
+from bot.listeners.desk import Desk
+from bot.listeners.mentions import Mentions
+from bot.people import People
+from bot.presenter import Presenter, Threads
+from bot.runs import Runs
+from bot.settings import Settings
+from bot.slack import Identity, Slack
+from bot.slack_api import TIMEOUT, SlackApi
+from bot.views.words import Links
+
+log = logging.getLogger("journeyman.front")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    identity: Identity
+    door: Door
+    slack: Slack
+    presenter: Presenter
+    redelivery: Redelivery
+
+    async def serve(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.presenter.serve(), name="presenter")
+            group.create_task(self.redelivery.serve(), name="redelivery")
+
+
+@asynccontextmanager
+async def open_front(
+    settings: Settings,
+    *,
+    store: Store,
+    deliveries: Deliveries,
+    threads: Threads,
+    runs: Runs,
+    forge: ForgeReader,
+    clock: Clock,
+) -> AsyncGenerator[Front]:
+    """Connected to Slack. Raises `SettingsError` when Slack refuses a token."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(
+            ClientSession(timeout=ClientTimeout(total=TIMEOUT))
+        )
+        client = AsyncWebClient(
+            token=settings.slack_bot_token,
+            base_url=settings.slack_api_url,
+            session=session,
+            timeout=TIMEOUT,
+            retry_handlers=[],  # ours know which calls may be repeated
+        )
+        slack = Slack(api=SlackApi(client=client))
+        identity = await slack.identity()
+        links = Links(public_url=settings.public_url)
+        people = People(slack=slack, identity=identity, gitlab_ids=settings.people)
+        mentions = Mentions(
+            settings=settings,
+            identity=identity,
+            slack=slack,
+            people=people,
+            runs=runs,
+            store=store,
+            forge=forge,
+            links=links,
+        )
+        controls = Controls(slack=slack, people=people, runs=runs, mentions=mentions)
+        desk = Desk(deliveries=deliveries, slack=slack)
+        stack.push_async_callback(desk.close)
+        door = make_door(client, identity, deliveries, desk, mentions, controls)
+        if settings.slack_app_token:
+            await _connect(stack, door, settings.slack_app_token)
+        yield Front(
+            identity=identity,
+            door=door,
+            slack=slack,
+            presenter=Presenter(
+                store=store, threads=threads, slack=slack, clock=clock, links=links
+            ),
+            redelivery=Redelivery(deliveries=deliveries, dispatch=door.again),
+        )
+
+
+async def _connect(stack: AsyncExitStack, door: Door, app_token: str) -> None:
+    handler = AsyncSocketModeHandler(door.app, app_token)
+    stack.push_async_callback(handler.close_async)
+    try:
+        await handler.connect_async()
+    except SlackApiError as error:
+        raise SettingsError(
+            "SLACK_APP_TOKEN is refused by Slack: copy the app-level token, with the scope "
+            "connections:write, again."
+        ) from error
