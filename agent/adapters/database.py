@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,15 +37,17 @@ FROM pg_roles, pg_class c WHERE rolname = current_user AND c.oid = 'public.event
 class Database:
     dsn: str
     pool: Pool
+    listener: Listener
     store: PostgresStore
     inbox: Inbox
     threads: ThreadStore
 
-    def queue(self) -> PgQueue:
-        """`async with db.queue() as queue`. PgQueuer is imported by who works, not by `try`."""
+    def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
+        """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
+        another worker takes a dead one's jobs. Imports PgQueuer."""
         from agent.adapters.pg_queue import PgQueue
 
-        return PgQueue(self.dsn, self.pool)
+        return PgQueue(self.dsn, self.pool, self.listener, projects=projects, lease=lease)
 
 
 @asynccontextmanager
@@ -73,6 +75,7 @@ async def open_database(
         yield Database(
             dsn=url,
             pool=pool,
+            listener=listener,
             store=PostgresStore(pool, listener, fleet=fleet),
             inbox=Inbox(pool),
             threads=ThreadStore(pool),

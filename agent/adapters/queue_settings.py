@@ -5,6 +5,8 @@ from __future__ import annotations
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import Channel
 
+from agent.adapters.postgres_listener import QUEUE
+
 
 def queue_settings() -> DBSettings:
     """Every name is given: PgQueuer would take what is left out from the environment, under
@@ -12,7 +14,7 @@ def queue_settings() -> DBSettings:
     return DBSettings(
         prefix="",
         db_schema="engine",
-        channel=Channel("ch_engine"),
+        channel=Channel(QUEUE),
         function="fn_engine_changed",
         statistics_table="pgqueuer_statistics",
         queue_status_type="pgqueuer_status",

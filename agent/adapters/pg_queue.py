@@ -1,0 +1,235 @@
+"""Wake-ups of runs and effects, leased to workers by PgQueuer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.errors import FailingListenerError, RetryRequested
+from pgqueuer.domain.models import Job
+from pgqueuer.domain.types import QueueEntrypoint
+
+from agent.adapters.pgqueuer_parts import Beats, FencedQueries, ResilientDriver
+from agent.adapters.postgres import CONNECTION_ERRORS, Pool
+from agent.adapters.postgres_listener import Listener
+from agent.adapters.postgres_retry import retried
+from agent.adapters.queue_settings import queue_settings
+from agent.errors import Fenced, StoreUnavailable, Unavailable
+from agent.run import ACTIVE, RunId, RunStatus
+
+_log = logging.getLogger(__name__)
+
+EFFECTS = "effects"
+_EFFECT_SLOTS = 4
+_HAND_BACK = 20.0  # seconds that a cancelled call has to clean up
+_POLL = timedelta(seconds=1)  # a job handed back with a delay comes without notification
+_REFRESH = 1.0  # seconds between two looks at the projects' limits
+_MEND = 30.0  # seconds between two looks for what was lost
+
+Call = Callable[[RunId], Awaitable[None]]
+
+PROJECTS = "SELECT id, max_runs FROM projects"
+#: Runs that should be at work but that no job leads to. A run whose effects are still to be
+#: carried out is woken by their outcome.
+WAKE_LOST_RUNS = """
+WITH lost AS (
+    SELECT id FROM runs r
+    WHERE status = ANY ($1::text[]) AND updated_at < clock_timestamp() - $2::interval
+        AND NOT EXISTS (
+            SELECT FROM engine.pgqueuer q
+            WHERE q.status IN ('queued', 'picked')
+                AND starts_with(q.dedupe_key, 'run:' || r.id || ':'))
+        AND NOT EXISTS (SELECT FROM intents i WHERE i.run = r.id AND i.outcome_seq IS NULL)
+    ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+), woken AS (
+    UPDATE runs SET wake = wake + 1 FROM lost WHERE runs.id = lost.id
+    RETURNING runs.id, project, wake
+)
+INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
+SELECT 0, 'run.' || project, convert_to(json_build_object('run', id)::text, 'UTF8'),
+    'run:' || id || ':' || wake, 'queued'
+FROM woken"""
+WAKE_LOST_EFFECTS = """
+INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
+SELECT DISTINCT 0, 'effects', convert_to(json_build_object('run', run)::text, 'UTF8'),
+    'effects:' || run || ':again', 'queued'::engine.pgqueuer_status
+FROM intents i
+WHERE outcome_seq IS NULL AND created_at < clock_timestamp() - $1::interval
+    AND NOT EXISTS (
+        SELECT FROM engine.pgqueuer q
+        WHERE q.status IN ('queued', 'picked')
+            AND starts_with(q.dedupe_key, 'effects:' || run || ':'))
+ON CONFLICT DO NOTHING"""
+PRUNE = """
+WITH failed AS (
+    DELETE FROM engine.pgqueuer WHERE status = 'failed' AND updated < now() - interval '7 days'
+)
+DELETE FROM engine.pgqueuer_log WHERE created < now() - interval '7 days'"""
+
+
+class PgQueue:
+    """`agent.ports.Queue`. `projects`: whose runs this process takes, None for all of them.
+    `lease`: seconds after which another worker takes a dead one's jobs."""
+
+    def __init__(
+        self,
+        dsn: str,
+        pool: Pool,
+        listener: Listener,
+        *,
+        projects: Collection[str] | None = None,
+        lease: float = 10.0,
+    ) -> None:
+        self._dsn = dsn
+        self._pool = pool
+        self._listener = listener
+        self._projects = projects
+        self._lease = lease
+
+    async def work(
+        self, *, on_run: Call | None = None, on_effects: Call | None = None, slots: int = 4
+    ) -> None:
+        stopping = asyncio.Event()
+        serving = asyncio.create_task(self._serve_all(on_run, on_effects, slots, stopping))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            stopping.set()
+            await asyncio.wait({serving}, timeout=_HAND_BACK + 5)
+
+    async def _serve_all(
+        self, on_run: Call | None, on_effects: Call | None, slots: int, stopping: asyncio.Event
+    ) -> None:
+        kinds = [
+            _Kind(call=call, slots=count, places=asyncio.Semaphore(count), limits=limits)
+            for call, count, limits in (
+                (on_run, slots, self._run_limits),
+                (on_effects, _EFFECT_SLOTS, _effect_limits),
+            )
+            if call
+        ]
+        async with Beats(self._dsn, every=self._lease / 4) as beats, _beside(self._mend()):
+            await asyncio.gather(*(self._serve(kind, beats, stopping) for kind in kinds))
+
+    async def _serve(self, kind: _Kind, beats: Beats, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            queries = FencedQueries.over(ResilientDriver(self._pool, self._listener, stopping))
+            manager = QueueManager(queries, channel=queue_settings().channel)
+            queries.holder = manager.queue_manager_id
+            # PgQueuer would ask ten times a second while a job waits for its project's limit
+            manager.min_dequeue_poll_interval = timedelta(seconds=0.5)
+            manager.shutdown = stopping
+            kind.register(manager, await kind.limits(), stopping)
+            try:
+                with beats.beating(manager.queue_manager_id, manager.job_context):
+                    async with _beside(_keep_limits(kind, manager, stopping)):
+                        await manager.run(
+                            dequeue_timeout=_POLL,
+                            batch_size=max(1, kind.slots // 2),
+                            max_concurrent_tasks=max(2, kind.slots),
+                            heartbeat_timeout=timedelta(seconds=self._lease),
+                            log_aggregation_interval=timedelta(0),
+                        )
+            except (*CONNECTION_ERRORS, asyncpg.PostgresError, FailingListenerError) as error:
+                _log.warning("queue.restarted error=%r", error)
+                await asyncio.sleep(0.5)
+
+    async def _run_limits(self) -> Mapping[str, int]:
+        rows = await retried(lambda: self._pool.fetch(PROJECTS))
+        return {
+            f"run.{row['id']}": row["max_runs"]
+            for row in rows
+            if self._projects is None or row["id"] in self._projects
+        }
+
+    async def _mend(self) -> None:
+        working = [str(status) for status in ACTIVE | {RunStatus.QUEUED}]
+        patience = timedelta(seconds=_MEND)
+        while True:
+            try:
+                await self._pool.execute(WAKE_LOST_RUNS, working, patience)
+                await self._pool.execute(WAKE_LOST_EFFECTS, patience)
+                await self._pool.execute(PRUNE)
+            except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+                _log.warning("queue.not_mended error=%r", error)
+            await asyncio.sleep(_MEND)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """Jobs of one kind: what to call, how many at once here, and over all workers by name."""
+
+    call: Call
+    slots: int
+    places: asyncio.Semaphore  #: as many as `slots`: PgQueuer's own count is never below two
+    limits: Callable[[], Awaitable[Mapping[str, int]]]
+
+    def register(
+        self, manager: QueueManager, limits: Mapping[str, int], stopping: asyncio.Event
+    ) -> None:
+        async def handle(job: Job) -> None:
+            async with self.places:
+                await _carry_out(self.call, job, stopping)
+
+        registry = manager.entrypoint_registry
+        for name, limit in limits.items():
+            if registered := registry.get(QueueEntrypoint(name)):
+                registered.parameters.concurrency_limit = limit
+            else:
+                manager.entrypoint(
+                    name, concurrency_limit=limit, accepts_context=False, on_failure="hold"
+                )(handle)
+
+
+async def _effect_limits() -> Mapping[str, int]:
+    return {EFFECTS: 0}
+
+
+async def _keep_limits(kind: _Kind, manager: QueueManager, stopping: asyncio.Event) -> None:
+    """The highest limit that any worker declares counts, so each keeps up with the table."""
+    while True:
+        await asyncio.sleep(_REFRESH)
+        with suppress(StoreUnavailable):
+            kind.register(manager, await kind.limits(), stopping)
+
+
+async def _carry_out(call: Call, job: Job, stopping: asyncio.Event) -> None:
+    """Returns when the job is done with; raises `RetryRequested` for it to come again."""
+    run = RunId(json.loads(job.payload or b"{}")["run"])
+    working = asyncio.ensure_future(call(run))
+    stops = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({working, stops}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working}, timeout=_HAND_BACK)
+    finally:
+        stops.cancel()
+        working.cancel()
+    if not working.done() or working.cancelled():
+        raise RetryRequested(timedelta(0), "the worker stops")
+    error = working.exception()
+    if isinstance(error, Unavailable):
+        raise RetryRequested(timedelta(seconds=error.retry_after or 5.0), str(error)) from error
+    if isinstance(error, Fenced):
+        return  # who owns the run now has a job of its own
+    if error:
+        raise error
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,234 @@
+"""PgQueuer's own extension points, filled where it has gaps: a worker that was replaced may
+finish nothing, a restart of PostgreSQL ends nothing, a busy event loop loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pgqueuer.adapters.persistence.qb import (
+    QueryBuilderEnvironment,
+    QueryQueueBuilder,
+    QuerySchedulerBuilder,
+)
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.tm import TaskManager
+from pgqueuer.domain.models import Job, TracebackRecord
+from pgqueuer.domain.types import JOB_STATUS, JobId
+from pgqueuer.ports.driver import Driver, NotifyCallback
+
+from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool, connect
+from agent.adapters.postgres_listener import Listener
+from agent.adapters.queue_settings import queue_settings
+from agent.errors import StoreUnavailable
+
+_SLOWEST = 1.0  # seconds between two attempts
+_HUNG = 60.0  # seconds without a sign of the event loop, after which its jobs are given up
+
+T = TypeVar("T")
+
+BEAT = """
+UPDATE engine.pgqueuer SET heartbeat = now()
+WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2"""
+#: A job that failed is held for looking at; any other is done with.
+FINISH = """
+WITH told AS (
+    SELECT * FROM unnest($1::bigint[], $2::engine.pgqueuer_status[], $3::jsonb[])
+        AS t (id, status, traceback)
+), deleted AS (
+    DELETE FROM engine.pgqueuer
+    WHERE id IN (SELECT id FROM told WHERE status <> 'failed') AND queue_manager_id = $4
+    RETURNING id, entrypoint, priority
+), held AS (
+    UPDATE engine.pgqueuer SET status = 'failed', updated = now(), queue_manager_id = NULL
+    WHERE id IN (SELECT id FROM told WHERE status = 'failed') AND queue_manager_id = $4
+    RETURNING id, entrypoint, priority
+)
+INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority, traceback)
+SELECT told.id, told.status, mine.entrypoint, mine.priority, told.traceback
+FROM told JOIN (TABLE deleted UNION ALL TABLE held) AS mine USING (id)"""
+HAND_BACK = """
+WITH mine AS (
+    UPDATE engine.pgqueuer SET status = 'queued', execute_after = now() + $2::interval,
+        attempts = attempts + 1, updated = now(), queue_manager_id = NULL
+    WHERE id = $1 AND queue_manager_id = $4
+    RETURNING id, entrypoint, priority
+)
+INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority, traceback)
+SELECT id, 'queued', entrypoint, priority, $3::jsonb FROM mine"""
+WAKE_WORKERS = """
+SELECT pg_notify('ch_engine', json_build_object('channel', 'ch_engine', 'operation', 'update',
+    'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)"""
+
+
+class ResilientDriver(Driver):
+    """Repeats what a lost connection interrupted, until `stopping` is set."""
+
+    def __init__(self, pool: Pool, listener: Listener, stopping: asyncio.Event) -> None:
+        self._pool = pool
+        self._listener = listener
+        self._stopping = stopping
+        self._shutdown = asyncio.Event()
+        self._tasks = TaskManager()
+        self._relays: set[asyncio.Task[None]] = set()
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        rows = await self._persistently(lambda: self._pool.fetch(query, *args))
+        return [dict(row) for row in rows]
+
+    async def execute(self, query: str, *args: object) -> str:
+        return await self._persistently(lambda: self._pool.execute(query, *args))
+
+    async def notify(self, channel: str, payload: str) -> None:
+        await self.execute("SELECT pg_notify($1, $2)", channel, payload)
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        listening = asyncio.Event()
+        self._relays.add(asyncio.create_task(self._relay(channel, callback, listening)))
+        await listening.wait()
+
+    @property
+    def shutdown(self) -> asyncio.Event:
+        return self._shutdown
+
+    @property
+    def tm(self) -> TaskManager:
+        return self._tasks
+
+    async def __aenter__(self) -> ResilientDriver:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for relay in self._relays:
+            relay.cancel()
+        await asyncio.gather(*self._relays, return_exceptions=True)
+        self._relays.clear()
+
+    async def _relay(
+        self, channel: str, callback: NotifyCallback, listening: asyncio.Event
+    ) -> None:
+        with self._listener.subscribed(channel) as subscription:
+            await self._listener.ready()
+            listening.set()
+            while True:
+                for payload in await subscription.take() or ():
+                    callback(payload)
+
+    async def _persistently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        pause = 0.1
+        while True:
+            try:
+                return await attempt()
+            except ValueError:
+                raise  # wrong arguments, which asyncpg counts among its own errors
+            except CONNECTION_ERRORS:
+                if self._stopping.is_set():
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(_SLOWEST, pause * 2)
+
+
+class FencedQueries(Queries):
+    """Only the worker that holds a job may beat for it, finish it or hand it back."""
+
+    holder: Any = None
+
+    @classmethod
+    def over(cls, driver: Driver) -> FencedQueries:
+        settings = queue_settings()
+        return cls(
+            driver,
+            qbe=QueryBuilderEnvironment(settings),
+            qbq=QueryQueueBuilder(settings),
+            qbs=QuerySchedulerBuilder(settings),
+        )
+
+    async def update_heartbeat(self, job_ids: list[JobId]) -> None:
+        await self.driver.execute(BEAT, sorted(set(job_ids)), self.holder)
+
+    async def log_jobs(
+        self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]
+    ) -> None:
+        # A handler is cancelled only when the process is torn down: the job stays ours, grows
+        # stale, and the next worker takes it.
+        ended = [each for each in job_status if each[1] != "canceled"]
+        await self.driver.execute(
+            FINISH,
+            [job.id for job, _, _ in ended],
+            [status for _, status, _ in ended],
+            [_as_json(record) for _, _, record in ended],
+            self.holder,
+        )
+
+    async def retry_job(
+        self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None
+    ) -> None:
+        await self.driver.execute(HAND_BACK, job.id, delay, _as_json(traceback_record), self.holder)
+        await self.driver.execute(WAKE_WORKERS)
+
+
+def _as_json(record: TracebackRecord | None) -> str | None:
+    return record.model_dump_json() if record else None
+
+
+class Beats:
+    """Heartbeats from a thread and connection of their own, so that a busy event loop does not
+    look like a dead one; a loop that hangs for good does."""
+
+    def __init__(self, dsn: str, *, every: float) -> None:
+        self._dsn = dsn
+        self._every = every
+        self._held: dict[Any, dict[JobId, Any]] = {}
+        self._over = threading.Event()
+        self._alive = time.monotonic()
+        self._pulse: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
+
+    @contextmanager
+    def beating(self, holder: Any, jobs: dict[JobId, Any]) -> Generator[None]:
+        """While entered, whatever `jobs` holds at the time is kept alive."""
+        self._held[holder] = jobs
+        try:
+            yield
+        finally:
+            del self._held[holder]
+
+    async def __aenter__(self) -> Beats:
+        self._pulse = asyncio.create_task(self._show_life())
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._pulse:
+            self._pulse.cancel()
+        self._over.set()
+        await asyncio.to_thread(self._thread.join)
+
+    async def _show_life(self) -> None:
+        while True:
+            self._alive = time.monotonic()
+            await asyncio.sleep(1)
+
+    def _run(self) -> None:
+        asyncio.run(self._beat())
+
+    async def _beat(self) -> None:
+        connection: Connection | None = None
+        while not self._over.is_set():
+            try:
+                if connection is None or connection.is_closed():
+                    connection = await connect(self._dsn)
+                if time.monotonic() - self._alive < _HUNG:
+                    for holder, jobs in self._held.copy().items():
+                        if ids := list(jobs.copy()):
+                            await connection.execute(BEAT, ids, holder, timeout=5)
+            except (*CONNECTION_ERRORS, StoreUnavailable):
+                connection = None
+            await asyncio.to_thread(self._over.wait, self._every)
+        if connection:
+            connection.terminate()
