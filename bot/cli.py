@@ -1,0 +1,119 @@
+"""The `journeyman` command: parses its words; whatever a command needs is imported by it alone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from agent.errors import JourneymanError, SettingsError
+
+DONE, FAILED, WRONG = 0, 1, 2
+ROLES = ("front", "worker", "effects")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0 done, 1 the run or check failed, 2 wrong usage or settings."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return asyncio.run(_command(arguments))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except JourneymanError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    match arguments.command:
+        case "serve":
+            from bot.app import serve_command
+
+            return serve_command(arguments.role)
+        case "try":
+            from bot.trial import try_command
+
+            return try_command(
+                repo=arguments.repo,
+                request=arguments.request,
+                test_command=arguments.test_command,
+                branch=arguments.branch,
+                as_json=arguments.json,
+            )
+        case "sandbox":
+            from bot.operate import sandbox_command
+
+            return sandbox_command(arguments)
+        case "migrate":
+            from bot.operate import migrate_command
+
+            return migrate_command()
+        case "runs":
+            from bot.operate import runs_command
+
+            return runs_command(arguments)
+        case _:
+            from bot.doctor import run  # pyright: ignore
+
+            return run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="journeyman",
+        description="A coding agent that lives in Slack and ships through GitLab.",
+        epilog="Exit codes: 0 done, 1 the run or check failed, 2 wrong usage or settings.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="the service")
+    serve.add_argument(
+        "--role",
+        type=_roles,
+        default=ROLES,
+        metavar="ROLES",
+        help=f"some of {','.join(ROLES)}; all of them by default",
+    )
+
+    trial = commands.add_parser("try", help="one run on a local repository, without any account")
+    trial.add_argument("request", help="what to do")
+    trial.add_argument("--repo", required=True, metavar="PATH", help="a local git repository")
+    trial.add_argument("--test-command", metavar="C", help="how its tests are run")
+    trial.add_argument("--branch", metavar="NAME", help="the branch to start from")
+    trial.add_argument("--json", action="store_true", help="one JSON object at the end")
+
+    sandbox = commands.add_parser("sandbox", help="where commands of a run are run")
+    kinds = sandbox.add_subparsers(dest="sandbox", required=True, metavar="COMMAND")
+    kinds.add_parser("check", help="proves the isolation of this host")
+    execute = kinds.add_parser("exec", help="runs a command as a tool call would")
+    execute.add_argument("--workspace", required=True, metavar="DIR")
+    execute.add_argument("--network", choices=("none", "fetch"), default="none")
+    execute.add_argument("argv", nargs="+", metavar="CMD", help="after --")
+
+    commands.add_parser("migrate", help="brings the database's schema to this version")
+    if importlib.util.find_spec("bot.doctor"):
+        commands.add_parser("doctor", help="checks settings, tokens, database, sandbox, model")
+
+    runs = commands.add_parser("runs", help="operations on runs")
+    actions = runs.add_subparsers(dest="runs", required=True, metavar="COMMAND")
+    actions.add_parser("list", help="the newest runs")
+    for name, help_text in (
+        ("show", "what happened in a run"),
+        ("stop", "stops a run"),
+        ("retry", "queues an ended run again"),
+    ):
+        actions.add_parser(name, help=help_text).add_argument("run", type=int)
+    return parser
+
+
+def _roles(text: str) -> tuple[str, ...]:
+    given = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if wrong := [role for role in given if role not in ROLES]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(ROLES)}")
+    return given
