@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import best_match
+from slack_sdk.errors import SlackObjectFormationError
+from slack_sdk.models.basic_objects import JsonObject
 from slack_sdk.models.blocks import Block
 from slack_sdk.models.views import View
 
@@ -80,7 +82,8 @@ def _problems(slack: SlackStandIn) -> Iterator[str]:
 
 def argument_problems(method: str, args: Json) -> list[str]:
     """What Slack's descriptions and its SDK find wrong in a call."""
-    args = {key: _parsed(key, value) for key, value in args.items()}
+    # Bolt's client adds the team to every call
+    args = {key: _parsed(key, value) for key, value in args.items() if key != "team_id"}
     found = block_problems(args.get("blocks") or [])
     if isinstance(args.get("view"), dict):
         found += view_problems(args["view"])
@@ -139,15 +142,23 @@ def block_problems(blocks: list[Json]) -> list[str]:
         if parsed is None:
             found.append(f"block {at}: unknown to the SDK")
             continue
-        parsed.validate_json()
+        found += _sdk_problems(parsed)
         if parsed.to_dict() != raw:
             found.append(f"block {at}: the SDK drops keys of {raw}")
     return found
 
 
 def view_problems(view: Json) -> list[str]:
-    View(**view).validate_json()
-    return _schema_problems(("views.schema.json", ""), view) + block_problems(view["blocks"])
+    found = _sdk_problems(View(**view)) + _schema_problems(("views.schema.json", ""), view)
+    return found + block_problems(view["blocks"])
+
+
+def _sdk_problems(parsed: JsonObject) -> list[str]:
+    try:
+        parsed.validate_json()
+    except SlackObjectFormationError as problem:
+        return [str(problem)]
+    return []
 
 
 def _block_schema_problems(blocks: list[Json]) -> list[str]:
@@ -184,9 +195,9 @@ def _parsed(key: str, value: Any) -> Any:
 
 
 def _without_app_content(value: Any) -> Any:
-    """The schemas of answers know neither an app's metadata nor every block."""
+    """The schemas of answers know neither an app's metadata, nor states, nor every block."""
     if isinstance(value, dict):
-        empty: Json = {"event_payload": {}, "blocks": []}
+        empty: Json = {"event_payload": {}, "state": {}, "blocks": []}
         return {key: empty.get(key, _without_app_content(each)) for key, each in value.items()}
     return [_without_app_content(each) for each in value] if isinstance(value, list) else value
 
@@ -222,10 +233,12 @@ def _unlike(value: Any, sample: Any, path: str) -> Iterator[str]:
     """Keys that the sample, which has every key, does not have."""
     if isinstance(value, dict) and isinstance(sample, dict):
         for key, item in value.items():
-            if key not in sample:
-                yield f"{path}/{key} is unknown"
-            elif key not in _OPEN_KEYS:
+            if key in _OPEN_KEYS:
+                continue
+            if key in sample:
                 yield from _unlike(item, sample[key], f"{path}/{key}")
+            else:
+                yield f"{path}/{key} is unknown"
     elif isinstance(value, list) and isinstance(sample, list) and sample:
         for at, item in enumerate(value):
             yield from _unlike(item, sample[0], f"{path}/{at}")

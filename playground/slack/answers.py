@@ -197,15 +197,14 @@ def view_json(world: World, view: View) -> Json:
         "title": body.get("title", {"type": "plain_text", "text": "View Title", "emoji": True}),
         "clear_on_close": body.get("clear_on_close", False),
         "notify_on_close": body.get("notify_on_close", False),
-        "close": body.get("close"),
-        "submit": body.get("submit"),
-        "previous_view_id": view.previous or None,
         "root_view_id": view.root,
         "app_id": world.app.id,
         "app_installed_team_id": world.team_id,
         "bot_id": world.app.bot_id,
     }
-    return shown
+    if view.previous:
+        shown["previous_view_id"] = view.previous
+    return shown | {key: body[key] for key in ("close", "submit") if key in body}
 
 
 def session_json(session: Session) -> Json:
