@@ -1,0 +1,147 @@
+"""Where the run's commands and tests run, prepared in the background while the model reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.dependencies import Installed, Installer
+from agent.events import DependenciesReady, TestsRan
+from agent.files import WorkspaceFiles
+from agent.journal import Journal
+from agent.ports import Box, CommandLimits, CommandResult, Sandbox, Vault
+from agent.project import ProjectSettings
+from agent.run import CommitSha
+from agent.testreport import TestReport
+
+NOTHING_INSTALLED = Installed(
+    env={"PYTHONPATH": "/workspace:/workspace/src", "PYTHONDONTWRITEBYTECODE": "1"},
+    record=DependenciesReady(manager="", cached=False, seconds=0.0),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    report: TestReport
+    output: str
+
+
+class Harness:
+    """`start` begins to prepare; whoever needs the result waits for it. `installer` None: the
+    project's packages are not installed."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        project: ProjectSettings,
+        sandbox: Sandbox,
+        installer: Installer | None,
+        vault: Vault,
+        base: CommitSha,
+        folder: Path,
+        box: Box,
+    ) -> None:
+        self._journal = journal
+        self._project = project
+        self._sandbox = sandbox
+        self._installer = installer
+        self._vault = vault
+        self._base = base
+        self._folder = folder
+        self._box = box
+        self._ready: asyncio.Task[Installed] | None = None
+        self._base_report: asyncio.Task[TestReport | None] | None = None
+        self._set_up: set[Path] = set()
+        self.command = find_command(WorkspaceFiles(folder), project.test_command)
+
+    def start(self) -> None:
+        self._ready = asyncio.create_task(self._install())
+        self._base_report = asyncio.create_task(self._test_base())
+
+    async def close(self) -> None:
+        for task in (self._base_report, self._ready):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def exec(
+        self, argv: Sequence[str], *, limits: CommandLimits | None = None
+    ) -> CommandResult:
+        """A command of the model's, with the project's packages."""
+        packages = await self._packages()
+        return await self._box.exec(argv, env=packages.env, mounts=packages.mounts, limits=limits)
+
+    async def test(self, selection: Sequence[str] = ()) -> Tested | None:
+        """The project's tests on the work tree as it is; None when no way to run any is known."""
+        await self._packages()
+        return await self._test(self._box, self._folder, selection)
+
+    async def baseline(self) -> TestReport | None:
+        """The same at the base commit, where nothing of the change is."""
+        return await asyncio.shield(self._base_report) if self._base_report else None
+
+    async def _packages(self) -> Installed:
+        assert self._ready is not None, "the harness was not started"
+        return await asyncio.shield(self._ready)
+
+    async def _install(self) -> Installed:
+        installed = await self._installed(self._folder)
+        if self._journal.state.dependencies is None:
+            await self._journal.write(installed.record)
+        return installed
+
+    async def _installed(self, folder: Path) -> Installed:
+        if self._installer is None:
+            return NOTHING_INSTALLED
+        return await self._installer.install(folder, project=self._project.path)
+
+    async def _test_base(self) -> TestReport | None:
+        state = self._journal.state
+        if state.tests_base is not None or not self.command:
+            return state.tests_base
+        await self._packages()
+        folder = self._sandbox.new_folder(f"base-{state.run}")
+        try:
+            await self._vault.checkout(self._base, folder)
+            await asyncio.to_thread(self._sandbox.adopt, folder)
+            async with self._sandbox.open(folder) as box:
+                tests = await self._test(box, folder, ())
+        finally:
+            await self._sandbox.remove(folder)
+        if tests is None:
+            return None
+        ran = TestsRan(report=tests.report, where="base")
+        await self._journal.write(ran, bodies=[tests.output.encode()])
+        return tests.report
+
+    async def _test(self, box: Box, folder: Path, selection: Sequence[str]) -> Tested | None:
+        if not self.command:
+            return None
+        packages = await self._installed(folder)  # the change may have declared new ones
+        limits = CommandLimits(seconds=self._project.test_seconds)
+        if self._project.setup and folder not in self._set_up:
+            await box.exec(
+                ["bash", "-c", self._project.setup],
+                env=packages.env,
+                mounts=packages.mounts,
+                limits=limits,
+            )
+            self._set_up.add(folder)
+        result = await box.exec(
+            ["bash", "-c", self.command], env=packages.env, mounts=packages.mounts, limits=limits
+        )
+        report = TestReport(
+            command=self.command,
+            tree=None,
+            exit_code=result.exit_code,
+            seconds=result.seconds,
+            stopped=result.stopped,
+        )
+        return Tested(report=report, output=result.output)
+
+
+def find_command(files: WorkspaceFiles, named: str | None) -> str:
+    return named or ""

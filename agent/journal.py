@@ -1,0 +1,70 @@
+"""A worker's hold on one run's log: what it reads and everything that it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+from agent.events import Payload, RunEvent, StatusChanged
+from agent.intents import Intent
+from agent.ports import Store, Write
+from agent.run import Digest, Run, RunStatus
+from agent.state import RunState, fold, step
+
+ACTOR = "worker"
+
+
+class Journal:
+    """The log so far, folded, and the epoch that every write must still own."""
+
+    def __init__(self, store: Store, run: Run, events: Sequence[RunEvent]) -> None:
+        self._store = store
+        self._lock = asyncio.Lock()  # the baseline is written while the model works
+        self.run = run
+        self.events = list(events)
+        self.state: RunState = fold(events)
+
+    @classmethod
+    async def load(cls, store: Store, run: Run) -> Journal:
+        return cls(store, run, await store.events(run.id))
+
+    async def write(
+        self,
+        *payloads: Payload,
+        bodies: Sequence[bytes] = (),
+        status: RunStatus | None = None,
+        intents: Sequence[Intent] = (),
+        wake: bool = False,
+    ) -> None:
+        write = Write(
+            payloads=payloads,
+            bodies=tuple(bodies),
+            status=status,
+            intents=tuple(intents),
+            wake=wake,
+        )
+        async with self._lock:
+            epoch = self.run.epoch
+            self.run = await self._store.write(self.run.id, write, actor=ACTOR, epoch=epoch)
+            await self._catch_up()
+
+    async def move(self, status: RunStatus, reason: str = "") -> None:
+        await self.write(StatusChanged(status=status, reason=reason))
+
+    async def refresh(self) -> None:
+        """Takes in what this worker and others (instructions, effects, stop) have added."""
+        async with self._lock:
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        for event in await self._store.events(self.run.id, after=self.state.seq):
+            self.events.append(event)
+            self.state = step(self.state, event)
+
+    async def body(self, digest: Digest) -> bytes:
+        return await self._store.body(self.run.id, digest)
+
+
+def digest_of(data: bytes) -> Digest:
+    return Digest(hashlib.sha256(data).hexdigest())

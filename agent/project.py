@@ -1,0 +1,28 @@
+"""What an operator has settled for one project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.run import Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectSettings:
+    """`path` is GitLab's path with namespace, or the path of a local repository."""
+
+    path: str
+    test_command: str | None = None  #: None: found by looking at the project
+    setup: str | None = None  #: command that prepares a fresh checkout for its tests
+    rules: str = ""  #: told to the model beside the project's own AGENTS.md
+    model: str | None = None  #: None: the service's own
+    limits: Limits = field(default_factory=Limits)
+    test_seconds: float = 1800.0
+    command_seconds: float = 120.0  #: for one command of the model's, unless it asks for longer
+    output: int = 12_000  #: characters of a tool's output that reach the model
+    local: bool = False  #: no GitLab behind it: a branch is the result
+
+
+#: None: the service does not know the project.
+Projects = Callable[[str], ProjectSettings | None]

@@ -1,0 +1,135 @@
+"""How a run ends, and what is kept of it: whatever was changed goes to the run's branch."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from agent.errors import JourneymanError
+from agent.events import Committed, EffectFailed, Escalation, RunEnded, StatusChanged
+from agent.finish import last_finish
+from agent.intents import Intent, PublishMergeRequest, Push
+from agent.ports import Author
+from agent.run import RunStatus
+from agent.serialize import commit_message
+from agent.work import Work
+
+AUTHOR = Author(name="Journeyman", email="journeyman@noreply.invalid")
+log = logging.getLogger(__name__)
+
+
+def wanted(work: Work, commit: Committed) -> tuple[Intent, ...]:
+    """What makes a commit public."""
+    push = Push(commit=commit.commit)
+    if work.project.local:
+        return (push,)
+    return (push, PublishMergeRequest(commit=commit.commit))
+
+
+def published(work: Work) -> Committed | None:
+    """The newest commit that people have in front of them."""
+    done = {effect.key for effect in work.state.done_effects}
+    run = work.state.run
+    for commit in reversed(work.state.commits):
+        if all(intent.key(run) in done for intent in wanted(work, commit)):
+            return commit
+    return None
+
+
+def on_branch(work: Work) -> Committed | None:
+    """The newest commit that stands on the run's branch, or is about to."""
+    state = work.state
+    failed = failures(work)
+    for commit in reversed(state.commits):
+        if Push(commit=commit.commit).key(state.run) not in failed:
+            return commit
+    return None
+
+
+def failures(work: Work) -> dict[str, str]:
+    """Effects that failed for good, by their key, and why."""
+    return {
+        event.payload.key: event.payload.problem
+        for event in work.journal.events
+        if isinstance(event.payload, EffectFailed) and event.payload.retry_in is None
+    }
+
+
+async def commit(work: Work, at: datetime) -> Committed | None:
+    """The newest checkpoint, on top of the branch; None when people have all of it already."""
+    checkpoint, last = work.state.checkpoint, published(work)
+    if checkpoint is None or checkpoint.tree == (last.tree if last else None):
+        return None
+    parent = on_branch(work)
+    if parent is None and not checkpoint.files:
+        return None
+    said = last_finish(work.context.messages)
+    message = commit_message(work.state.request, work.state.run, said.summary if said else "")
+    made = await work.vault.commit(
+        checkpoint.tree,
+        parent.commit if parent else work.base,
+        message,
+        author=AUTHOR,
+        at=at,
+    )
+    title = message.partition("\n")[0]
+    return Committed(commit=made, tree=checkpoint.tree, files=checkpoint.files, title=title)
+
+
+async def end(
+    work: Work,
+    status: RunStatus,
+    reason: str,
+    *,
+    escalation: Escalation | None = None,
+    error_id: str = "",
+) -> None:
+    """Ends a run that did not succeed; its changes are committed and pushed as they stand."""
+    parent = on_branch(work)
+    made: Committed | None = None
+    try:
+        saved = await work.snapshot()
+        if saved.payloads:
+            await work.journal.write(*saved.payloads, bodies=saved.bodies)
+        made = await commit(work, work.state.updated_at)
+    except JourneymanError as error:
+        log.warning("run_not_kept", extra={"run": work.state.run, "problem": str(error)})
+    intents: tuple[Intent, ...] = ()
+    if made is not None and (parent is None or parent.tree != made.tree):
+        intents = (Push(commit=made.commit, expected=parent.commit if parent else None),)
+    else:
+        made = None
+    ended = RunEnded(
+        status=status,
+        reason=f"{reason} {kept(work, made)}",
+        escalation=escalation,
+        error_id=error_id,
+    )
+    await work.journal.write(*([made] if made else []), ended, intents=intents)
+
+
+def kept(work: Work, made: Committed | None) -> str:
+    """What is left of the run, as a sentence."""
+    last = made or on_branch(work)
+    branch = work.journal.run.branch
+    if last is None:
+        return "Nothing was changed."
+    count = len({c.tree for c in (*work.state.commits, last)})
+    return f"Branch {branch} is kept with {count} commit{'s' if count > 1 else ''}."
+
+
+async def succeed(work: Work) -> None:
+    """Unless somebody has said something meanwhile: then the run goes on with it."""
+    await work.journal.refresh()
+    if work.state.waiting_followups:
+        await work.journal.move(RunStatus.WORKING)
+        return
+    said = last_finish(work.context.messages)
+    end = RunEnded(
+        status=RunStatus.SUCCEEDED,
+        summary=said.summary if said else "",
+        answer=said.answer if said else "",
+    )
+    await work.journal.write(end)
+    if work.state.waiting_followups:  # it came while the end was being written
+        await work.journal.write(StatusChanged(status=RunStatus.QUEUED), wake=True)

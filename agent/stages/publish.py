@@ -1,0 +1,76 @@
+"""The change as a commit, then as a branch and a merge request, which the effect plane makes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from agent.events import Committed, RunEnded, StatusChanged
+from agent.finish import last_finish
+from agent.intents import Intent, LinkBack, Push
+from agent.run import RunStatus
+from agent.stages.keep import commit, end, failures, on_branch, published, succeed, wanted
+from agent.work import Work
+
+
+async def publish(work: Work) -> None:
+    """Leaves the run in PUBLISHING while effects are open: their outcome wakes it."""
+    fresh = _committed_now(work)
+    if fresh is not None:
+        run, failed = work.state.run, failures(work)
+        keys = [intent.key(run) for intent in wanted(work, fresh)]
+        problems = [failed[key] for key in keys if key in failed]
+        if problems:
+            await end(work, RunStatus.ESCALATED, problems[0])
+            return
+        if published(work) != fresh:
+            return
+    before = on_branch(work)
+    made = await commit(work, _began(work))
+    if made is not None:
+        await work.journal.write(made, intents=_intents(work, made, before))
+    elif (fresh is not None and published(work) == fresh) or _answered(work):
+        await succeed(work)
+    else:
+        await end(work, RunStatus.ESCALATED, "The model finished without changing anything.")
+
+
+def _intents(work: Work, made: Committed, before: Committed | None) -> list[Intent]:
+    intents: list[Intent] = []
+    for intent in wanted(work, made):
+        if isinstance(intent, Push):
+            intent = replace(intent, expected=before.commit if before else None)
+        intents.append(intent)
+    if not work.state.commits and not work.project.local:
+        linked = work.state.request.linked
+        intents += [LinkBack(target=item.kind, iid=item.iid) for item in linked]
+    return intents
+
+
+def _committed_now(work: Work) -> Committed | None:
+    """The newest commit since people last set the run going."""
+    for event in reversed(work.journal.events):
+        match event.payload:
+            case Committed() as commit:
+                return commit
+            case RunEnded():
+                return None
+            case _:
+                pass
+    return None
+
+
+def _began(work: Work) -> datetime:
+    """The commit's date comes from the log, so that any host makes the same commit."""
+    for event in reversed(work.journal.events):
+        match event.payload:
+            case StatusChanged(status=RunStatus.PUBLISHING):
+                return event.at
+            case _:
+                pass
+    return work.state.updated_at
+
+
+def _answered(work: Work) -> bool:
+    said = last_finish(work.context.messages)
+    return bool(said and said.answer)

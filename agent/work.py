@@ -1,0 +1,67 @@
+"""A run in a worker's hands: everything that the stages and the loop use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.context import Context
+from agent.events import CheckpointTaken, Payload
+from agent.files import WorkspaceFiles
+from agent.harness import Harness
+from agent.journal import Journal, digest_of
+from agent.ports import Box, Clock, Model, Vault
+from agent.project import ProjectSettings
+from agent.run import CommitSha
+from agent.state import RunState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What a checkpoint adds to the log; nothing when the tree is the one before."""
+
+    payloads: tuple[Payload, ...] = ()
+    bodies: tuple[bytes, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Work:
+    """`dirty`: tools may have changed files since the last checkpoint."""
+
+    journal: Journal
+    context: Context
+    model: Model
+    vault: Vault
+    clock: Clock
+    project: ProjectSettings
+    base: CommitSha
+    folder: Path
+    files: WorkspaceFiles
+    box: Box
+    harness: Harness
+    began: float  #: by the monotonic clock, when this worker took the run
+    dirty: bool = field(default=False)
+
+    @property
+    def state(self) -> RunState:
+        return self.journal.state
+
+    async def snapshot(self) -> Snapshot:
+        """The work tree as a tree in the vault. Call it while no command runs."""
+        if not self.dirty:
+            return Snapshot()
+        self.dirty = False
+        try:
+            collected = await self.vault.collect(self.folder, self.base)
+        except BaseException:
+            self.dirty = True
+            raise
+        before = self.state.checkpoint
+        same = collected.tree == before.tree if before else not collected.files
+        if same:
+            return Snapshot()
+        patch = collected.patch.encode("utf-8", "surrogateescape")
+        taken = CheckpointTaken(
+            tree=collected.tree, patch=digest_of(patch), files=tuple(collected.files)
+        )
+        return Snapshot(payloads=(taken,), bodies=(patch,))
