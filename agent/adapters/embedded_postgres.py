@@ -24,6 +24,8 @@ ADMIN = "journeyman_owner"
 APP = "journeyman_app"
 DATABASE = "journeyman"
 _PATIENCE = 60.0  # seconds, for a start after a crash or a stop with a long checkpoint
+_LAUNCH = 1.0  # seconds within which a new server has written its lock file
+_ATTEMPTS = 5
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "listen_addresses": "''",
@@ -102,9 +104,8 @@ class EmbeddedPostgres:
             held = (self.folder / "users.lock").open("ab")
             try:
                 fcntl.flock(held, fcntl.LOCK_SH)
-                if not _listens(self._layout):
+                if not (_listens(self._layout) and _becomes_ready(self._layout)):
                     self._start(self._layout)
-                _await_ready(self._layout)
             except BaseException:
                 held.close()
                 raise
@@ -120,12 +121,21 @@ class EmbeddedPostgres:
                 f"{layout.data} was written by PostgreSQL {version}, this is {MAJOR}. Move that "
                 "folder away to begin anew, or serve it with its own version and set DATABASE_URL."
             )
-        if (left := _postmaster(layout)) and not _lives(left[0]):
-            # its process id may belong to another program by now
+        left = _postmaster(layout)
+        if left and Path(f"/proc/{left[0]}").exists() and not _lives(left[0]):
+            # PostgreSQL would respect the lock file, but the process id has a new owner
             (layout.data / "postmaster.pid").unlink()
         (layout.data / "postgresql.conf").write_text(self._conf(layout))
-        # pg_ctl gives the server a session of its own: Ctrl-C in our terminal does not reach it.
-        layout.run("pg_ctl", "start", "-W", "-D", str(layout.data), "-l", str(layout.log))
+        for _ in range(_ATTEMPTS):
+            # pg_ctl gives the server a session of its own: Ctrl-C in our terminal does not reach it
+            layout.run("pg_ctl", "start", "-W", "-D", str(layout.data), "-l", str(layout.log))
+            if _becomes_ready(layout):
+                return
+            time.sleep(0.5)  # what is left of a server that was killed is still ending
+        tail = layout.log.read_text(errors="replace")[-500:] if layout.log.exists() else ""
+        raise StoreUnavailable(
+            f"The embedded PostgreSQL does not start. The end of {layout.log}: {tail}"
+        )
 
     def _conf(self, layout: Layout) -> str:
         settings = {**self._settings, "unix_socket_directories": f"'{layout.socket}'"}
@@ -212,15 +222,17 @@ def _listens(layout: Layout) -> bool:
     return True
 
 
-def _await_ready(layout: Layout) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not (_listens(layout) and (found := _postmaster(layout)) and found[1] == "ready"):
-        if time.monotonic() > deadline:
-            tail = layout.log.read_text(errors="replace")[-500:] if layout.log.exists() else ""
-            raise StoreUnavailable(
-                f"The embedded PostgreSQL did not start. The end of {layout.log}: {tail}"
-            )
+def _becomes_ready(layout: Layout) -> bool:
+    """Waits as long as a server is on its way; False when there is none."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < _PATIENCE:
+        found = _postmaster(layout)
+        if found and found[1] == "ready" and _listens(layout):
+            return True
+        if time.monotonic() - begun > _LAUNCH and not (found and _lives(found[0])):
+            return False
         time.sleep(0.01)
+    return False
 
 
 def _stop(layout: Layout) -> None:

@@ -88,6 +88,7 @@ def lay_out(home: Path) -> Layout:
         socket = Path("/tmp") / f"journeyman-{os.geteuid()}-{name}"
     for each in (folder, folder / "tmp", socket):
         _make(each, 0o700, account)
+    (folder / "home").write_text(str(home))  # whose it is, for who tidies up
     return Layout(programs=programs, folder=folder, socket=socket, account=account)
 
 

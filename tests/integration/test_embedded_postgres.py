@@ -1,0 +1,282 @@
+"""The bundled PostgreSQL: started with the first user of a home, stopped with the last."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from conftest import TestDatabase
+
+from agent.adapters.database import migrate_database, open_database
+from agent.adapters.embedded_postgres import EmbeddedPostgres
+from agent.adapters.migration import config
+from agent.adapters.postgres import SCHEMA, Connection, connect, schema_state
+from agent.errors import SettingsError, StoreUnavailable
+
+ROOT = Path(__file__).parents[2]
+FAST = {"fsync": "off"}
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from agent.adapters.embedded_postgres import EmbeddedPostgres
+
+async def main():
+    async with EmbeddedPostgres(Path(sys.argv[1])) as postgres:
+        print("holding", flush=True)
+        await asyncio.sleep(60)
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    # run by root, the server's folder lies outside pytest's own
+    for folder in Path("/var/lib/journeyman").glob("*/home"):
+        if folder.read_text() == str(tmp_path):
+            shutil.rmtree(folder.parent)
+
+
+@asynccontextmanager
+async def holder(home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLDER, str(home)),
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"holding\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def postmaster(postgres: EmbeddedPostgres) -> int:
+    return int((postgres.folder / "data/postmaster.pid").read_text().split()[0])
+
+
+def runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # ended; nobody has asked how
+
+
+async def answer(postgres: EmbeddedPostgres) -> int:
+    connection = await connect(postgres.app_dsn)
+    try:
+        return await connection.fetchval("SELECT pg_postmaster_start_time() IS NOT NULL")
+    finally:
+        await connection.close()
+
+
+async def test_it_starts_keeps_its_data_and_stops(home: Path) -> None:
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
+        first = postmaster(postgres)
+        owner = await connect(postgres.admin_dsn)
+        await owner.execute("CREATE TABLE kept AS SELECT 7 AS n")
+        await owner.close()
+    assert not runs(first)
+    begun = time.monotonic()
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
+        assert time.monotonic() - begun < 1  # 0.03 s on an idle machine
+        owner = await connect(postgres.admin_dsn)
+        assert await owner.fetchval("SELECT n FROM kept") == 7
+        assert await owner.fetchval("SHOW listen_addresses") == ""
+        assert str(await owner.fetchval("SHOW server_version_num")).startswith("18")
+        await owner.close()
+
+
+async def test_the_service_is_neither_owner_nor_superuser(home: Path) -> None:
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
+        service = await connect(postgres.app_dsn)
+        row = await service.fetchrow(
+            "SELECT rolsuper, rolcreatedb, rolcreaterole, pg_has_role('journeyman_owner', 'member')"
+            " AS owner FROM pg_roles WHERE rolname = current_user"
+        )
+        await service.close()
+    assert row is not None
+    assert not any(row.values())
+
+
+async def test_the_last_of_several_users_stops_it(home: Path) -> None:
+    async with EmbeddedPostgres(home, settings=FAST) as mine:
+        server = postmaster(mine)
+        async with holder(home) as other:
+            begun = time.monotonic()
+            async with EmbeddedPostgres(home) as second:
+                assert time.monotonic() - begun < 0.5  # 1 ms on an idle machine
+                assert postmaster(second) == server
+            os.kill(other.pid, signal.SIGINT)
+            await other.wait()
+        assert await answer(mine)
+    assert not runs(server)
+
+
+async def test_ctrl_c_stops_it_cleanly(home: Path) -> None:
+    async with holder(home) as process:
+        async with EmbeddedPostgres(home) as mine:
+            server = postmaster(mine)
+        assert runs(server)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"stopped\n"
+    assert not runs(server)
+    assert "database system is shut down" in (mine.folder / "postgres.log").read_text()
+
+
+async def test_it_attaches_to_what_a_killed_process_left(home: Path) -> None:
+    async with holder(home) as process:
+        async with EmbeddedPostgres(home) as postgres:
+            left = postmaster(postgres)
+        process.kill()
+        await process.wait()
+    async with EmbeddedPostgres(home) as postgres:
+        assert postmaster(postgres) == left
+    assert not runs(left)
+
+
+async def test_it_recovers_when_the_server_itself_was_killed(home: Path) -> None:
+    async with EmbeddedPostgres(home) as postgres:
+        os.kill(postmaster(postgres), signal.SIGKILL)
+        async with EmbeddedPostgres(home):
+            assert await answer(postgres)
+
+
+async def test_a_foreign_process_with_the_old_id_does_not_stand_in_the_way(home: Path) -> None:
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
+        lock = postgres.folder / "data/postmaster.pid"
+        stale = lock.read_text().replace(str(postmaster(postgres)), str(os.getpid()), 1)
+    lock.write_text(stale)
+    shutil.chown(lock, *_owner(lock.parent))
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
+        assert await answer(postgres)
+
+
+async def test_a_private_home_stays_private(home: Path) -> None:
+    private = home / "private"
+    private.mkdir(mode=0o700)
+    before = {path: path.stat().st_mode for path in (private, *private.parents)}
+    async with EmbeddedPostgres(private / "home", settings=FAST) as postgres:
+        assert await answer(postgres)
+        folder = postgres.folder
+        assert {path: path.stat().st_mode for path in before} == before
+        assert (folder / "run").stat().st_mode & 0o777 == 0o700
+        assert (folder / "data").stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(folder)
+
+
+async def test_a_long_path_gets_a_short_socket(home: Path) -> None:
+    async with EmbeddedPostgres(home / ("x" * 90), settings=FAST) as postgres:
+        assert await answer(postgres)
+        folder = postgres.folder
+    shutil.rmtree(folder)
+
+
+async def test_data_of_another_version_is_left_alone(home: Path) -> None:
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
+        version = postgres.folder / "data/PG_VERSION"
+    version.write_text("16\n")
+    with pytest.raises(SettingsError, match=r"written by PostgreSQL 16.*DATABASE_URL"):
+        await EmbeddedPostgres(home).__aenter__()
+
+
+async def test_the_schema_that_the_code_names_is_the_newest_revision() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory.from_config(config()).get_current_head() == SCHEMA
+
+
+async def test_a_foreign_schema_is_refused_with_what_to_do(
+    database: TestDatabase, owner: Connection, tmp_path: Path
+) -> None:
+    url, admin = database.url, database.admin_url
+    assert await schema_state(url) == "current"
+    for revision, said in (("9999", "newer Journeyman"), ("0000", "journeyman migrate")):
+        await owner.execute("UPDATE alembic_version SET version_num = $1", revision)
+        with pytest.raises(SettingsError, match=said):
+            async with open_database(home=tmp_path, url=url):
+                pass
+    await owner.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SettingsError, match="newer Journeyman"):
+        await migrate_database(home=tmp_path, url=url, admin_url=admin)
+    await owner.execute("DROP TABLE alembic_version")
+    with pytest.raises(SettingsError, match="no tables yet"):
+        async with open_database(home=tmp_path, url=url):
+            pass
+    with pytest.raises(SettingsError, match="DATABASE_ADMIN_URL is not set"):
+        await migrate_database(home=tmp_path, url=url)
+
+
+async def test_a_service_that_could_rewrite_the_log_is_refused(
+    database: TestDatabase, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="superuser or owns the tables"):
+        async with open_database(home=tmp_path, url=database.admin_url):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("postgresql://service@/x?host=/nowhere", StoreUnavailable),
+        ("mysql://service@localhost/x", SettingsError),
+        ("postgresql://service:secret@127.0.0.1:1/x", StoreUnavailable),
+    ],
+)
+async def test_a_url_that_leads_nowhere_is_told_in_a_sentence(
+    tmp_path: Path, url: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as raised:
+        async with open_database(home=tmp_path, url=url):
+            pass
+    assert "DATABASE_URL" in str(raised.value) or "URL of the database" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+async def test_the_embedded_database_is_migrated_by_itself_and_only_once(home: Path) -> None:
+    script = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from agent.adapters.database import open_database\n"
+        "async def main():\n"
+        "    async with open_database(home=Path(sys.argv[1])) as db:\n"
+        "        print(await db.inbox.accept('slack', sys.argv[2], {}))\n"
+        "        print(*{'sqlalchemy', 'alembic', 'pgqueuer'} & set(sys.modules))\n"
+        "asyncio.run(main())\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(home), key],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONPATH": str(ROOT)},
+        ).stdout
+        for key in ("first", "second")
+    ]
+    assert said[0].startswith("1\n")
+    assert said[1] == "2\n\n"
+
+
+def _owner(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_uid, status.st_gid
