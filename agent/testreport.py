@@ -50,6 +50,7 @@ class TestReport:
         ""  #: "timeout", "memory" …: why the sandbox ended it, empty when it ended by itself
     )
     output: Digest | None = None  #: what the runner printed
+    no_tests: bool = False  #: the runner found nothing to run; its exit code says nothing then
 
     @property
     def green(self) -> bool:

@@ -1,0 +1,387 @@
+"""Finding, running and reading a project's tests."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from agent import junit
+from agent.ports import CommandLimits, CommandResult, Mount, Network
+from agent.runners import REPORT, Runner, TestCommand, find_tests
+from agent.testreport import CaseStatus, TestCase, TestReport
+from agent.verify import Tests, described, run_tests
+
+PASSED, FAILED, ERROR, SKIPPED = (
+    CaseStatus.PASSED,
+    CaseStatus.FAILED,
+    CaseStatus.ERROR,
+    CaseStatus.SKIPPED,
+)
+
+
+class HereBox:
+    """Runs commands in a folder of this machine; the report's mount is a path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        limits: CommandLimits | None = None,
+        network: Network = Network.NONE,
+        mounts: Sequence[Mount] = (),
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        def here(text: str) -> str:
+            for mount in mounts:
+                text = text.replace(mount.target, str(mount.source))
+            return text
+
+        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        began = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *map(here, argv),
+            cwd=self.folder / cwd,
+            env={"PATH": path, "HOME": "/nonexistent"}
+            | {k: here(v) for k, v in (env or {}).items()},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        output = output.replace(str(self.folder).encode(), b"/workspace")
+        if on_output:
+            on_output(output)
+        return CommandResult(
+            exit_code=process.returncode or 0,
+            output=output.decode(),
+            total_bytes=len(output),
+            seconds=time.monotonic() - began,
+        )
+
+
+async def found(contents: Mapping[str, str], explicit: str | None = None) -> TestCommand | None:
+    async def read(path: str) -> bytes | None:
+        return contents[path].encode() if path in contents else None
+
+    return await find_tests(contents, read, explicit)
+
+
+async def ran(
+    folder: Path, contents: Mapping[str, str], selection: Sequence[str] = (), explicit: str = ""
+) -> Tests:
+    work, report = folder / "work", folder / "report"
+    report.mkdir(parents=True)
+    for name, text in contents.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(text)
+    command = await found(contents, explicit)
+    assert command is not None
+    limits = CommandLimits(seconds=60)
+    return await run_tests(HereBox(work), report, command.selecting(selection), limits=limits)
+
+
+def statuses(report: TestReport) -> dict[str, CaseStatus]:
+    return {case.id: case.status for case in report.cases}
+
+
+# --- detection ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("contents", "text", "runner"),
+    [
+        ({"test_a.py": "def test_x(): pass"}, "python3 -m pytest -q", Runner.PYTEST),
+        ({"tests/test_a.py": "import pytest"}, "python3 -m pytest -q", Runner.PYTEST),
+        (
+            {"tests/test_a.py": "import unittest", "pyproject.toml": "[tool.pytest.ini_options]"},
+            "python3 -m pytest -q",
+            Runner.PYTEST,
+        ),
+        (
+            {"tests/test_a.py": "import unittest"},
+            "python3 -m unittest discover -v -s tests",
+            Runner.UNITTEST,
+        ),
+        (
+            {"tests/__init__.py": "", "tests/test_a.py": "from unittest import TestCase"},
+            "python3 -m unittest discover -v",
+            Runner.UNITTEST,
+        ),
+        (
+            {"manage.py": "", "app/tests.py": "from django.test import TestCase"},
+            "python3 manage.py test -v 2",
+            Runner.UNITTEST,
+        ),
+        ({"go.mod": "module m", "a_test.go": ""}, "go test ./...", Runner.GO),
+        ({"Cargo.toml": ""}, "cargo test --no-fail-fast", Runner.CARGO),
+        ({"pom.xml": ""}, "mvn -B -o test", Runner.MAVEN),
+        ({"pom.xml": "", "mvnw": ""}, "./mvnw -B test", Runner.MAVEN),
+        ({"package.json": '{"scripts": {"test": "tsc && jest --ci"}}'}, "npm test", Runner.JEST),
+        ({"package.json": '{"scripts": {"test": "vitest run"}}'}, "npm test", Runner.VITEST),
+        ({"package.json": '{"scripts": {"test": "nyc mocha"}}'}, "npm test", Runner.MOCHA),
+        ({"package.json": '{"scripts": {"test": "node --test"}}'}, "npm test", Runner.NODE),
+        ({"package.json": '{"scripts": {"test": "jest && x"}}'}, "npm test", Runner.OTHER),
+        ({"Makefile": "all:\n\ntest: all\n\t./run"}, "make test", Runner.OTHER),
+    ],
+)
+async def test_the_command_is_found(contents: dict[str, str], text: str, runner: Runner) -> None:
+    command = await found(contents)
+    assert command
+    assert (command.text, command.runner) == (text, runner)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {"README": ""},
+        {"package.json": '{"scripts": {"test": "echo \\"Error: no test specified\\" && exit 1"}}'},
+        {"package.json": "[broken"},
+        {"package.json": "[]"},
+        {"Makefile": "all:\n"},
+        {"go.mod": "module m"},
+    ],
+)
+async def test_a_project_without_tests_has_no_command(contents: dict[str, str]) -> None:
+    assert await found(contents) is None
+
+
+@pytest.mark.parametrize(
+    ("explicit", "runner"),
+    [
+        ("pytest -x tests", Runner.PYTEST),
+        ("uv run python -m pytest", Runner.PYTEST),
+        ("python -m unittest", Runner.UNITTEST),
+        ("cd backend && go test ./...", Runner.GO),
+        ("./check.sh", Runner.OTHER),
+    ],
+)
+async def test_the_settings_come_first(explicit: str, runner: Runner) -> None:
+    command = await found({"test_a.py": "", "Cargo.toml": ""}, explicit)
+    assert command
+    assert (command.text, command.runner) == (explicit, runner)
+
+
+# --- pytest and unittest, really run -----------------------------------------------------
+
+PYTEST = {
+    "calc.py": "def add(a, b):\n    return a - b\n",
+    "tests/test_a.py": textwrap.dedent(
+        """
+        import pytest
+        from calc import add
+
+        def test_ok(): pass
+
+        def test_add():
+            assert add(1, 2) == 3
+
+        @pytest.mark.parametrize("v", ["a b", "c/d"])
+        def test_p(v):
+            assert v != "c/d"
+
+        class TestX:
+            def test_in(self):
+                raise ValueError("boom")
+
+            @pytest.mark.skip(reason="later")
+            def test_s(self): pass
+
+        @pytest.fixture
+        def broken():
+            raise RuntimeError("setup")
+
+        def test_fix(broken): pass
+        """
+    ),
+    "tests/test_c.py": "import nope\n",
+    "conftest.py": "",
+}
+
+
+async def test_pytest_is_run_and_read(tmp_path: Path) -> None:
+    explicit = "python3 -m pytest -q --continue-on-collection-errors -p no:asyncio"
+    tests = await ran(tmp_path, PYTEST, explicit=explicit)
+    report = tests.report
+    assert statuses(report) == {
+        "tests/test_a.py::test_ok": PASSED,
+        "tests/test_a.py::test_add": FAILED,
+        "tests/test_a.py::test_p[a b]": PASSED,
+        "tests/test_a.py::test_p[c/d]": FAILED,
+        "tests/test_a.py::TestX::test_in": FAILED,
+        "tests/test_a.py::TestX::test_s": SKIPPED,
+        "tests/test_a.py::test_fix": ERROR,
+        "tests/test_c.py": ERROR,
+    }
+    assert (report.passed, report.failed, report.errors, report.skipped) == (2, 3, 2, 1)
+    case = next(case for case in report.cases if case.id.endswith("test_add"))
+    assert (case.path, case.line) == ("tests/test_a.py", 8)
+    assert "assert -1 == 3" in case.message
+    missing = next(case for case in report.cases if case.id == "tests/test_c.py")
+    assert "No module named 'nope'" in missing.message
+    assert not report.green
+    assert "test_add" in tests.output
+    assert not (tmp_path / "work/.pytest_cache").exists()
+    assert not list((tmp_path / "work").rglob("__pycache__"))
+
+
+async def test_a_selection_of_pytest(tmp_path: Path) -> None:
+    explicit = "python3 -m pytest -q -p no:asyncio"
+    ids = ["tests/test_a.py::test_ok", "tests/test_a.py::test_p[a b]"]
+    report = (await ran(tmp_path, PYTEST, ids, explicit)).report
+    assert report.green
+    assert set(statuses(report)) == set(ids)
+
+
+async def test_a_pytest_that_finds_nothing_has_no_tests(tmp_path: Path) -> None:
+    explicit = "python3 -m pytest -q -p no:asyncio"
+    report = (await ran(tmp_path, {"a.py": ""}, explicit=explicit)).report
+    assert report.no_tests
+    assert report.exit_code == 5
+
+
+async def test_a_pytest_behind_make_is_read_too(tmp_path: Path) -> None:
+    contents = {"Makefile": "test:\n\tpython3 -m pytest -q -p no:asyncio\n", **PYTEST}
+    contents.pop("tests/test_c.py")
+    report = (await ran(tmp_path, contents, explicit="make test")).report
+    assert (report.passed, report.failed, report.errors) == (2, 3, 1)
+    assert report.exit_code != 0
+
+
+UNITTEST = {
+    "tests/test_u.py": textwrap.dedent(
+        """
+        import unittest
+
+        class A(unittest.TestCase):
+            def test_ok(self): print("noise", end=" ")
+            def test_bad(self):
+                "Says something."
+                self.assertEqual(1, 2)
+            def test_err(self):
+                raise ValueError("x")
+            @unittest.skip("later")
+            def test_skip(self): pass
+            def test_sub(self):
+                for i in range(3):
+                    with self.subTest(i=i):
+                        self.assertNotEqual(i, 1)
+
+        class B(unittest.TestCase):
+            @classmethod
+            def setUpClass(cls): raise OSError("no")
+            def test_n(self): pass
+        """
+    ),
+    "tests/test_v.py": "import unittest, nope\n",
+}
+
+
+async def test_unittest_is_run_and_read(tmp_path: Path) -> None:
+    report = (await ran(tmp_path, UNITTEST)).report
+    assert statuses(report) == {
+        "test_u.A.test_ok": PASSED,
+        "test_u.A.test_bad": FAILED,
+        "test_u.A.test_err": ERROR,
+        "test_u.A.test_skip": SKIPPED,
+        "test_u.A.test_sub (i=1)": FAILED,
+        "test_u.B.setUpClass": ERROR,
+        "test_v": ERROR,
+    }
+    assert (report.failed, report.errors, report.skipped) == (2, 3, 1)
+    bad = next(case for case in report.cases if case.id.endswith("test_bad"))
+    assert (bad.path, bad.line) == ("tests/test_u.py", 8)
+    assert bad.message.endswith("AssertionError: 1 != 2")
+
+
+async def test_a_selection_of_unittest(tmp_path: Path) -> None:
+    report = (await ran(tmp_path, UNITTEST, ["test_u.A.test_ok"])).report
+    assert report.green
+    assert report.passed == 1
+
+
+async def test_a_unittest_that_finds_nothing_has_no_tests(tmp_path: Path) -> None:
+    report = (await ran(tmp_path, {"a.py": ""}, explicit="python3 -m unittest")).report
+    assert report.no_tests
+
+
+async def test_an_unknown_command_counts_by_its_exit_code(tmp_path: Path) -> None:
+    report = (await ran(tmp_path, {"a": ""}, explicit="echo fine")).report
+    assert report.green
+    assert not report.no_tests
+    report = (await ran(tmp_path / "2", {"a": ""}, explicit="echo bad; exit 3")).report
+    assert report.exit_code == 3
+    assert not report.green
+
+
+# --- a report is hostile -----------------------------------------------------------------
+
+
+async def test_links_and_pipes_in_the_report_are_not_opened(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.xml"
+    secret.write_text('<testsuite><testcase name="stolen"/></testsuite>')
+    explicit = f"ln -s {secret} {REPORT}/a.xml; mkfifo {REPORT}/b.xml; mkdir {REPORT}/c.xml"
+    report = (await ran(tmp_path, {"a": ""}, explicit=explicit)).report
+    assert report.cases == ()
+
+
+BOMB = """<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">
+<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]><testsuite><testcase name="&b;"/></testsuite>"""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        BOMB.encode(),
+        b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><testsuite/>',
+        b"<testsuite>",
+        b"not xml",
+        b"",
+        b"<a>" * 1000,
+        b"<t>" + b'<testcase name="x"/>' * (junit.CASES + 1) + b"</t>",
+        b" " * (junit.SIZE + 1),
+    ],
+    ids=["bomb", "external", "open", "text", "empty", "deep", "many", "large"],
+)
+def test_what_is_no_report_is_refused(data: bytes) -> None:
+    with pytest.raises(junit.BadReport):
+        junit.parse(data)
+
+
+# --- comparing and telling ---------------------------------------------------------------
+
+
+def test_failures_of_the_base_are_not_new() -> None:
+    def report(**cases: CaseStatus) -> TestReport:
+        return TestReport(
+            command="x",
+            tree=None,
+            cases=tuple(TestCase(id=name, status=status) for name, status in cases.items()),
+        )
+
+    base = report(a=FAILED, b=PASSED)
+    change = report(a=FAILED, b=FAILED, c=ERROR)
+    assert [case.id for case in change.new_failures(base)] == ["b", "c"]
+    assert [case.id for case in change.new_failures(None)] == ["a", "b", "c"]
+
+
+def test_failures_are_told_with_their_code() -> None:
+    case = TestCase(id="t::a", status=FAILED, message="1 != 2", path="t.py", line=3)
+    report = TestReport(command="x", tree=None, exit_code=1, cases=(case,))
+    lines = {"t.py": ["one", "two", "three", "four"]}
+    told = described(report, [case], lines, limit=1000)
+    assert told.startswith("FAILED t::a (t.py:3)\n1 != 2\nt.py:\n")
+    assert ">    3 three" in told
+    many = described(report, [case] * 50, lines, limit=300)
+    assert len(many) < 400
+    assert many.endswith("more failing tests")
+    assert "exit code 1" in described(report, [], {}, limit=100)
