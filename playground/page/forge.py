@@ -89,9 +89,7 @@ class ForgeView:
                 return []
             key = (project.id, base, item.sha)
             if key not in self._diffs:
-                self._diffs[key] = [
-                    _file(each) for each in await repository.diff(base, item.sha)
-                ]
+                self._diffs[key] = [_file(each) for each in await repository.diff(base, item.sha)]
             return self._diffs[key]
         except GitError:  # the branch is being written at this moment; its push will tell
             return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from playground.gitlab.state import Change as ForgeChange
@@ -39,7 +39,7 @@ class Live:
         self._waiting[key] = change
         self._some.set()
 
-    async def __aiter__(self) -> AsyncIterator[tuple[str, Json]]:
+    async def events(self) -> AsyncGenerator[tuple[str, Json]]:
         """Pairs of event name and data. Subscribed from the first step on."""
         ends = (
             self._chat.world.subscribe(self.slack_changed),
@@ -63,7 +63,7 @@ class Live:
 
     async def _events(
         self, key: tuple[str, ...], change: Change | ForgeChange
-    ) -> AsyncIterator[tuple[str, Json]]:
+    ) -> AsyncGenerator[tuple[str, Json]]:
         if isinstance(change, Change):
             if told := self._slack(change):
                 yield "change", told
@@ -92,7 +92,9 @@ class Live:
                 seen = world.ephemerals.get((change.channel, change.ts))
                 if change.user != self._me:
                     return None
-                return {"kind": "message", "message": chat.ephemeral(seen)} if seen else _gone(change)
+                return (
+                    {"kind": "message", "message": chat.ephemeral(seen)} if seen else _gone(change)
+                )
             case "session":
                 session = world.sessions.get((change.channel, change.ts))
                 return {"kind": "session", "session": chat.session(session)} if session else None

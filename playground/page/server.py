@@ -90,10 +90,10 @@ class Page:
             return web.json_response({"error": "Open the page by its own address."}, status=403)
         try:
             response = await handler(request)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            response = web.json_response({"error": "The request is incomplete."}, status=400)
         except LookupError as missing:
             response = web.json_response({"error": str(missing.args[0])}, status=404)
-        except (KeyError, ValueError, TypeError):
-            response = web.json_response({"error": "The request is incomplete."}, status=400)
         if not response.prepared:
             response.headers.update(HEADERS)
         return response
@@ -116,7 +116,7 @@ class Page:
         return response
 
     async def _stream(self, response: web.StreamResponse, me: str) -> None:
-        events = Live(self.chat, self.forge, me).__aiter__()
+        events = Live(self.chat, self.forge, me).events()
         following = asyncio.ensure_future(anext(events))
         try:
             while True:

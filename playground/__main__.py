@@ -1,0 +1,111 @@
+"""`python -m playground`: Slack, GitLab and a model on this machine, and Journeyman among them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import webbrowser
+from pathlib import Path
+
+from playground.keep import OtherVersion
+from playground.service import ROOT, ServiceFailed
+from playground.town import DEFAULT_MODEL, DEFAULT_PORT, InUse, Options, Playground, running
+
+_MODEL = (
+    *("OPENAI_API_KEY", "OPENAI_BASE_URL"),
+    *("JOURNEYMAN_MODEL", "JOURNEYMAN_MODEL_PLAN", "JOURNEYMAN_MODEL_REPAIR"),
+)
+#: How this machine finds programs and packages: all that the service sees of our environment.
+_MACHINE = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CERT"),
+    *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE"),
+    *("NPM_CONFIG_REGISTRY", "npm_config_registry", "GOPROXY"),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    options = Options(
+        home=args.home, port=args.port, project=args.project, model=_model(), machine=_machine()
+    )
+    try:
+        return asyncio.run(_run(options, args))
+    except KeyboardInterrupt:
+        return 130
+    except (InUse, OtherVersion, ValueError) as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    except ServiceFailed as problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m playground", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help=f"of the page (default {DEFAULT_PORT})")
+    parser.add_argument("--json", action="store_true", help="print the addresses as one JSON line")
+    parser.add_argument("--no-open", action="store_true", help="do not open the browser")
+    parser.add_argument("--demo", action="store_true", help="show one request in the terminal")
+    parser.add_argument(
+        "--project", type=Path, metavar="PATH", help="a local git repository to work on as well"
+    )
+    parser.add_argument(
+        "--home",
+        type=Path,
+        metavar="DIR",
+        default=ROOT / ".journeyman" / "playground",
+        help="where everything is kept (default .journeyman/playground)",
+    )
+    return parser
+
+
+def _model() -> dict[str, str]:
+    """The caller's model; without a key or an address, none."""
+    given = {name: value for name in _MODEL if (value := os.environ.get(name, "").strip())}
+    if "OPENAI_API_KEY" not in given and "OPENAI_BASE_URL" not in given:
+        return {}
+    return {"JOURNEYMAN_MODEL": DEFAULT_MODEL, **given}
+
+
+def _machine() -> dict[str, str]:
+    return {name: os.environ[name] for name in _MACHINE if name in os.environ}
+
+
+async def _run(options: Options, args: argparse.Namespace) -> int:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        async with running(options) as playground:
+            if args.demo:
+                from playground.demo import show
+
+                return await show(playground)
+            _announce(playground, as_json=args.json)
+            if not (args.no_open or args.json):
+                await asyncio.to_thread(webbrowser.open, playground.page.url)
+            await playground.service.ended()
+    except asyncio.CancelledError:
+        with contextlib.suppress(BrokenPipeError):
+            print("Stopped. The next start goes on from here.", file=sys.stderr)
+    return 0
+
+
+def _announce(playground: Playground, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(playground.addresses()), flush=True)
+        return
+    print(f"{playground.model_line}\nOpen {playground.page.url} (Ctrl-C stops)", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Who and what there is in a fresh playground."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playground.gitlab.records import DEVELOPER, GUEST, MAINTAINER, Project, Token
+from playground.gitlab.records import User as Account
+from playground.gitlab.state import State
+from playground.slack.records import User
+from playground.slack.world import World, new_world
+
+if TYPE_CHECKING:
+    from playground.gitlab.server import GitLabStandIn
+
+HERE = Path(__file__).parent
+SAMPLE = HERE / "projects" / "invoices"
+GROUP = "demo"
+REQUEST = "@agent add an endpoint that exports invoices as CSV"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Someone:
+    name: str
+    real_name: str
+    access: int
+    title: str
+
+
+PEOPLE = (
+    Someone(name="mia", real_name="Mia Berg", access=DEVELOPER, title="Developer"),
+    Someone(name="sam", real_name="Sam Keller", access=MAINTAINER, title="Maintainer"),
+    Someone(name="lee", real_name="Lee Osei", access=MAINTAINER, title="Maintainer"),
+    Someone(name="noor", real_name="Noor Haddad", access=GUEST, title="Guest in GitLab"),
+)
+TITLES = {each.name: each.title for each in PEOPLE}
+PURPOSES = {
+    "billing": f"Invoices and payments. The agent works on {GROUP}/invoices here.",
+    "platform": "No project is bound to this channel.",
+    "random": "Anything else.",
+}
+
+
+def make_world(manifest: Path) -> World:
+    """The workspace, with the manifest's app in every channel."""
+    world = new_world(json.loads(manifest.read_text(encoding="utf-8")))
+    world.team_name = "Playground"
+    app = world.users[world.app.bot_user]
+    world.users.clear()
+    world.channels.clear()
+    world.add_user(replace(app, real_name="Journeyman"))
+    for each in PEOPLE:
+        world.add_user(
+            User(
+                id=f"U0{each.name.upper()}",
+                name=each.name,
+                real_name=each.real_name,
+                email=f"{each.name}@playground.example",
+            )
+        )
+    for name in PURPOSES:
+        world.add_channel(name, *world.users)
+    for each in PEOPLE:
+        world.direct_message(world.user_named(each.name).id)
+    return world
+
+
+async def seed_gitlab(gitlab: GitLabStandIn) -> None:
+    """Accounts, the agent's two tokens and the sample project."""
+    state = gitlab.state
+    accounts = {each.name: state.add_user(each.name, name=each.real_name) for each in PEOPLE}
+    agent = state.add_user("journeyman", name="Journeyman", bot=True)
+    state.add_token(agent, "api", name="write")
+    state.add_token(agent, "read_api", "read_repository", name="read")
+    await add_project(gitlab, "invoices", SAMPLE, accounts, agent)
+
+
+async def add_project(
+    gitlab: GitLabStandIn,
+    name: str,
+    source: Path,
+    accounts: Mapping[str, Account] | None = None,
+    agent: Account | None = None,
+) -> Project:
+    state = gitlab.state
+    accounts = accounts or {each.name: account(state, each.name) for each in PEOPLE}
+    project = await gitlab.add_project(f"{GROUP}/{name}", owner=accounts["sam"], source=source)
+    for each in PEOPLE:
+        state.add_member(project, accounts[each.name], each.access)
+    state.add_member(project, agent or account(state, "journeyman"), DEVELOPER)
+    return project
+
+
+def account(state: State, name: str) -> Account:
+    found = state.user_by_name(name)
+    assert found is not None, name
+    return found
+
+
+def token(state: State, name: str) -> Token:
+    return next(each for each in state.tokens.values() if each.name == name)
+
+
+def slug(path: Path) -> str:
+    """A project's name for GitLab and for its channel."""
+    return re.sub(r"[^a-z0-9]+", "-", path.name.lower()).strip("-")[:40] or "project"
+
+
+def settings_file(world: World, state: State, projects: Mapping[str, str]) -> str:
+    """journeyman.toml for this playground. `projects`: channel name -> project path."""
+    lines = [
+        "# Written by the playground at every start.",
+        f"[channels]\ndirect = {json.dumps(sorted(projects.values()))}",
+    ]
+    for channel, path in projects.items():
+        ids = json.dumps([world.channel_named(channel).id])
+        lines.append(f"[projects.{json.dumps(path)}]\nchannels = {ids}")
+    lines.append("[people]")
+    lines += [
+        f"{world.user_named(each.name).id} = {account(state, each.name).id}" for each in PEOPLE
+    ]
+    return "\n".join(lines) + "\n"

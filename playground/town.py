@@ -1,0 +1,202 @@
+"""The whole playground: stand-ins, the service and the page, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playground import seed
+from playground.gitlab.server import GitLabStandIn
+from playground.keep import Keep, Ports
+from playground.model import ModelStandIn
+from playground.page.actions import Actions
+from playground.page.chat import Chat
+from playground.page.forge import ForgeView
+from playground.page.server import Page
+from playground.service import ROOT, Service
+from playground.slack.server import SlackStandIn
+from playground.slack.world import World
+
+DEFAULT_PORT = 8700
+DEFAULT_MODEL = "gpt-5.2"
+
+
+class InUse(Exception):
+    """Another playground runs on this folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    home: Path
+    port: int = 0
+    project: Path | None = None
+    #: OPENAI_* and JOURNEYMAN_MODEL* of the caller; empty: the scripted model
+    model: Mapping[str, str] = field(default_factory=dict[str, str])
+    #: what the service may see of the caller's environment besides
+    machine: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Playground:
+    slack: SlackStandIn
+    gitlab: GitLabStandIn
+    page: Page
+    service: Service
+    model_url: str
+    model_line: str
+
+    @property
+    def world(self) -> World:
+        return self.slack.world
+
+    def addresses(self) -> dict[str, str]:
+        return {
+            "page": self.page.url,
+            "slack": self.slack.api_url,
+            "gitlab": self.gitlab.url,
+            "model": self.model_url,
+            "bot": self.service.url,
+        }
+
+
+@asynccontextmanager
+async def running(options: Options) -> AsyncGenerator[Playground]:
+    """Raises InUse, OtherVersion, ServiceFailed, ValueError for a project that is none."""
+    home = options.home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    ports = Ports(home)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_lock(home))
+        slack = SlackStandIn(
+            seed.make_world(ROOT / "slack-manifest.json"), port=ports.take("slack")
+        )
+        gitlab = GitLabStandIn(home / "gitlab", port=ports.take("gitlab"))
+        keep = Keep(home, slack.world, gitlab.state)
+        known = keep.restore()
+        await stack.enter_async_context(slack)
+        await stack.enter_async_context(gitlab)
+        if not known:
+            await seed.seed_gitlab(gitlab)
+        projects = {"billing": f"{seed.GROUP}/invoices"}
+        if options.project is not None:
+            projects |= await _own_project(slack.world, gitlab, options.project)
+        stack.push_async_callback(_stopped, asyncio.create_task(keep.follow()))
+        model_env, model_line = dict(options.model), _line(options.model)
+        if not model_env:
+            model = await stack.enter_async_context(ModelStandIn(port=ports.take("model")))
+            model_env = {
+                "OPENAI_BASE_URL": model.url,
+                "OPENAI_API_KEY": "scripted",
+                "JOURNEYMAN_MODEL": model.name,
+            }
+        service = _service(options, slack, gitlab, projects, model_env, ports.take("bot"))
+        page = Page(
+            _chat(slack.world, projects),
+            ForgeView(gitlab.forge),
+            Actions(slack.people, gitlab.forge),
+            model=model_line,
+            port=ports.take("page", options.port, DEFAULT_PORT),
+        )
+        await stack.enter_async_context(service)
+        await stack.enter_async_context(page)
+        yield Playground(
+            slack=slack,
+            gitlab=gitlab,
+            page=page,
+            service=service,
+            model_url=model_env.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+            model_line=model_line,
+        )
+
+
+def _line(model: Mapping[str, str]) -> str:
+    if not model:
+        return (
+            "The scripted model answers: it replays recorded sessions on the sample project. "
+            "Set OPENAI_API_KEY for a real one."
+        )
+    where = model.get("OPENAI_BASE_URL") or "api.openai.com"
+    return f"{model['JOURNEYMAN_MODEL']} at {where} answers."
+
+
+def _service(
+    options: Options,
+    slack: SlackStandIn,
+    gitlab: GitLabStandIn,
+    projects: Mapping[str, str],
+    model: Mapping[str, str],
+    port: int,
+) -> Service:
+    home, world, state = options.home.absolute(), slack.world, gitlab.state
+    config = home / "journeyman.toml"
+    config.write_text(seed.settings_file(world, state, projects), encoding="utf-8")
+    url = f"http://127.0.0.1:{port}/"
+    by_kind = {token.kind: token.value for token in world.tokens.values()}
+    env = {
+        **options.machine,
+        **model,
+        "SLACK_API_URL": slack.api_url,
+        "SLACK_BOT_TOKEN": by_kind["bot"],
+        "SLACK_APP_TOKEN": by_kind["app"],
+        "SLACK_SIGNING_SECRET": world.app.signing_secret,
+        "GITLAB_URL": gitlab.url,
+        "GITLAB_TOKEN": seed.token(state, "write").secret,
+        "GITLAB_READ_TOKEN": seed.token(state, "read").secret,
+        "JOURNEYMAN_HOME": str(home / "service"),
+        "JOURNEYMAN_CONFIG": str(config),
+        "JOURNEYMAN_LISTEN": f"127.0.0.1:{port}",
+        "JOURNEYMAN_PUBLIC_URL": url,
+        "PYTHONUNBUFFERED": "1",
+    }
+    return Service(env=env, url=url, folder=home, log=home / "serve.log")
+
+
+def _chat(world: World, projects: Mapping[str, str]) -> Chat:
+    purposes = {
+        **{name: f"The agent works on {path} here." for name, path in projects.items()},
+        **seed.PURPOSES,
+    }
+    ideas = [seed.REQUEST.removeprefix("@agent "), "why does the list of invoices skip drafts?"]
+    return Chat(world, titles=seed.TITLES, purposes=purposes, suggestions={"billing": ideas})
+
+
+async def _own_project(world: World, gitlab: GitLabStandIn, path: Path) -> dict[str, str]:
+    """The repository as a project with a channel of its own, new or brought up to date."""
+    path = path.absolute()
+    if not (path / ".git").exists() and not (path / "HEAD").exists():
+        raise ValueError(f"{path} is not a git repository: run `git init` in it, or name another.")
+    name = seed.slug(path)
+    project = gitlab.state.project_by(f"{seed.GROUP}/{name}")
+    if project is None:
+        await seed.add_project(gitlab, name, path)
+    else:
+        branch = f"refs/heads/{project.default_branch}"
+        spec = f"+{branch}:{branch}"
+        await gitlab.forge.repository(project).git("fetch", "--quiet", str(path), spec)
+    if not any(each.name == name for each in world.channels.values()):
+        world.add_channel(name, *world.users)
+    return {name: f"{seed.GROUP}/{name}"}
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@contextmanager
+def _lock(home: Path) -> Generator[None]:
+    """One playground a folder."""
+    with (home / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InUse(
+                f"A playground already runs on {home}: "
+                "stop it first, or name another folder with --home."
+            ) from None
+        yield
