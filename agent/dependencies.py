@@ -15,7 +15,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent import manifests
@@ -64,6 +64,7 @@ class Installer:
     cache: Path
     sources: PackageSources
     uv: Path | None
+    _compiling: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     async def install(self, checkout: Path, *, project: str) -> Installed:
         """Never raises for what the project or the network does: commands run with what is there,
@@ -76,10 +77,10 @@ class Installer:
         except ToolFailed as error:
             return _nothing(f"The project's manifests cannot be read: {error}", began)
         if found.manager == "npm":
-            plan = _Plan(found, "npm", await self._key(found, "npm"), "node_modules", "")
+            plan = _Plan(found, "npm", self._key(found, "npm"), "node_modules", "")
         elif found.manager or (pytest and not found.problem.startswith("Only JavaScript")):
             extra = "pytest" if pytest else ""
-            plan = _Plan(found, "uv", await self._key(found, extra), "python", extra)
+            plan = _Plan(found, "uv", self._key(found, extra), "python", extra)
         else:
             return _nothing(found.problem, began)
 
@@ -93,9 +94,13 @@ class Installer:
             problem = f"The project's packages could not be installed: {error}"
         if problem:
             return _nothing(problem, began, manager=plan.tool)
+        if plan.tool == "uv":
+            task = asyncio.create_task(self._compile(kept))
+            self._compiling.add(task)
+            task.add_done_callback(self._compiling.discard)
         return _installed(plan, kept, began, cached=False)
 
-    async def _key(self, found: Manifests, extra: str) -> str:
+    def _key(self, found: Manifests, extra: str) -> str:
         interpreter = Path(_PYTHON).resolve().name
         uv = self.uv.stat() if self.uv and self.uv.exists() else None
         facts = (
@@ -136,6 +141,29 @@ class Installer:
             await self.sandbox.remove(work)
             if target.exists():
                 await self.sandbox.remove(target)
+
+    async def _compile(self, kept: Path) -> None:
+        """Saves every later command the compiling, since none can write here. While the model
+        thinks: installing does not wait for it. `-S` keeps packages from running code of theirs."""
+        work = self.sandbox.new_folder("compile")
+        mount = Mount(source=kept, target=_INNER, writable=True)
+        compile_all = [
+            "nice",
+            _PYTHON,
+            "-I",
+            "-S",
+            "-m",
+            "compileall",
+            "-q",
+            f"{_INNER}/python/lib",
+        ]
+        try:
+            async with self.sandbox.open(work, mounts=[mount]) as box:
+                await box.exec(compile_all, limits=_LIMITS)
+        except SandboxUnusable:
+            pass  # it is only about speed, and the next command will say what is wrong
+        finally:
+            await self.sandbox.remove(work)
 
     async def _tools(self, project: str) -> list[Mount]:
         packages = self.cache / "packages" / hashlib.sha256(project.encode()).hexdigest()[:16]
