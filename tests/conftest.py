@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -17,16 +16,6 @@ from agent.adapters.postgres import Connection, connect
 
 TEMPLATE = "template_migrated"
 _numbers = count(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestDatabase:
-    """A migrated database of its own; `url` is the service's, `admin_url` the owner's."""
-
-    __test__ = False
-
-    url: str
-    admin_url: str
 
 
 @pytest.fixture(scope="session")
@@ -48,26 +37,36 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 
 
 @pytest.fixture
-def database(postgres_server: EmbeddedPostgres) -> Iterator[TestDatabase]:
+def database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """The name of a migrated, empty database."""
     name = f"test_{next(_numbers)}"
     asyncio.run(_as_admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
-    yield TestDatabase(
-        url=postgres_server.dsn(APP, name), admin_url=postgres_server.dsn(ADMIN, name)
-    )
+    yield name
     asyncio.run(_as_admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
-async def db(database: TestDatabase, tmp_path: Path) -> AsyncIterator[Database]:
+def database_url(postgres_server: EmbeddedPostgres, database: str) -> str:
+    """As the service connects: neither owner nor superuser."""
+    return postgres_server.dsn(APP, database)
+
+
+@pytest.fixture
+def admin_url(postgres_server: EmbeddedPostgres, database: str) -> str:
+    return postgres_server.dsn(ADMIN, database)
+
+
+@pytest.fixture
+async def db(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
     """Store, inbox, threads and queue on a fresh database."""
-    async with open_database(home=tmp_path, url=database.url) as opened:
+    async with open_database(home=tmp_path, url=database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def owner(database: TestDatabase) -> AsyncIterator[Connection]:
+async def owner(admin_url: str) -> AsyncIterator[Connection]:
     """A connection as the role that owns the tables."""
-    connection = await connect(database.admin_url)
+    connection = await connect(admin_url)
     yield connection
     await connection.close()
 

@@ -227,9 +227,10 @@ def _becomes_ready(layout: Layout) -> bool:
     begun = time.monotonic()
     while time.monotonic() - begun < _PATIENCE:
         found = _postmaster(layout)
-        if found and found[1] == "ready" and _listens(layout):
+        alive = found is not None and _lives(found[0])
+        if alive and found[1] == "ready" and _listens(layout):
             return True
-        if time.monotonic() - begun > _LAUNCH and not (found and _lives(found[0])):
+        if time.monotonic() - begun > _LAUNCH and not alive:
             return False
         time.sleep(0.01)
     return False

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from conftest import TestDatabase
 
 from agent.adapters.database import migrate_database, open_database
 from agent.adapters.embedded_postgres import EmbeddedPostgres
@@ -157,7 +156,10 @@ async def test_it_attaches_to_what_a_killed_process_left(home: Path) -> None:
 
 async def test_it_recovers_when_the_server_itself_was_killed(home: Path) -> None:
     async with EmbeddedPostgres(home) as postgres:
-        os.kill(postmaster(postgres), signal.SIGKILL)
+        killed = postmaster(postgres)
+        os.kill(killed, signal.SIGKILL)
+        while runs(killed):
+            await asyncio.sleep(0.01)
         async with EmbeddedPostgres(home):
             assert await answer(postgres)
 
@@ -207,9 +209,9 @@ async def test_the_schema_that_the_code_names_is_the_newest_revision() -> None:
 
 
 async def test_a_foreign_schema_is_refused_with_what_to_do(
-    database: TestDatabase, owner: Connection, tmp_path: Path
+    database_url: str, admin_url: str, owner: Connection, tmp_path: Path
 ) -> None:
-    url, admin = database.url, database.admin_url
+    url = database_url
     assert await schema_state(url) == "current"
     for revision, said in (("9999", "newer Journeyman"), ("0000", "journeyman migrate")):
         await owner.execute("UPDATE alembic_version SET version_num = $1", revision)
@@ -218,7 +220,7 @@ async def test_a_foreign_schema_is_refused_with_what_to_do(
                 pass
     await owner.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SettingsError, match="newer Journeyman"):
-        await migrate_database(home=tmp_path, url=url, admin_url=admin)
+        await migrate_database(home=tmp_path, url=url, admin_url=admin_url)
     await owner.execute("DROP TABLE alembic_version")
     with pytest.raises(SettingsError, match="no tables yet"):
         async with open_database(home=tmp_path, url=url):
@@ -228,10 +230,10 @@ async def test_a_foreign_schema_is_refused_with_what_to_do(
 
 
 async def test_a_service_that_could_rewrite_the_log_is_refused(
-    database: TestDatabase, tmp_path: Path
+    admin_url: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match="superuser or owns the tables"):
-        async with open_database(home=tmp_path, url=database.admin_url):
+        async with open_database(home=tmp_path, url=admin_url):
             pass
 
 
@@ -253,7 +255,7 @@ async def test_a_url_that_leads_nowhere_is_told_in_a_sentence(
     assert "secret" not in str(raised.value)
 
 
-async def test_the_embedded_database_is_migrated_by_itself_and_only_once(home: Path) -> None:
+def test_the_embedded_database_is_migrated_by_itself_and_only_once(home: Path) -> None:
     script = (
         "import asyncio, sys; from pathlib import Path\n"
         "from agent.adapters.database import open_database\n"
