@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from playground.faults import FaultMode, Faults
-from playground.slack.events import envelope, subscription
+from playground.slack.events import envelope, reaches_app
 from playground.slack.socket_mode import NotAcknowledged, SocketMode
 from playground.slack.world import World
 
@@ -62,7 +62,7 @@ class Delivery:
     def events(self, events: list[Json]) -> None:
         """Deliver what the app has subscribed to, each in its own time."""
         for event in events:
-            if subscription(self.world, event) not in self.world.app.events:
+            if not reaches_app(self.world, event):
                 continue
             payload = envelope(self.world, event)
             hit = self.faults.meet(f"event:{event['type']}", FaultMode.DUPLICATE, FaultMode.DELAY)

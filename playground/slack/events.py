@@ -45,6 +45,13 @@ def subscription(world: World, event: Json) -> str:
     ]
 
 
+def reaches_app(world: World, event: Json) -> bool:
+    """Whether the app asked for such events, and is where this one happens."""
+    place = event.get("channel") or event.get("item", {}).get("channel")
+    there = place is None or world.app.bot_user in world.channels[place].members
+    return there and subscription(world, event) in world.app.events
+
+
 def message_events(world: World, message: Message) -> list[Json]:
     """A new message; a mention of the app tells it a second time, under another id."""
     told = [_posted(world, message)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from playground.slack.shapes import (
     Check,
     among,
@@ -50,7 +52,7 @@ GROUP = record({"label": plain(75), "options": array(MENU_OPTION, 100)})
 
 
 def element(
-    kind: str, required: dict[str, Check] | None = None, **optional: Check
+    kind: str, required: Mapping[str, Check] | None = None, **optional: Check
 ) -> tuple[str, Check]:
     return kind, record({"type": among(kind), **(required or {})}, {**ACTION_ID, **optional})
 
@@ -79,6 +81,7 @@ ELEMENTS: dict[str, Check] = dict(
         element("overflow", {"options": array(MENU_OPTION, 5)}, confirm=CONFIRM),
         element(
             "static_select",
+            {},
             options=array(MENU_OPTION, 100),
             option_groups=array(GROUP, 100),
             initial_option=MENU_OPTION,
@@ -87,6 +90,7 @@ ELEMENTS: dict[str, Check] = dict(
         ),
         element(
             "external_select",
+            {},
             initial_option=MENU_OPTION,
             min_query_length=number,
             confirm=CONFIRM,
@@ -94,6 +98,7 @@ ELEMENTS: dict[str, Check] = dict(
         ),
         element(
             "plain_text_input",
+            {},
             initial_value=string(3000),
             multiline=boolean,
             min_length=number,
@@ -149,7 +154,7 @@ _SOURCE = record({"type": among("url"), "url": string(), "text": string()})
 
 
 def block(
-    kind: str, required: dict[str, Check] | None = None, **optional: Check
+    kind: str, required: Mapping[str, Check] | None = None, **optional: Check
 ) -> tuple[str, Check]:
     fields: dict[str, Check] = {"type": among(kind), **(required or {})}
     return kind, record(fields, {"block_id": string(255, least=1), **optional})

@@ -81,7 +81,8 @@ class SlackStandIn:
 
     async def __aenter__(self) -> SlackStandIn:
         faults = fault_middleware(self.faults, call_of=_call_of, failure=_failure)
-        app = web.Application(middlewares=[self._keep_log, faults], client_max_size=UPLOAD_BYTES)
+        middlewares: Any = [self._keep_log, faults]
+        app = web.Application(middlewares=middlewares, client_max_size=UPLOAD_BYTES)
         add_control_routes(app, self.faults)
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_get("/link/", self.sockets.serve)

@@ -53,7 +53,7 @@ class SocketMode:
         if ticket not in self.tickets:
             return web.Response(status=401, text="the ticket was used or never given")
         self.tickets.discard(ticket)
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(timeout=1.0)
         await socket.prepare(request)
         if len(self.connections) >= CONNECTIONS:
             await socket.send_json({"type": "disconnect", "reason": "too_many_websockets"})

@@ -58,6 +58,10 @@ class World:
     choices: dict[tuple[str, str, str], dict[str, Json]] = field(
         default_factory=dict[tuple[str, str, str], dict[str, Json]]
     )
+    #: the messages of each thread, and of each channel under the empty name
+    _order: dict[tuple[str, str], list[str]] = field(
+        default_factory=dict[tuple[str, str], list[str]]
+    )
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _last_ts: int = 0
     _subscribers: list[Callable[[Change], None]] = field(
@@ -138,7 +142,11 @@ class World:
     def put(self, message: Message) -> Message:
         key = (message.channel, message.ts)
         self.messages[key] = message
-        self.versions.setdefault(key, []).append((self.clock(), message))
+        if key not in self.versions:
+            self.versions[key] = []
+            for name in {"", message.ts, message.thread_ts}:
+                self._order.setdefault((message.channel, name), []).append(message.ts)
+        self.versions[key].append((self.clock(), message))
         self.tell(Change(kind="message", channel=message.channel, ts=message.ts))
         return message
 
@@ -150,21 +158,21 @@ class World:
 
     def messages_of(self, channel: str, *, stale_seconds: float = 0) -> list[Message]:
         """The channel's messages with their replies, oldest first, as they were then."""
-        cutoff = self.clock() - stale_seconds
-        found: list[Message] = []
-        for (at, _), versions in self.versions.items():
-            known = [each for since, each in versions if stale_seconds == 0 or since <= cutoff]
-            if at == channel and known and known[-1] is not None:
-                found.append(known[-1])
-        return sorted(found, key=lambda each: each.ts)
+        return self._in_order(channel, "", stale_seconds)
 
     def thread(self, channel: str, ts: str, *, stale_seconds: float = 0) -> list[Message]:
         """The root and its replies."""
-        return [
-            each
-            for each in self.messages_of(channel, stale_seconds=stale_seconds)
-            if ts in (each.ts, each.thread_ts)
-        ]
+        return self._in_order(channel, ts, stale_seconds)
+
+    def _in_order(self, channel: str, thread: str, stale_seconds: float) -> list[Message]:
+        cutoff = self.clock() - stale_seconds
+        found: list[Message] = []
+        for ts in self._order.get((channel, thread), ()):
+            versions = self.versions[channel, ts]
+            known = [each for since, each in versions if stale_seconds == 0 or since <= cutoff]
+            if known and known[-1] is not None:
+                found.append(known[-1])
+        return found
 
     def react(self, message: Message, name: str, user: str) -> Message:
         users = (*message.reactions.get(name, ()), user)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -14,35 +12,13 @@ from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
-from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_hearing import Bot, connection, link, serve, settle, until
 from slack_sdk.web.async_client import AsyncWebClient
 
 from playground.faults import Fault, FaultMode
 from playground.slack.server import SlackStandIn
 from playground.slack.socket_mode import CONNECTIONS, NotAcknowledged
 from playground.slack.world import World
-
-Json = dict[str, Any]
-
-
-@dataclass(kw_only=True)
-class Bot:
-    """An app that keeps what it hears."""
-
-    app: AsyncApp
-    events: list[Json] = field(default_factory=list[Json])
-    headers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-
-    def listen(self) -> None:
-        async def heard(body: Json, req: AsyncBoltRequest) -> None:
-            self.events.append(body)
-            self.headers.append(dict(req.headers))
-
-        for kind in ("app_mention", "message", "agent_session_stopped", "app_home_opened"):
-            self.app.event(kind)(heard)
-
-    def heard(self, *keys: str) -> list[Any]:
-        return [tuple(each["event"].get(key) for key in keys) for each in self.events]
 
 
 @pytest.fixture
@@ -59,18 +35,6 @@ async def connected(bot: Bot, slack: SlackStandIn) -> AsyncIterator[AsyncSocketM
         yield handler
 
 
-@asynccontextmanager
-async def connection(bot: Bot, slack: SlackStandIn) -> AsyncIterator[AsyncSocketModeHandler]:
-    """The app on Socket Mode."""
-    handler = AsyncSocketModeHandler(
-        bot.app, "xapp-playground", web_client=bot.app.client, ping_interval=0.2
-    )
-    await handler.connect_async()
-    await slack.sockets.connected()
-    yield handler
-    await handler.close_async()
-
-
 @pytest.fixture
 async def served(bot: Bot, slack: SlackStandIn) -> AsyncIterator[str]:
     """The app behind a request URL."""
@@ -83,28 +47,6 @@ async def served(bot: Bot, slack: SlackStandIn) -> AsyncIterator[str]:
     async for url in serve(answer):
         slack.delivery.request_url = url
         yield url
-
-
-async def serve(answer: Any) -> AsyncIterator[str]:
-    application = web.Application()
-    application.router.add_post("/slack/events", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
-    await runner.cleanup()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - the SDK tells nobody what it does
-            await asyncio.sleep(0.01)
-
-
-async def settle(slack: SlackStandIn, bot: Bot, events: int) -> None:
-    """Until every delivery has its end and its listener has run."""
-    await slack.delivery.settled()
-    await until(lambda: len(bot.events) >= events)
 
 
 async def test_a_mention_arrives_twice_under_different_ids(
@@ -337,20 +279,16 @@ async def test_an_event_goes_out_twice_on_order(
     assert len(set(ids)) == 1
 
 
-async def test_what_the_app_did_not_subscribe_to_is_not_sent(
-    slack: SlackStandIn, bot: Bot, connected: AsyncSocketModeHandler
+async def test_what_the_app_did_not_ask_for_or_cannot_see_is_not_sent(
+    slack: SlackStandIn, bot: Bot, connected: AsyncSocketModeHandler, world: World
 ) -> None:
+    world.add_channel("elsewhere", "U0MIA")
+    slack.people.post("mia", "elsewhere", "@agent can you hear me?")
     message = slack.people.post("mia", "platform", "hello")
     slack.people.react("sam", message, "eyes")
     await settle(slack, bot, 1)
 
     assert [each.name for each in slack.delivery.log] == ["message"]
-
-
-async def link(slack: SlackStandIn) -> str:
-    app = AsyncWebClient(token="xapp-playground", base_url=slack.api_url)
-    opened = await app.apps_connections_open(app_token="xapp-playground")
-    return str(opened["url"])
 
 
 BUTTONS = {

@@ -68,6 +68,15 @@ class Call:
         except ValueError:
             raise ApiError(wrong, f"[ERROR] {name} is not JSON") from None
 
+    def array(self, name: str, of: type[T], *, wrong: str = "invalid_arguments") -> list[T]:
+        """The JSON list of such items, empty when the argument is not given."""
+        items = self.json(name, wrong=wrong)
+        if items is None:
+            return []
+        if not isinstance(items, list) or not all(isinstance(each, of) for each in items):
+            raise ApiError(wrong, f"[ERROR] {name} is not a list of what it should be")
+        return items
+
     def require(self, *scopes: str) -> None:
         """Refuse a token that has none of these scopes."""
         if scopes and not self.token.scopes.intersection(scopes):

@@ -27,7 +27,8 @@ async def _post(call: Call) -> Json:
         attachments=_attachments(call),
         thread_ts=thread_of(call, channel),
         metadata=_metadata(call),
-        **_author(call),
+        bot_id=call.world.app.bot_id if call.token.kind == "bot" else "",
+        app_id=call.world.app.id if call.token.kind == "bot" else "",
     )
     if not (message.text or message.blocks or message.attachments):
         raise ApiError("no_text")
@@ -142,13 +143,8 @@ def _may_post(call: Call, channel: Channel) -> None:
         raise ApiError("not_in_channel")
 
 
-def _author(call: Call) -> dict[str, str]:
-    app = call.world.app
-    return {"bot_id": app.bot_id, "app_id": app.id} if call.token.kind == "bot" else {}
-
-
 def _attachments(call: Call) -> tuple[Json, ...]:
-    return tuple(call.json("attachments", wrong="invalid_attachments") or ())
+    return tuple(call.array("attachments", dict))
 
 
 def _metadata(call: Call) -> Json | None:

@@ -31,8 +31,8 @@ async def _get_upload_url(call: Call) -> Json:
 
 
 async def _complete_upload(call: Call) -> Json:
-    named = call.json("files")
-    if not isinstance(named, list) or not named:
+    named = call.array("files", dict)
+    if not named:
         raise ApiError("invalid_arguments", "[ERROR] missing required field: files")
     channels = [call.text("channel_id")] if call.text("channel_id") else []
     channels += [each for each in call.text("channels").split(",") if each]

@@ -67,7 +67,7 @@ async def _set_hint(call: Call) -> Json:
     thread_ts = call.needed("thread_ts")
     if not call.world.thread(channel.id, thread_ts):
         raise ApiError("invalid_thread_ts")
-    if len(call.json("loading_messages") or ()) > LOADING_MESSAGES:
+    if len(call.array("loading_messages", str)) > LOADING_MESSAGES:
         raise ApiError("invalid_arguments", "[ERROR] too many loading messages")
     if call.args.get("status") is None:
         raise ApiError("invalid_arguments", "[ERROR] missing required field: status")
@@ -81,10 +81,8 @@ async def _set_hint(call: Call) -> Json:
 
 async def _set_prompts(call: Call) -> Json:
     channel = call.channel("channel_id")
-    prompts = call.json("prompts")
-    known = isinstance(prompts, list) and all(
-        isinstance(each, dict) and each.get("title") and each.get("message") for each in prompts
-    )
+    prompts = call.array("prompts", dict)
+    known = all(each.get("title") and each.get("message") for each in prompts)
     if not known or not 1 <= len(prompts) <= PROMPTS:
         raise ApiError("invalid_arguments", f"[ERROR] 1 to {PROMPTS} prompts are needed")
     call.world.put_prompts(channel.id, tuple(prompts))
