@@ -199,11 +199,12 @@ class _Page:
 
     async def _react(self, slot: str, ts: str, name: str) -> None:
         slack, channel = self.presenter.slack, self._now.request.thread.channel
-        before = self.slots.get(slot)
+        known = self.slots.get(slot)
+        before = known.fingerprint if known else "eyes"  # the listener's first sign of life
 
         async def react(_: str) -> str:
-            if before and before.fingerprint != name:
-                await slack.unreact(channel, ts, before.fingerprint)
+            if before != name:
+                await slack.unreact(channel, ts, before)
             await slack.react(channel, ts, name)
             return ts
 

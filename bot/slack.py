@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -19,7 +18,6 @@ from bot.slack_api import (
     SlackApi,
     SlackRejected,
     SlackUnavailable,
-    backoff,
 )
 from bot.views.blocks import Message
 
@@ -118,7 +116,7 @@ class Slack:
                 answer = await self._send("chat.postMessage", arguments, message, priority)
                 return str(answer["ts"])
             except Doubtful as doubt:
-                await asyncio.sleep(backoff(attempt))
+                await self.api.back_off(attempt)
                 if mark and (ts := await self.find(thread, mark)):
                     return ts
                 log.info("post_repeated", extra={"attempt": attempt, "reason": str(doubt)})
@@ -136,7 +134,7 @@ class Slack:
                 await self._send("chat.update", arguments, message, PROGRESS)
                 return
             except Doubtful:
-                await asyncio.sleep(backoff(attempt))
+                await self.api.back_off(attempt)
         raise SlackUnavailable("Slack does not take edits at the moment.")
 
     async def tell(self, channel: str, user: str, thread_ts: str | None, text: str) -> None:

@@ -43,6 +43,7 @@ class Doubtful(Exception):
 @dataclass(kw_only=True)
 class SlackApi:
     client: AsyncWebClient
+    patience: float = 0.5  #: seconds before the second attempt, doubled with each further one
 
     async def call(
         self,
@@ -82,12 +83,12 @@ class SlackApi:
             try:
                 return await self.call(method, arguments, get=get)
             except Doubtful:
-                await asyncio.sleep(backoff(attempt))
+                await self.back_off(attempt)
         raise SlackUnavailable("Slack does not answer at the moment.")
 
-
-def backoff(attempt: int) -> float:
-    return min(30.0, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)
+    async def back_off(self, attempt: int) -> None:
+        wait = min(30.0, self.patience * 2 ** (attempt - 1))
+        await asyncio.sleep(wait * random.uniform(0.75, 1.25))
 
 
 def _refusal(error: SlackApiError) -> tuple[str, int, Mapping[str, str]]:

@@ -37,7 +37,7 @@ class Controls:
                 body,
                 b.confirm_modal(
                     "stop_run",
-                    subject,
+                    _carried(body, run),
                     f"Stop run {run}?",
                     "Stop run",
                     "The running command is ended within a second. What has been done so far is "
@@ -58,14 +58,13 @@ class Controls:
         )
 
     async def on_text_submitted(self, body: Json) -> None:
-        view = body["view"]
-        text = view["state"]["values"]["text"]["text"]["value"] or ""
+        text = body["view"]["state"]["values"]["text"]["text"]["value"] or ""
         person = await self.people.person(where(body).user)
-        await self.runs.instruct(_run(view["private_metadata"]), text, person)
+        await self.runs.instruct(_submitted_run(body), text, person)
 
     async def on_stop_submitted(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        await self.runs.stop(_run(body["view"]["private_metadata"]), person, how="menu")
+        await self.runs.stop(_submitted_run(body), person, how="menu")
 
     async def on_stop(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
@@ -153,6 +152,16 @@ class Controls:
 
 def _action(body: Json) -> Json:
     return body["actions"][0]
+
+
+def _carried(body: Json, run: RunId) -> str:
+    """What a modal brings back: the run, and where to tell of a refusal."""
+    place = where(body)
+    return f"{run} {place.channel} {place.thread_ts}"
+
+
+def _submitted_run(body: Json) -> RunId:
+    return _run(body["view"]["private_metadata"].partition(" ")[0])
 
 
 def _run(subject: str) -> RunId:

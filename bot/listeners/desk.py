@@ -90,6 +90,14 @@ def where(body: Json) -> Place:
             ts=event.get("ts", ""),
             thread_ts=event.get("thread_ts"),
         )
+    if view := record(body.get("view")):
+        _, channel, thread_ts = (str(view.get("private_metadata", "")) + "  ").split(" ")[:3]
+        return Place(
+            team=record(body.get("team")).get("id", ""),
+            channel=channel,
+            user=record(body.get("user")).get("id", ""),
+            thread_ts=thread_ts or None,
+        )
     message = record(body.get("message"))
     return Place(
         team=record(body.get("team")).get("id", ""),

@@ -57,10 +57,10 @@ def _now(state: RunState) -> str:
     match state.status:
         case RunStatus.QUEUED | RunStatus.FAILED | RunStatus.ESCALATED:
             return t.quoted(state.reason, 400)
-        case RunStatus.PLANNING if state.workspace is None:
-            return "Fetching the project."
         case RunStatus.PLANNING | RunStatus.WORKING if state.last_tool:
             return f"Last: {t.quoted(state.last_tool.summary, 160)}"
+        case RunStatus.PLANNING if state.workspace is None:
+            return "Fetching the project."
         case RunStatus.PLANNING:
             return "Reading the project and deciding what to do."
         case RunStatus.TESTING if state.heals:

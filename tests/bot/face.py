@@ -14,6 +14,7 @@ from agent.events import (
     InstructionGiven,
     Payload,
     QuestionAnswered,
+    QuestionAsked,
     RunEnded,
     StatusChanged,
     StopAsked,
@@ -131,7 +132,7 @@ class Face:
         """Waits for something to become true, and answers it."""
         try:
             async with asyncio.timeout(seconds):
-                while not (found := true()):
+                while not (found := true()):  # noqa: ASYNC110 - anything may be waited for
                     await asyncio.sleep(0.02)
                 return found
         except TimeoutError:
@@ -168,6 +169,7 @@ async def open_face(
         clock=FakeClock(),
     ) as front:
         front.presenter.every = 0.2
+        front.slack.api.patience = 0.02
         front.slack.post_gap = front.slack.edit_gap = 0.01
         serving = asyncio.create_task(front.serve())
         try:
@@ -176,3 +178,19 @@ async def open_face(
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+
+
+async def ask(face: Face, run: Run, question: str, *choices: str) -> None:
+    await face.runs.add(
+        run.id,
+        StatusChanged(status=RunStatus.PLANNING),
+        QuestionAsked(question=question, choices=choices),
+        StatusChanged(status=RunStatus.WAITING_FOR_ANSWER),
+    )
+
+
+async def started(face: Face, text: str = "@agent add an export") -> tuple[Message, Run]:
+    """A thread with a run and its card."""
+    root = face.say(text)
+    await face.until(lambda: face.ours(root))
+    return root, (await face.runs.db.store.runs())[0]

@@ -1,0 +1,110 @@
+"""Threads that stay in step, whatever happens to Slack or to us."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from face import Face, open_face, started
+
+from agent.adapters.database import Database
+from agent.events import StatusChanged, ToolReturned
+from agent.run import Digest, RunStatus
+from playground.faults import Fault, FaultMode
+from playground.slack.server import SlackStandIn
+
+
+async def test_after_a_restart_the_same_card_is_edited(slack: SlackStandIn, db: Database) -> None:
+    async with open_face(slack, db) as face:
+        root, run = await started(face)
+    await face.runs.add(run.id, StatusChanged(status=RunStatus.PLANNING))
+
+    async with open_face(slack, db) as again:
+        await again.until(lambda: "planning" in again.ours(root)[0].text)
+        assert len(again.ours(root)) == 1
+
+
+async def test_a_post_whose_answer_was_lost_is_not_posted_twice(face: Face) -> None:
+    face.slack.faults.set(Fault(mode=FaultMode.DROP_AFTER_APPLY, method="chat.postMessage"))
+
+    root, _ = await started(face)
+
+    await face.until(lambda: face.slack.calls_of("conversations.replies"))
+    await asyncio.sleep(0.3)
+    assert len(face.ours(root)) == 1
+
+
+async def test_a_crash_between_intent_and_post_posts_once(
+    slack: SlackStandIn, db: Database
+) -> None:
+    async with open_face(slack, db) as face:
+        root, run = await started(face)
+        card = face.ours(root)[0]
+    await db.pool.execute("UPDATE messages SET ts = '', state = 'intended' WHERE slot = 'card'")
+
+    async with open_face(slack, db) as again:
+        await again.runs.add(run.id, StatusChanged(status=RunStatus.PLANNING))
+        await again.until(lambda: "planning" in again.ours(root)[0].text)
+        assert [message.ts for message in again.ours(root)] == [card.ts]
+
+
+async def test_many_changes_are_few_edits(face: Face) -> None:
+    root, run = await started(face)
+    face.front.presenter.every = 0.5
+    await face.runs.add(run.id, StatusChanged(status=RunStatus.PLANNING))
+
+    for number in range(20):
+        await face.runs.add(
+            run.id,
+            ToolReturned(
+                call=number,
+                id=str(number),
+                tool="read",
+                arguments="{}",
+                ok=True,
+                summary=f"read file {number}",
+                output=Digest("0" * 64),
+                seconds=0.1,
+            ),
+        )
+
+    await face.until(lambda: "read file 19" in str(face.ours(root)[0].blocks))
+    assert len(face.slack.calls_of("chat.update")) <= 4
+
+
+async def test_a_deleted_card_is_posted_again(face: Face) -> None:
+    root, run = await started(face)
+    face.slack.world.delete(face.ours(root)[0])
+
+    await face.runs.add(run.id, StatusChanged(status=RunStatus.PLANNING))
+
+    await face.until(lambda: [m for m in face.ours(root) if "planning" in m.text])
+
+
+async def test_blocks_that_slack_does_not_know_are_left_out(face: Face) -> None:
+    face.slack.faults.set(
+        Fault(mode=FaultMode.FAIL, method="chat.postMessage", error="invalid_blocks")
+    )
+
+    root, _ = await started(face)
+
+    assert face.ours(root)[0].text.startswith("Run 1 on platform/api")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_an_outage_of_slack_is_waited_for(face: Face, status: int) -> None:
+    face.slack.faults.set(
+        Fault(mode=FaultMode.FAIL, method="chat.postMessage", status=status, times=2)
+    )
+
+    root, _ = await started(face)
+
+    assert len(face.ours(root)) == 1
+
+
+async def test_patience_that_slack_asks_for_is_given(face: Face) -> None:
+    face.slack.faults.set(Fault(mode=FaultMode.RATE_LIMIT, method="chat.postMessage"))
+
+    root, _ = await started(face)
+
+    assert len(face.ours(root)) == 1
