@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.dependencies import Installed, Installer
 from agent.events import DependenciesReady, TestsRan
-from agent.files import WorkspaceFiles
 from agent.journal import Journal
 from agent.ports import Box, CommandLimits, CommandResult, Sandbox, Vault
 from agent.project import ProjectSettings
 from agent.run import CommitSha
+from agent.runners import TestCommand
 from agent.testreport import TestReport
+from agent.verify import Tests, run_tests
 
 NOTHING_INSTALLED = Installed(
     env={"PYTHONPATH": "/workspace:/workspace/src", "PYTHONDONTWRITEBYTECODE": "1"},
@@ -22,10 +22,9 @@ NOTHING_INSTALLED = Installed(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tested:
-    report: TestReport
-    output: str
+def printed(tests: Tests) -> bytes:
+    """The body that the report's `output` names."""
+    return tests.output.encode("utf-8", "replace")
 
 
 class Harness:
@@ -43,6 +42,8 @@ class Harness:
         base: CommitSha,
         folder: Path,
         box: Box,
+        tests: TestCommand | None,
+        paths: Sequence[str],
     ) -> None:
         self._journal = journal
         self._project = project
@@ -55,7 +56,13 @@ class Harness:
         self._ready: asyncio.Task[Installed] | None = None
         self._base_report: asyncio.Task[TestReport | None] | None = None
         self._set_up: set[Path] = set()
-        self.command = find_command(WorkspaceFiles(folder), project.test_command)
+        self._tests = tests
+        self.paths = paths
+
+    @property
+    def command(self) -> str:
+        """As people read it; empty when no way to run any test is known."""
+        return self._tests.text if self._tests else ""
 
     def start(self) -> None:
         self._ready = asyncio.create_task(self._install())
@@ -74,7 +81,7 @@ class Harness:
         packages = await self._packages()
         return await self._box.exec(argv, env=packages.env, mounts=packages.mounts, limits=limits)
 
-    async def test(self, selection: Sequence[str] = ()) -> Tested | None:
+    async def test(self, selection: Sequence[str] = ()) -> Tests | None:
         """The project's tests on the work tree as it is; None when no way to run any is known."""
         await self._packages()
         return await self._test(self._box, self._folder, selection)
@@ -100,7 +107,7 @@ class Harness:
 
     async def _test_base(self) -> TestReport | None:
         state = self._journal.state
-        if state.tests_base is not None or not self.command:
+        if state.tests_base is not None or self._tests is None:
             return state.tests_base
         await self._packages()
         folder = self._sandbox.new_folder(f"base-{state.run}")
@@ -114,34 +121,28 @@ class Harness:
         if tests is None:
             return None
         ran = TestsRan(report=tests.report, where="base")
-        await self._journal.write(ran, bodies=[tests.output.encode()])
+        await self._journal.write(ran, bodies=[printed(tests)])
         return tests.report
 
-    async def _test(self, box: Box, folder: Path, selection: Sequence[str]) -> Tested | None:
-        if not self.command:
+    async def _test(self, box: Box, folder: Path, selection: Sequence[str]) -> Tests | None:
+        if self._tests is None:
             return None
         packages = await self._installed(folder)  # the change may have declared new ones
         limits = CommandLimits(seconds=self._project.test_seconds)
         if self._project.setup and folder not in self._set_up:
-            await box.exec(
-                ["bash", "-c", self._project.setup],
-                env=packages.env,
-                mounts=packages.mounts,
-                limits=limits,
-            )
+            script = ["bash", "-c", self._project.setup]
+            await box.exec(script, env=packages.env, mounts=packages.mounts, limits=limits)
             self._set_up.add(folder)
-        result = await box.exec(
-            ["bash", "-c", self.command], env=packages.env, mounts=packages.mounts, limits=limits
-        )
-        report = TestReport(
-            command=self.command,
-            tree=None,
-            exit_code=result.exit_code,
-            seconds=result.seconds,
-            stopped=result.stopped,
-        )
-        return Tested(report=report, output=result.output)
-
-
-def find_command(files: WorkspaceFiles, named: str | None) -> str:
-    return named or ""
+        report = self._sandbox.new_folder("report")
+        try:
+            return await run_tests(
+                box,
+                report,
+                self._tests.selecting(selection),
+                limits=limits,
+                mounts=packages.mounts,
+                env=dict(packages.env),
+                files=self.paths,
+            )
+        finally:
+            await self._sandbox.remove(report)

@@ -11,7 +11,9 @@ def regressions(base: TestReport | None, change: TestReport) -> tuple[TestCase, 
     new = change.new_failures(base)
     if new or change.green:
         return new
-    if change.stopped:
+    if change.no_tests:
+        worse = base is not None and not base.no_tests
+    elif change.stopped:
         worse = base is None or not base.stopped
     elif change.bad:
         worse = False  # all of them failed before
@@ -20,10 +22,8 @@ def regressions(base: TestReport | None, change: TestReport) -> tuple[TestCase, 
     if not worse:
         return ()
     why = f"stopped: {change.stopped}" if change.stopped else f"exit code {change.exit_code}"
-    case = TestCase(
-        id=change.command, status=CaseStatus.ERROR, message=f"The command failed, {why}."
-    )
-    return (case,)
+    told = "It finds no test any more." if change.no_tests else f"The command failed, {why}."
+    return (TestCase(id=change.command, status=CaseStatus.ERROR, message=told),)
 
 
 def _bad(report: TestReport) -> int:

@@ -3,6 +3,9 @@ takes the run over says the same."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 from agent.errors import ToolFailed
 from agent.events import (
     HealStarted,
@@ -14,12 +17,12 @@ from agent.prompt import clean, cut, fill
 from agent.testreport import TestCase
 from agent.tools.run import counts
 from agent.verdict import regressions
+from agent.verify import described
 from agent.work import Work
 
-FAILURES = 8  #: told of one test run
-MESSAGE = 1_200  #: characters of a failure
-AROUND = 6  #: lines before and after a failing one
+FAILURES = 9_000  #: characters about failing tests
 DIFF = 8_000
+LARGEST = 1 << 20  #: bytes of a file whose lines are shown
 
 
 async def words_of_the_harness(work: Work) -> list[str]:
@@ -56,25 +59,17 @@ async def heal_words(work: Work, heal: HealStarted) -> str:
         counts=counts(report),
         attempt=heal.attempt,
         attempts=heal.attempts,
-        failures="\n".join(
-            f"- {c.id}: {cut(clean(c.message), MESSAGE)}" for c in failing[:FAILURES]
-        ),
+        failures=clean(described(report, failing, _lines(work.files, failing), limit=FAILURES)),
         before=known if before else "",
-        code="\n".join(around(work.files, failing[:FAILURES])) or "(no place is known)",
         diff=cut(clean(patch.decode("utf-8", "replace")), DIFF, "See it with `read`."),
     )
 
 
-def around(files: WorkspaceFiles, failing: tuple[TestCase, ...]) -> list[str]:
-    """The code around each failure's place, numbered."""
-    shown: list[str] = []
-    for path, line in dict.fromkeys((c.path, c.line) for c in failing if c.path and c.line):
-        try:
-            text = files.read(path, 1 << 20).decode("utf-8", "replace")
-        except ToolFailed:
-            continue
-        lines = clean(text).splitlines()
-        start, end = max(1, line - AROUND), min(len(lines), line + AROUND)
-        shown.append(f"{path}:{start}-{end}")
-        shown += [f"{n}\t{lines[n - 1][:300]}" for n in range(start, end + 1)]
-    return shown
+def _lines(files: WorkspaceFiles, failing: Sequence[TestCase]) -> dict[str, Sequence[str]]:
+    """Of the files in which tests failed, as they are now."""
+    lines: dict[str, Sequence[str]] = {}
+    for path in {case.path for case in failing if case.path}:
+        with contextlib.suppress(ToolFailed):
+            text = files.read(path, LARGEST).decode("utf-8", "replace")
+            lines[path] = clean(text).splitlines()
+    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from agent.context import Context
@@ -17,6 +17,7 @@ from agent.errors import (
     Refused,
     Stopped,
     StoreUnavailable,
+    ToolFailed,
 )
 from agent.events import RunEnded, WorkspaceReady
 from agent.files import WorkspaceFiles
@@ -26,6 +27,7 @@ from agent.journal import Journal
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault
 from agent.project import Projects
 from agent.run import CommitSha, RunId, RunStatus, TreeSha
+from agent.runners import TestCommand, find_tests
 from agent.stages.implement import implement
 from agent.stages.keep import end
 from agent.stages.plan import plan
@@ -126,11 +128,12 @@ class Worker:
         stack.push_async_callback(self._sandbox.remove, folder)
         notes = await vault.checkout(await _tree(journal, vault, base), folder)
         await asyncio.to_thread(self._sandbox.adopt, folder)
+        paths = await vault.list(base)
         if state.workspace is None:
             ready = WorkspaceReady(
                 base=base,
                 branch=branch,
-                files=len(await vault.list(base)),
+                files=len(paths),
                 seconds=round(self._clock.monotonic() - began, 3),
                 notes=tuple(notes),
             )
@@ -146,6 +149,8 @@ class Worker:
             base=base,
             folder=folder,
             box=box,
+            tests=await _test_command(journal, vault, files, base, paths, project.test_command),
+            paths=paths,
         )
         harness.start()
         stack.push_async_callback(harness.close)
@@ -192,6 +197,27 @@ async def _tree(journal: Journal, vault: Vault, base: CommitSha) -> TreeSha | Co
         return base
     patch = await journal.body(checkpoint.patch)
     return await vault.restore(base, patch.decode("utf-8", "surrogateescape"))
+
+
+async def _test_command(
+    journal: Journal,
+    vault: Vault,
+    files: WorkspaceFiles,
+    base: CommitSha,
+    paths: Sequence[str],
+    named: str | None,
+) -> TestCommand | None:
+    """Found at the base commit, out of the reach of the change."""
+
+    async def read(path: str) -> bytes | None:
+        if journal.state.checkpoint is not None:
+            return await vault.read(base, path)
+        try:
+            return files.read(path, 65_536)
+        except ToolFailed:
+            return None
+
+    return await find_tests(paths, read, named)
 
 
 async def _end(

@@ -31,11 +31,10 @@ async def begin(work: Work) -> None:
     state = work.state
     assert state.workspace is not None
     rules = [("settings", work.project.rules)]
-    for name in RULES:
+    paths = work.harness.paths
+    for name in (name for name in RULES if name in paths):
         data = await work.vault.read(work.base, name)
-        if data is not None:
-            rules.append((name, data.decode("utf-8", "replace")))
-    paths = await work.vault.list(work.base)
+        rules.append((name, (data or b"").decode("utf-8", "replace")))
     first = first_message(
         run=state.run,
         request=state.request,

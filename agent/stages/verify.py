@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from agent.events import Attempt, Escalation, HealStarted, RunEnded, TestsRan, ToolReturned
 from agent.finish import finish_of, last_finish
+from agent.harness import printed
 from agent.plan import StepStatus
 from agent.prompt import clean, cut
 from agent.run import RunStatus
@@ -15,6 +16,7 @@ from agent.verdict import regressions
 from agent.work import Work
 
 NAMED = 20  #: failing tests that an event names
+UNTESTED = "No tests were found in this project; nothing was tested."
 CAUSE = 600  #: characters of the model's last words
 
 
@@ -26,16 +28,15 @@ async def verify(work: Work) -> None:
     tests = await work.harness.test()
     work.dirty = True  # tests leave files behind
     if tests is None:
-        reason = "No tests were found in this project; nothing was tested."
-        await work.journal.move(RunStatus.PUBLISHING, reason)
+        await work.journal.move(RunStatus.PUBLISHING, UNTESTED)
         return
     report = replace(tests.report, tree=state.checkpoint.tree)
     ran = TestsRan(report=report, where="change")
-    await work.journal.write(ran, bodies=[tests.output.encode()])
+    await work.journal.write(ran, bodies=[printed(tests)])
     base = await work.harness.baseline()
     failing = regressions(base, report)
     if not failing:
-        await work.journal.move(RunStatus.PUBLISHING)
+        await work.journal.move(RunStatus.PUBLISHING, UNTESTED if report.no_tests else "")
     elif len(state.heals) < state.limits.heal_attempts:
         heal = HealStarted(
             attempt=len(state.heals) + 1,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.errors import ToolFailed
 from agent.events import TestsRan
+from agent.harness import printed
 from agent.ports import CommandLimits, CommandResult, ToolSpec
 from agent.prompt import clean, cut
 from agent.testreport import BAD, TestReport
@@ -49,17 +52,18 @@ async def run_tests(context: ToolContext, arguments: Arguments) -> ToolOutcome:
     hint = "Run fewer tests with `selection` to see all of it."
     output = cut(clean(tests.output).strip(), context.project.output // 2, hint)
     report = tests.report
+    bad = tuple(case for case in report.cases if case.status in BAD)
     failures = "\n".join(
-        f"{case.status.upper()} {case.id}: {clean(case.message)[:400]}"
-        for case in [case for case in report.cases if case.status in BAD][:FAILURES]
+        f"{case.status.upper()} {case.id}: {clean(case.message)[:400]}" for case in bad[:FAILURES]
     )
     told = f"{report.command}\n{counts(report)}\n{failures}"
+    report = replace(report, cases=bad)
     return ToolOutcome(
         ok=report.green,
         output=told.strip() if report.green else f"{told}\n\n{output}".strip(),
         summary=f"{counts(report)} in {report.seconds:.1f} s",
         payloads=(TestsRan(report=report, where="during"),),
-        bodies=(tests.output.encode(),),
+        bodies=(printed(tests),),
     )
 
 
@@ -72,6 +76,8 @@ def counts(report: TestReport) -> str:
         (report.skipped, "skipped"),
     ]
     told = ", ".join(f"{count} {name}" for count, name in named if count)
+    if report.no_tests:
+        return "no tests found"
     if report.stopped:
         return f"{told}, stopped: {report.stopped}".removeprefix(", ")
     return told or f"exit {report.exit_code}"

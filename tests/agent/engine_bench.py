@@ -12,9 +12,9 @@ from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 from agent.adapters.database import Database
 from agent.adapters.git_vault import GitVaults
 from agent.events import Payload, RunEvent
-from agent.ports import Message, Origin
+from agent.ports import Origin
 from agent.project import ProjectSettings
-from agent.run import Limits, Person, Request, Run, RunId, Thread
+from agent.run import Limits, Person, Request, Run, Thread
 from agent.state import RunState, fold
 from agent.testing import FixedClock, Reply, ScriptedModel
 from agent.worker import Worker

@@ -1,0 +1,177 @@
+"""What people can do with runs. Each deed is idempotent by the message that asked for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from agent.errors import Conflict, ForgeRejected, NotFound, Refused
+from agent.events import (
+    InstructionGiven,
+    Payload,
+    QuestionAnswered,
+    RunEvent,
+    StatusChanged,
+    StopAsked,
+)
+from agent.ports import ForgeReader, Store, Write
+from agent.project import Projects
+from agent.run import DEVELOPER, ENDED, Linked, Person, Request, Run, RunId, RunStatus
+from agent.state import RunState, fold
+
+ROLES = {0: "no member", 5: "a member with minimal access", 10: "a Guest", 15: "a Planner"} | {
+    20: "a Reporter", 30: "a Developer", 40: "a Maintainer", 50: "an Owner",
+}  # fmt: skip
+TRIES = 5  #: a run may change its status while somebody speaks to it
+LINKS = 5  #: issues and merge requests that one request may bring along
+_LINK = re.compile(r"/-/(?P<kind>issues|work_items|merge_requests)/(?P<iid>\d+)")
+
+
+class RunService:
+    """Checks each person's access to the project, live, and then changes the run."""
+
+    def __init__(self, *, store: Store, forge: ForgeReader, projects: Projects) -> None:
+        self._store = store
+        self._forge = forge
+        self._projects = projects
+
+    async def start(self, request: Request, key: str = "") -> Run:
+        """Queues a run; the run that `key` (or the message) made before is given again."""
+        project = self._projects(request.project)
+        if project is None:
+            raise Refused(
+                f"`{request.project}` is not among the projects that I may work on. "
+                "An operator can add it to journeyman.toml."
+            )
+        by = await self._checked(request.project, request.requester, "start runs on")
+        linked = await self._linked(request)
+        thread = request.thread
+        key = key or f"{thread.team}:{thread.channel}:{request.message}"
+        request = replace(request, requester=by, linked=linked)
+        run, _ = await self._store.create(key, request, project.limits)
+        return run
+
+    async def instruct(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
+        """Adds to a run: between two steps while it works, else by queueing it again. While its
+        own requester is being asked something, it is the answer."""
+        row = await self._store.run(run)
+        by = await self._checked(row.request.project, by, "instruct runs on")
+        if row.status is RunStatus.WAITING_FOR_ANSWER and by.id == row.request.requester.id:
+            return await self.answer(run, text, by, message=message)
+        given = InstructionGiven(text=text, by=by, message=message)
+
+        def change(row: Run) -> tuple[Payload, ...]:
+            again = (StatusChanged(status=RunStatus.QUEUED),) if row.status in ENDED else ()
+            return (given, *again)
+
+        return await self._apply(run, by, message, change)
+
+    async def answer(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
+        row = await self._store.run(run)
+        by = await self._checked(row.request.project, by, "answer questions about")
+        answered = QuestionAnswered(text=text, by=by, message=message)
+
+        def change(row: Run) -> tuple[Payload, ...]:
+            if row.status is not RunStatus.WAITING_FOR_ANSWER:
+                raise Refused("This question is no longer open; mention me to add something.")
+            return (answered, StatusChanged(status=RunStatus.QUEUED))
+
+        return await self._apply(run, by, message, change)
+
+    async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
+        row = await self._store.run(run)
+        if row.status in ENDED:
+            return row
+        if by.id != row.request.requester.id:
+            by = await self._checked(row.request.project, by, "stop runs on")
+        return await self._store.ask_stop(run, StopAsked(by=by, how=how), actor=by.id)
+
+    async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run:
+        """Sets a run that ended without success going again, from where it stood."""
+        row = await self._store.run(run)
+        by = await self._checked(row.request.project, by, "retry runs on")
+
+        def change(row: Run) -> tuple[Payload, ...]:
+            if row.status is RunStatus.SUCCEEDED:
+                raise Refused("This run is done. Mention me in its thread to ask for a change.")
+            if row.status not in ENDED:
+                raise Refused(f"This run is {row.status.replace('_', ' ')}; there is no need to.")
+            return (StatusChanged(status=RunStatus.QUEUED, reason=f"Set going by @{by.name}."),)
+
+        return await self._apply(run, by, message, change)
+
+    async def status(self, run: RunId) -> RunState:
+        return fold(await self._store.events(run))
+
+    async def _apply(
+        self,
+        run: RunId,
+        by: Person,
+        message: str,
+        change: Callable[[Run], tuple[Payload, ...]],
+    ) -> Run:
+        """Against the status that the run has at that very moment."""
+        for _ in range(TRIES):
+            row = await self._store.run(run)
+            if message and message in messages(await self._store.events(run)):
+                return row
+            payloads = change(row)
+            wake = any(isinstance(payload, StatusChanged) for payload in payloads)
+            write = Write(payloads=payloads, wake=wake)
+            try:
+                return await self._store.write(run, write, actor=by.id, expect={row.status})
+            except Conflict:
+                continue
+        raise Refused("This run is changing all the time; say it again in a moment.")
+
+    async def _checked(self, project: str, by: Person, deed: str) -> Person:
+        """The person with the access of this moment. Raises `Refused`."""
+        if by.gitlab_id is None:
+            raise Refused(
+                f"You can't {deed} `{project}`: I don't know your GitLab account. Ask an "
+                f'operator to add `"{by.id}" = <your GitLab user id>` under [people] in '
+                "journeyman.toml."
+            )
+        try:
+            access = await self._forge.access(project, by.gitlab_id)
+        except NotFound as error:
+            raise Refused(
+                f"You can't {deed} `{project}`: GitLab shows me no such project."
+            ) from error
+        if access < DEVELOPER:
+            role = ROLES.get(access, f"at level {access}")
+            raise Refused(
+                f"You can't {deed} `{project}`: GitLab says you are {role} there, Developer is "
+                "needed. Ask a maintainer of the project."
+            )
+        return replace(by, access=access)
+
+    async def _linked(self, request: Request) -> tuple[Linked, ...]:
+        """Issues and merge requests of this project that the request links to. Those of other
+        projects are left alone: the person may not be allowed to read them."""
+        if "/-/" not in request.text:
+            return request.linked
+        project = await self._forge.project(request.project)
+        linked: list[Linked] = list(request.linked)
+        for found in list(re.finditer(re.escape(project.web_url) + _LINK.pattern, request.text))[
+            :LINKS
+        ]:
+            kind = "merge_request" if found["kind"] == "merge_requests" else "issue"
+            iid = int(found["iid"])
+            if any((item.kind, item.iid) == (kind, iid) for item in linked):
+                continue
+            try:
+                linked.append(await self._forge.linked(request.project, kind, iid))
+            except ForgeRejected:
+                continue  # it is not there: the text of the link stays in the request
+        return tuple(linked)
+
+
+def messages(events: Collection[RunEvent]) -> set[str]:
+    """Of everything that people have said to the run so far."""
+    said: set[str] = set()
+    for event in events:
+        if isinstance(event.payload, InstructionGiven | QuestionAnswered):
+            said.add(event.payload.message)
+    return said
