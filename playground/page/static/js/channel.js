@@ -21,8 +21,10 @@ export class ChannelView {
     this.head = h("header", { class: "pane-head" });
     this.body = h("div", { class: "feed", role: "log", "aria-label": "Messages", tabindex: "-1" });
     this.empty = h("div", { class: "empty" });
+    this.home = h("div", { class: "home", hidden: true });
+    this.tab = "messages"; // of the direct messages with the app
     this.composer = new Composer("Message", (text) => post(text));
-    root.append(this.head, this.empty, this.body, this.composer.element);
+    root.append(this.head, this.empty, this.home, this.body, this.composer.element);
     walk(this.body);
   }
 
@@ -34,17 +36,43 @@ export class ChannelView {
     if (this.shown !== `${store.me}/${channel.id}`) {
       this.shown = `${store.me}/${channel.id}`;
       this.firstUnread = null;
+      this.tab = "messages";
+      if (direct) act("open_home", { tab: "messages" });
     }
     morphChildren(this.head, h("div", {},
       h("h1", {}, direct ? avatar(store.bot, "tiny") : icon("hash"), h("span", {}, title)),
       h("p", { class: "topic" }, channel.topic || (direct ? "Direct messages with the agent" : "")),
+      direct && this.tabs(),
       !direct && h("div", { class: "members", title: channel.members.map(nameOf).join(", ") },
         channel.members.slice(0, 3).map((id) => avatar(id, "tiny")),
         h("span", { class: "muted" }, String(channel.members.length)))));
     const messages = store.rootsOf(channel.id);
     feed(this.body, messages, { name: this.shown, firstUnread: this.firstUnread });
     this.drawEmpty(messages.length === 0, channel);
+    this.drawHome(direct && this.tab === "home");
     this.composer.placeholder(direct ? `Message ${title}` : `Message #${title}`);
+  }
+
+  tabs() {
+    const show = (tab) => () => {
+      this.tab = tab;
+      act("open_home", { tab });
+      store.changed();
+    };
+    return h("div", { class: "switch", role: "group", "aria-label": "Show", key: "tabs" },
+      ["messages", "home"].map((tab) => h("button", { type: "button", key: tab,
+        "aria-current": `${this.tab === tab}`, onclick: show(tab) },
+      tab === "home" ? "Home" : "Messages")));
+  }
+
+  drawHome(shown) {
+    this.home.hidden = !shown;
+    this.composer.element.hidden = shown;
+    if (!shown) return;
+    this.empty.hidden = this.body.hidden = true;
+    const published = store.home && blocks(store.home.body.blocks, { view: store.home.id });
+    morphChildren(this.home, h("div", {},
+      published ?? h("p", { class: "muted" }, "The agent has not published a Home tab.")));
   }
 
   drawEmpty(empty, channel) {
@@ -99,9 +127,4 @@ export class ThreadView {
       if (this.live.textContent !== said) this.live.textContent = said;
     }
   }
-}
-
-/** The app's Home tab, when it published one. */
-export function homeBlocks() {
-  return store.home ? blocks(store.home.body.blocks, { view: store.home.id }) : [];
 }

@@ -1,0 +1,38 @@
+"""What stands for a job's container image: the packages that the project declares."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.dependencies import Installer
+from agent.ports import Mount
+from playground.gitlab.forge import Forge
+
+
+class ProjectImage:
+    """Installed once for each set of manifests, in the sandbox, as the agent does it."""
+
+    def __init__(self, installer: Installer) -> None:
+        self.installer = installer
+        self.forge: Forge | None = None
+
+    async def __call__(self, path: str, sha: str) -> Sequence[Mount]:
+        project = self.forge.state.project_by(path) if self.forge else None
+        if self.forge is None or project is None:
+            return ()
+        archive = await self.forge.repository(project).git("archive", "--format=tar", sha)
+        with tempfile.TemporaryDirectory(prefix="image-") as folder:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+                tar.extractall(folder, filter="data")
+            installed = await self.installer.install(Path(folder), project=path)
+        # a job finds programs in `bin` right below a mount
+        return [
+            Mount(source=inner, target=f"{mount.target}/{inner.name}")
+            if (inner := mount.source / "python").is_dir()
+            else mount
+            for mount in installed.mounts
+        ]
