@@ -284,6 +284,12 @@ class ForgeReader(Protocol):
         self, project: str, kind: Literal["issue", "merge_request"], iid: int
     ) -> Linked: ...
 
+    async def has_note(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int, marker: str
+    ) -> bool:
+        """Whether one of the newest hundred notes carries the marker."""
+        ...
+
     def origin(self, project: Project) -> Origin:
         """With this reader's own credential."""
         ...
@@ -293,6 +299,10 @@ class ForgeWriter(Protocol):
     """Changes GitLab. Never repeats by itself: who calls reads back first."""
 
     def origin(self, project: Project) -> Origin: ...
+
+    async def me(self) -> int:
+        """Id of the user whom the credential belongs to."""
+        ...
 
     async def open_merge_request(
         self, project: str, *, source: str, target: str, title: str, description: str

@@ -80,7 +80,7 @@ class GitVault:
 
     async def remote_head(self, origin: Origin, branch: str) -> CommitSha | None:
         await self._open()
-        return (await self._remote_refs(origin, branch))[1].get(_ref(branch))
+        return (await _remote_refs(self._git, self._askpass, origin, branch))[1].get(_ref(branch))
 
     async def push(
         self, origin: Origin, commit: CommitSha, branch: str, *, expected: CommitSha | None
@@ -91,7 +91,9 @@ class GitVault:
         if origin.url.startswith("/"):
             arguments.append(RECEIVE_PACK)
         arguments += [f"--force-with-lease={ref}:{expected or ''}", "--", origin.url]
-        done = await self._remote("push", origin, [*arguments, f"{_object(commit)}:{ref}"])
+        done = await _remote(
+            self._git, self._askpass, "push", origin, [*arguments, f"{_object(commit)}:{ref}"]
+        )
         refusal = re.search(rb"^!\t[^\t]*\t(.*)$", done.out, re.MULTILINE)
         if refusal:
             reason = refusal[1].decode("utf-8", "replace")
@@ -107,43 +109,20 @@ class GitVault:
             raise remote_error("push", origin, done.err)
 
     async def _branch(self, origin: Origin, branch: str | None) -> tuple[str, CommitSha]:
-        default, refs = await self._remote_refs(origin, branch)
+        default, refs = await _remote_refs(self._git, self._askpass, origin, branch)
         if branch is None:
             branch = default or "HEAD"
         commit = refs.get(_ref(branch))
         if commit:
             return branch, commit
         if not refs:
-            _, refs = await self._remote_refs(origin, None, every=True)
+            _, refs = await _remote_refs(self._git, self._askpass, origin, None, every=True)
         if not refs:
             raise Refused(
                 "The repository is empty: there is no commit to begin from. "
                 "Push a first commit, then ask again."
             )
         raise NotFound(f"There is no branch {branch} in {origin.url}.", status=404)
-
-    async def _remote_refs(
-        self, origin: Origin, branch: str | None, *, every: bool = False
-    ) -> tuple[str | None, dict[str, CommitSha]]:
-        arguments = ["ls-remote", "--symref"]
-        if origin.url.startswith("/"):
-            arguments.append(UPLOAD_PACK)
-        patterns = [] if every else ["HEAD", *([_ref(branch)] if branch else [])]
-        arguments += ["--", origin.url, *patterns]
-        done = await self._remote("ls-remote", origin, arguments)
-        if done.code:
-            raise remote_error("fetch", origin, done.err)
-        default: str | None = None
-        refs: dict[str, CommitSha] = {}
-        for line in done.out.decode("utf-8", "replace").splitlines():
-            value, _, name = line.partition("\t")
-            if name == "HEAD" and value.startswith("ref: refs/heads/"):
-                default = value.removeprefix("ref: refs/heads/")
-            elif _OBJECT.fullmatch(value):
-                refs[name] = CommitSha(value)
-        if default and "HEAD" in refs:
-            refs.setdefault(_ref(default), refs["HEAD"])
-        return default, refs
 
     async def _fetch(self, origin: Origin, branch: str) -> CommitSha:
         # A digest as name: `a` may become `a/b` in the origin, which refs of ours cannot follow.
@@ -154,17 +133,10 @@ class GitVault:
         if origin.url.startswith("/"):
             arguments.append(UPLOAD_PACK)
         arguments += ["--", origin.url, f"+{_ref(branch)}:{kept}"]
-        done = await self._remote("fetch", origin, arguments)
+        done = await _remote(self._git, self._askpass, "fetch", origin, arguments)
         if done.code:
             raise remote_error("fetch", origin, done.err)
         return CommitSha((await self._git("rev-parse", kept)).decode().strip())
-
-    async def _remote(self, verb: str, origin: Origin, arguments: Sequence[str]) -> Output:
-        environment = remote(origin, self._askpass)
-        try:
-            return await self._git.run(arguments, env=environment, seconds=REMOTE_SECONDS)
-        except GitFailed as error:
-            raise remote_error(verb, origin, str(error)) from error
 
     # --- objects ---
 
@@ -271,6 +243,46 @@ class GitVault:
                 for stale in (self._git.repository / "refs").rglob("*.lock"):
                     stale.unlink(missing_ok=True)
                 yield
+
+
+async def default_branch(origin: Origin) -> str | None:
+    """Where the origin's HEAD points; None for an empty repository or a detached HEAD."""
+    default, refs = await _remote_refs(Git(Path("/")), Path("/nonexistent"), origin, None)
+    return default if refs else None
+
+
+async def _remote_refs(
+    git: Git, askpass: Path, origin: Origin, branch: str | None, *, every: bool = False
+) -> tuple[str | None, dict[str, CommitSha]]:
+    """The default branch and commits by ref: those asked for, or every one."""
+    arguments = ["ls-remote", "--symref"]
+    if origin.url.startswith("/"):
+        arguments.append(UPLOAD_PACK)
+    patterns = [] if every else ["HEAD", *([_ref(branch)] if branch else [])]
+    arguments += ["--", origin.url, *patterns]
+    done = await _remote(git, askpass, "ls-remote", origin, arguments)
+    if done.code:
+        raise remote_error("fetch", origin, done.err)
+    default: str | None = None
+    refs: dict[str, CommitSha] = {}
+    for line in done.out.decode("utf-8", "replace").splitlines():
+        value, _, name = line.partition("\t")
+        if name == "HEAD" and value.startswith("ref: refs/heads/"):
+            default = value.removeprefix("ref: refs/heads/")
+        elif _OBJECT.fullmatch(value):
+            refs[name] = CommitSha(value)
+    if default and "HEAD" in refs:
+        refs.setdefault(_ref(default), refs["HEAD"])
+    return default, refs
+
+
+async def _remote(
+    git: Git, askpass: Path, verb: str, origin: Origin, arguments: Sequence[str]
+) -> Output:
+    try:
+        return await git.run(arguments, env=remote(origin, askpass), seconds=REMOTE_SECONDS)
+    except GitFailed as error:
+        raise remote_error(verb, origin, str(error)) from error
 
 
 def _ref(branch: str) -> str:

@@ -1,0 +1,68 @@
+"""GitLab's JSON as the records of the ports. What is missing or of another type is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from agent.errors import ForgeUnavailable
+from agent.ports import MergeRequest
+from agent.run import CommitSha
+
+Json = Mapping[str, Any]
+
+
+def merge_request(project: str, found: Json) -> MergeRequest:
+    state = text(found, "state")
+    if state not in ("opened", "closed", "merged", "locked"):
+        raise ForgeUnavailable(f"GitLab tells of a merge request in the unknown state “{state}”.")
+    author: Any = found.get("author")
+    return MergeRequest(
+        project=project,
+        iid=integer(found, "iid"),
+        url=text(found, "web_url"),
+        title=text(found, "title"),
+        description=text(found, "description"),
+        state=state,
+        draft=bool(found.get("draft")),
+        source_branch=text(found, "source_branch"),
+        target_branch=text(found, "target_branch"),
+        sha=CommitSha(text(found, "sha")) if found.get("sha") else None,
+        author_id=integer(record(author), "id") if author else None,
+    )
+
+
+def record(value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise ForgeUnavailable("GitLab gave an answer of an unexpected form.")
+    return cast("Json", value)
+
+
+def records(value: Any) -> Sequence[Json]:
+    if not isinstance(value, list):
+        raise ForgeUnavailable("GitLab gave an answer of an unexpected form.")
+    return [record(item) for item in cast("list[Any]", value)]
+
+
+def text(found: Json, key: str) -> str:
+    value: Any = found.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def integer(found: Json, key: str) -> int:
+    value: Any = found.get(key)
+    if not isinstance(value, int):
+        raise ForgeUnavailable(f"GitLab's answer lacks “{key}”.")
+    return value
+
+
+def words(message: object) -> str:
+    """GitLab explains itself in texts, lists and tables of lists."""
+    if isinstance(message, bytes):
+        message = message.decode("utf-8", "replace")
+    if isinstance(message, dict):
+        table = cast("dict[object, object]", message)
+        message = ", ".join(f"{key} {words(value)}" for key, value in table.items())
+    if isinstance(message, list | tuple):
+        message = ", ".join(words(item) for item in cast("Sequence[object]", message))
+    return " ".join(str(message).split()).rstrip(".")[:500]

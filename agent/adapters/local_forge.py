@@ -1,0 +1,68 @@
+"""A repository of this machine in the place of GitLab: a branch is all that can be left there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from agent.adapters.git_vault import default_branch
+from agent.errors import NotFound, Refused
+from agent.ports import MergeRequest, Origin, Project
+from agent.run import Linked
+
+_OWNER = 50
+_NO_GITLAB = "A local repository has no issues or merge requests; the branch is the result."
+
+
+class LocalForge:
+    """Implements `agent.ports.ForgeReader` and `ForgeWriter`. A project is named by its path."""
+
+    async def project(self, path: str) -> Project:
+        found = Path(path)
+        if not found.is_absolute() or not found.is_dir():
+            raise NotFound(f"There is no repository at {path}.", status=404)
+        branch = await default_branch(self._origin(path))
+        return Project(id=0, path=path, default_branch=branch, clone_url=path, web_url="")
+
+    def origin(self, project: Project) -> Origin:
+        return self._origin(project.path)
+
+    def _origin(self, path: str) -> Origin:
+        return Origin(url=path)
+
+    async def access(self, project: str, user_id: int) -> int:
+        """Whoever may run the command owns what it works on."""
+        return _OWNER
+
+    async def username(self, user_id: int) -> str:
+        return ""
+
+    async def me(self) -> int:
+        return 0
+
+    async def merge_requests(self, project: str, source_branch: str) -> Sequence[MergeRequest]:
+        return ()
+
+    async def linked(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int
+    ) -> Linked:
+        raise NotFound(_NO_GITLAB, status=404)
+
+    async def has_note(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int, marker: str
+    ) -> bool:
+        return False
+
+    async def open_merge_request(
+        self, project: str, *, source: str, target: str, title: str, description: str
+    ) -> MergeRequest:
+        raise Refused(_NO_GITLAB)
+
+    async def update_merge_request(self, project: str, iid: int, *, description: str) -> None:
+        raise Refused(_NO_GITLAB)
+
+    async def note(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str
+    ) -> None:
+        raise Refused(_NO_GITLAB)
