@@ -23,9 +23,8 @@ from agent.errors import SettingsError, StoreUnavailable
 ADMIN = "journeyman_owner"
 APP = "journeyman_app"
 DATABASE = "journeyman"
-_PATIENCE = 60.0  # seconds, for a start after a crash or a stop with a long checkpoint
-_LAUNCH = 1.0  # seconds within which a new server has written its lock file
-_ATTEMPTS = 5
+_PATIENCE = 30.0  # seconds, for a start after a crash or a stop with a long checkpoint
+_LAUNCH = 0.3  # seconds within which a new server has mostly written its lock file
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "listen_addresses": "''",
@@ -126,12 +125,13 @@ class EmbeddedPostgres:
             # PostgreSQL would respect the lock file, but the process id has a new owner
             (layout.data / "postmaster.pid").unlink()
         (layout.data / "postgresql.conf").write_text(self._conf(layout))
-        for _ in range(_ATTEMPTS):
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
             # pg_ctl gives the server a session of its own: Ctrl-C in our terminal does not reach it
             layout.run("pg_ctl", "start", "-W", "-D", str(layout.data), "-l", str(layout.log))
             if _becomes_ready(layout):
                 return
-            time.sleep(0.5)  # what is left of a server that was killed is still ending
+            time.sleep(0.1)  # what is left of a server that was killed is still ending
         tail = layout.log.read_text(errors="replace")[-500:] if layout.log.exists() else ""
         raise StoreUnavailable(
             f"The embedded PostgreSQL does not start. The end of {layout.log}: {tail}"
@@ -227,10 +227,10 @@ def _becomes_ready(layout: Layout) -> bool:
     begun = time.monotonic()
     while time.monotonic() - begun < _PATIENCE:
         found = _postmaster(layout)
-        alive = found is not None and _lives(found[0])
-        if alive and found[1] == "ready" and _listens(layout):
-            return True
-        if time.monotonic() - begun > _LAUNCH and not alive:
+        if found and _lives(found[0]):
+            if found[1] == "ready" and _listens(layout):
+                return True
+        elif time.monotonic() - begun > _LAUNCH:
             return False
         time.sleep(0.01)
     return False

@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,11 +31,10 @@ from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_retry import retried
 from agent.adapters.queue_settings import queue_settings
 from agent.errors import Fenced, StoreUnavailable, Unavailable
-from agent.run import ACTIVE, RunId, RunStatus
+from agent.run import ACTIVE, ENDED, RunId, RunStatus
 
 _log = logging.getLogger(__name__)
 
-EFFECTS = "effects"
 _EFFECT_SLOTS = 4
 _HAND_BACK = 20.0  # seconds that a cancelled call has to clean up
 _POLL = timedelta(seconds=1)  # a job handed back with a delay comes without notification
@@ -59,18 +66,24 @@ SELECT 0, 'run.' || project, convert_to(json_build_object('run', id)::text, 'UTF
 FROM woken"""
 WAKE_LOST_EFFECTS = """
 INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
-SELECT DISTINCT 0, 'effects', convert_to(json_build_object('run', run)::text, 'UTF8'),
+SELECT DISTINCT 0, 'effects.' || r.project,
+    convert_to(json_build_object('run', run)::text, 'UTF8'),
     'effects:' || run || ':again', 'queued'::engine.pgqueuer_status
-FROM intents i
-WHERE outcome_seq IS NULL AND created_at < clock_timestamp() - $1::interval
+FROM intents i JOIN runs r ON r.id = i.run
+WHERE outcome_seq IS NULL AND i.created_at < clock_timestamp() - $1::interval
     AND NOT EXISTS (
         SELECT FROM engine.pgqueuer q
         WHERE q.status IN ('queued', 'picked')
             AND starts_with(q.dedupe_key, 'effects:' || run || ':'))
 ON CONFLICT DO NOTHING"""
+#: Failed jobs were there to be looked at; a run that ended before its job came needs none.
 PRUNE = """
 WITH failed AS (
     DELETE FROM engine.pgqueuer WHERE status = 'failed' AND updated < now() - interval '7 days'
+), needless AS (
+    DELETE FROM engine.pgqueuer q USING runs r
+    WHERE q.status = 'queued' AND q.created < now() - interval '1 hour'
+        AND r.status = ANY ($1::text[]) AND starts_with(q.dedupe_key, 'run:' || r.id || ':')
 )
 DELETE FROM engine.pgqueuer_log WHERE created < now() - interval '7 days'"""
 
@@ -112,7 +125,7 @@ class PgQueue:
             _Kind(call=call, slots=count, places=asyncio.Semaphore(count), limits=limits)
             for call, count, limits in (
                 (on_run, slots, self._run_limits),
-                (on_effects, _EFFECT_SLOTS, _effect_limits),
+                (on_effects, _EFFECT_SLOTS, self._effect_limits),
             )
             if call
         ]
@@ -143,21 +156,25 @@ class PgQueue:
                 await asyncio.sleep(0.5)
 
     async def _run_limits(self) -> Mapping[str, int]:
+        return {f"run.{project}": limit for project, limit in await self._ours()}
+
+    async def _effect_limits(self) -> Mapping[str, int]:
+        return {f"effects.{project}": 0 for project, _ in await self._ours()}
+
+    async def _ours(self) -> Sequence[tuple[str, int]]:
         rows = await retried(lambda: self._pool.fetch(PROJECTS))
-        return {
-            f"run.{row['id']}": row["max_runs"]
-            for row in rows
-            if self._projects is None or row["id"] in self._projects
-        }
+        ours = self._projects
+        return [(row["id"], row["max_runs"]) for row in rows if ours is None or row["id"] in ours]
 
     async def _mend(self) -> None:
         working = [str(status) for status in ACTIVE | {RunStatus.QUEUED}]
+        ended = [str(status) for status in ENDED]
         patience = timedelta(seconds=_MEND)
         while True:
             try:
                 await self._pool.execute(WAKE_LOST_RUNS, working, patience)
                 await self._pool.execute(WAKE_LOST_EFFECTS, patience)
-                await self._pool.execute(PRUNE)
+                await self._pool.execute(PRUNE, ended)
             except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
                 _log.warning("queue.not_mended error=%r", error)
             await asyncio.sleep(_MEND)
@@ -187,10 +204,6 @@ class _Kind:
                 manager.entrypoint(
                     name, concurrency_limit=limit, accepts_context=False, on_failure="hold"
                 )(handle)
-
-
-async def _effect_limits() -> Mapping[str, int]:
-    return {EFFECTS: 0}
 
 
 async def _keep_limits(kind: _Kind, manager: QueueManager, stopping: asyncio.Event) -> None:

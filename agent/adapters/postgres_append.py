@@ -141,6 +141,6 @@ class Append:
     async def _enqueue(self, connection: Connection, run: RunId, wake: int) -> None:
         jobs = {f"run:{run}:{wake}": f"run.{self._row['project']}"} if self.wake else {}
         if self._prepared.intents:
-            jobs[f"effects:{run}:{wake}"] = "effects"
+            jobs[f"effects:{run}:{wake}"] = f"effects.{self._row['project']}"
         payload = json.dumps({"run": run})
         await connection.execute(sql.ENQUEUE, list(jobs.values()), list(jobs), payload)

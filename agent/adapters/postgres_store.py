@@ -227,7 +227,7 @@ class PostgresStore:
 
 async def _cancel(connection: Connection, row: Row, asked: Payload | None, actor: str) -> Run:
     """Ends a run that nobody works on, and fences who might think so."""
-    by = f" by {asked.by.name}" if isinstance(asked, StopAsked) else ""
+    by = f" by @{asked.by.name}" if isinstance(asked, StopAsked) else ""
     ended = RunEnded(status=RunStatus.CANCELLED, reason=f"Stopped{by}.")
     payloads = (asked, ended) if asked else (ended,)
     append = Append(row, await prepared(payloads), actor=actor)

@@ -232,7 +232,7 @@ async def test_a_run_whose_job_was_lost_is_found_again(db: Database, owner: Any)
     rows = await db.pool.fetch("SELECT entrypoint, dedupe_key FROM engine.pgqueuer ORDER BY id")
     assert [tuple(row.values()) for row in rows] == [
         ("run.shop/api", f"run:{run.id}:2"),
-        ("effects", f"effects:{parked.id}:again"),
+        ("effects.shop/api", f"effects:{parked.id}:again"),
     ]
 
 

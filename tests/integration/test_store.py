@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import count
+from typing import cast
 
 import asyncpg
 import pytest
 
 from agent.adapters.database import Database
-from agent.adapters.postgres import Connection
+from agent.adapters.postgres import Connection, Pool
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_store import PostgresStore
 from agent.errors import Conflict, Fenced, NotFound, Unavailable
@@ -259,7 +262,7 @@ async def test_a_queued_run_is_stopped_at_once(db: Database) -> None:
     assert stopped.status is RunStatus.CANCELLED
     state = fold(await db.store.events(run.id))
     assert state.stop == STOP
-    assert state.end == RunEnded(status=RunStatus.CANCELLED, reason="Stopped by Ann.")
+    assert state.end == RunEnded(status=RunStatus.CANCELLED, reason="Stopped by @Ann.")
     assert await db.store.claim(run.id, "w1") is None
     assert await db.store.ask_stop(run.id, STOP, actor="U1") == stopped
 
@@ -315,6 +318,38 @@ async def test_intents_are_kept_in_order_and_settled_once(db: Database) -> None:
     assert log.count(done) == 1
     assert [key for key, _ in await db.store.pending_intents(run.id)] == [note.key(run.id)]
     assert (await jobs(db)).count(f"run:{run.id}:3") == 1
+
+
+class LosesTheFirstAnswer:
+    """A pool whose first transaction is committed, but nobody is told."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.lost = False
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        async with self._pool.acquire() as connection:
+            yield connection
+        if not self.lost:
+            self.lost = True
+            raise ConnectionResetError("the server went away")
+
+
+async def test_a_write_whose_answer_was_lost_is_not_written_twice(db: Database) -> None:
+    run = await working(db)
+    pool = LosesTheFirstAnswer(db.pool)
+    store = PostgresStore(cast(Pool, pool), db.listener)
+    question = QuestionAsked(question="Which one?")
+    write = Write(payloads=(question,), status=RunStatus.WAITING_FOR_ANSWER)
+    run = await store.write(
+        run.id, write, actor="worker", epoch=run.epoch, expect={RunStatus.WORKING}
+    )
+    assert pool.lost
+    assert run.status is RunStatus.WAITING_FOR_ANSWER
+    log = [event.payload for event in await db.store.events(run.id)]
+    assert log.count(question) == 1
+    assert await db.store.verify(run.id) is None
 
 
 async def test_the_fleet_takes_no_more_than_it_may(db: Database) -> None:
