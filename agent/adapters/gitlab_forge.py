@@ -162,13 +162,13 @@ class GitLabReader(_GitLab):
     async def project(self, path: str) -> Project:
         found = record(await self._get(_project(path)))
         return Project(
-            id=_int(found, "id"),
-            path=_text(found, "path_with_namespace"),
+            id=integer(found, "id"),
+            path=text(found, "path_with_namespace"),
             default_branch=None
             if found.get("empty_repo")
             else text(found, "default_branch") or None,
-            clone_url=_text(found, "http_url_to_repo"),
-            web_url=_text(found, "web_url"),
+            clone_url=text(found, "http_url_to_repo"),
+            web_url=text(found, "web_url"),
         )
 
     async def access(self, project: str, user_id: int) -> int:
@@ -200,9 +200,9 @@ class GitLabReader(_GitLab):
         return Linked(
             kind=kind,
             iid=iid,
-            url=_text(found, "web_url"),
-            title=_text(found, "title"),
-            text=_text(found, "description"),
+            url=text(found, "web_url"),
+            title=text(found, "title"),
+            text=text(found, "description"),
         )
 
     async def has_note(
