@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import shutil
+import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
+from agent.adapters.fetch_access import FetchAccess
+from agent.adapters.package_config import RegistryEndpoints, read_sources
+from agent.dependencies import Installer
+from agent.ports import Sandbox
+from bot.build import sandbox_folder
 from playground import seed
 from playground.gitlab.server import GitLabStandIn
+from playground.image import ProjectImage
 from playground.keep import Keep, Ports
 from playground.model import ModelStandIn
 from playground.page.actions import Actions
@@ -74,7 +83,11 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
         slack = SlackStandIn(
             seed.make_world(ROOT / "slack-manifest.json"), port=ports.take("slack")
         )
-        gitlab = GitLabStandIn(home / "gitlab", port=ports.take("gitlab"))
+        sandbox, image = _runner(home, options.machine)
+        gitlab = GitLabStandIn(
+            home / "gitlab", sandbox=sandbox, image=image, port=ports.take("gitlab")
+        )
+        image.forge = gitlab.forge
         keep = Keep(home, slack.world, gitlab.state)
         known = keep.restore()
         await stack.enter_async_context(slack)
@@ -111,6 +124,20 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
             model_url=model_env.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
             model_line=model_line,
         )
+
+
+def _runner(home: Path, machine: Mapping[str, str]) -> tuple[Sandbox, ProjectImage]:
+    """Where pipelines run: the service's own kind of sandbox, with the same package cache."""
+    folder = sandbox_folder(home / "service")
+    sources = read_sources(machine)
+    sandbox = BubblewrapSandbox(
+        folder, fetch=FetchAccess(folder / "fetch", RegistryEndpoints(sources))
+    )
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{machine.get('PATH', '')}")
+    installer = Installer(
+        sandbox=sandbox, cache=folder / "cache", sources=sources, uv=Path(uv) if uv else None
+    )
+    return sandbox, ProjectImage(installer)
 
 
 def _line(model: Mapping[str, str]) -> str:
