@@ -1,0 +1,338 @@
+"""Routes on the raw path, parameters from everywhere, GitLab's pages and errors."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from aiohttp import web
+
+from playground.gitlab.records import REPORTER, Group, Project, User
+from playground.gitlab.state import State
+
+if TYPE_CHECKING:
+    from playground.gitlab.forge import Forge
+
+Handler = Callable[["Call"], Awaitable[Any]]
+
+
+class ApiError(Exception):
+    """An answer other than success; a string becomes `{"message": …}`."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__(f"{status} {body}")
+        self.status = status
+        self.body = body if isinstance(body, dict) else {"message": body}
+
+
+def not_found(what: str = "") -> ApiError:
+    return ApiError(404, f"404 {what} Not Found" if what else "404 Not Found")
+
+
+@dataclass(frozen=True)
+class Reply:
+    body: Any = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Many:
+    """A list of which only the asked page is rendered."""
+
+    items: Sequence[Any]
+    view: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    name: str  #: the path with `:name` for what varies
+    pattern: re.Pattern[str]
+    handler: Handler
+    access: int | None  #: level in the project or group; None: seeing it is enough
+    scopes: frozenset[str]
+    anonymous: bool
+    admin: bool
+
+
+class Routes:
+    """Collects handlers; `{name}` is one raw path segment, `{name*}` the rest."""
+
+    def __init__(self) -> None:
+        self.all: list[Route] = []
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        access: int | None = None,
+        *,
+        scopes: Sequence[str] = (),
+        anonymous: bool | None = None,
+        admin: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path))
+        pattern = re.sub(r"\\\{(\w+)\\\*\\\}", r"(?P<\1>.*)", pattern)
+        read = method in ("GET", "HEAD")
+        allowed = {"api", *(("read_api",) if read else ()), *scopes}
+
+        def register(handler: Handler) -> Handler:
+            self.all.append(
+                Route(
+                    method=method,
+                    name=re.sub(r"\{(\w+)\*?\}", r":\1", path),
+                    pattern=re.compile(pattern),
+                    handler=handler,
+                    access=access,
+                    scopes=frozenset(allowed),
+                    anonymous=read if anonymous is None else anonymous,
+                    admin=admin,
+                )
+            )
+            return handler
+
+        return register
+
+    def get(self, path: str, access: int | None = None, **more: Any) -> Any:
+        return self.add("GET", path, access, **more)
+
+    def post(self, path: str, access: int | None = None, **more: Any) -> Any:
+        return self.add("POST", path, access, **more)
+
+    def put(self, path: str, access: int | None = None, **more: Any) -> Any:
+        return self.add("PUT", path, access, **more)
+
+    def delete(self, path: str, access: int | None = None, **more: Any) -> Any:
+        return self.add("DELETE", path, access, **more)
+
+    def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | bool:
+        """The route and its raw segments unquoted; else whether the path itself exists."""
+        known = False
+        wanted = "GET" if method == "HEAD" else method
+        for route in self.all:
+            if found := route.pattern.fullmatch(path):
+                known = True
+                if route.method == wanted:
+                    return route, {k: unquote(v) for k, v in found.groupdict().items()}
+        return known
+
+
+@dataclass(kw_only=True)
+class Call:
+    """One request to the API, with everything that a handler may ask of it."""
+
+    forge: Forge
+    request: web.Request
+    actor: User | None
+    scopes: frozenset[str]
+    path: dict[str, str]
+    params: dict[str, Any]
+    route: Route
+
+    @property
+    def state(self) -> State:
+        return self.forge.state
+
+    @property
+    def user(self) -> User:
+        if self.actor is None:
+            raise ApiError(401, "401 Unauthorized")
+        return self.actor
+
+    @property
+    def project(self) -> Project:
+        """The project of the path, if this token may know of it and do this to it."""
+        project = self.state.project_by(self.path["id"])
+        if project is None or not self.state.visible(project, self.actor):
+            raise not_found("Project")
+        self._check(self.state.access(project, self.actor), project.visibility)
+        return project
+
+    @property
+    def group(self) -> Group:
+        group = self.state.group_by(self.path["id"])
+        member = group and self.actor and self.state.group_members(group).get(self.actor.id)
+        level = 50 if self.actor and self.actor.admin else member.access_level if member else 0
+        if group is None or (group.visibility == "private" and not level):
+            raise not_found("Group")
+        self._check(level, group.visibility)
+        return group
+
+    def _check(self, level: int, visibility: str) -> None:
+        needed = self.route.access
+        if needed is None:
+            return
+        reading = self.route.method == "GET" and needed <= REPORTER
+        if level < needed and not (reading and visibility != "private"):
+            raise (
+                ApiError(403, "403 Forbidden") if self.actor else ApiError(401, "401 Unauthorized")
+            )
+
+    # --- parameters
+
+    def need(self, *names: str) -> None:
+        missing = [name for name in names if self.params.get(name) in (None, "")]
+        if missing:
+            raise ApiError(400, {"error": ", ".join(f"{name} is missing" for name in missing)})
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self.params.get(name)
+        return default if value is None else str(value)
+
+    def number(self, name: str, default: int | None = None) -> int | None:
+        value = self.params.get(name)
+        if value is None or value == "":
+            return default
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise ApiError(400, {"error": f"{name} is invalid"}) from None
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        return truth(self.params.get(name), default)
+
+    def items(self, name: str) -> list[Any]:
+        """A list, however it was sent: `a[]=1`, `a=1,2` or JSON."""
+        value = self.params.get(name)
+        if value is None or value == "":
+            return []
+        if isinstance(value, dict):
+            return list(value.values())
+        if isinstance(value, (list, tuple)):
+            return [item for item in value if item not in ("", None)]
+        return [part.strip() for part in str(value).split(",") if part.strip()]
+
+    def numbers(self, name: str) -> list[int]:
+        return [int(item) for item in self.items(name) if str(item) not in ("", "0")]
+
+    def segment(self, name: str) -> int:
+        if not self.path[name].isdigit():
+            raise ApiError(400, {"error": f"{name} is invalid"})
+        return int(self.path[name])
+
+
+def truth(value: Any, default: bool = False) -> bool:
+    if value is None or value == "":
+        return default
+    return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "t", "on")
+
+
+def nest(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Rails' naming of nested parameters: `a[]`, `a[b]`, `a[][b]`."""
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        head, *rest = re.findall(r"^[^\[]+|\[[^\]]*\]", name) or [name]
+        keys = [part[1:-1] for part in rest]
+        if not keys:
+            result[head] = value
+        elif keys == [""]:
+            result.setdefault(head, []).append(value)
+        elif keys[0] == "":
+            rows = result.setdefault(head, [])
+            if not rows or keys[1] in rows[-1]:
+                rows.append({})
+            rows[-1][keys[1]] = value
+        else:
+            place = result.setdefault(head, {})
+            for key in keys[:-1]:
+                place = place.setdefault(key, {})
+            place[keys[-1]] = value
+    return result
+
+
+async def parameters(request: web.Request) -> dict[str, Any]:
+    query = request.rel_url.raw_query_string
+    params = nest(parse_qsl(query, keep_blank_values=True))
+    kind = request.content_type
+    if not request.can_read_body:
+        return params
+    if kind == "multipart/form-data":
+        form = await request.post()
+        return params | nest(list(form.items()))
+    body = await request.read()
+    if kind == "application/json" and body:
+        try:
+            sent = json.loads(body)
+        except ValueError:
+            raise ApiError(400, {"error": "400 Bad request - malformed JSON"}) from None
+        return params | sent if isinstance(sent, dict) else params
+    if kind == "application/x-www-form-urlencoded":
+        return params | nest(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    return params
+
+
+async def answer(call: Call, result: Any) -> web.StreamResponse:
+    """Turns what a handler returned into GitLab's answer."""
+    if isinstance(result, web.StreamResponse):
+        return result
+    if isinstance(result, (list, Many)):
+        return await page(call, result)
+    if not isinstance(result, Reply):
+        result = Reply(result, 201 if call.request.method == "POST" else 200)
+    if isinstance(result.body, bytes) or result.body is None:
+        body = result.body or b""
+        kind = result.content_type if body else "text/plain"
+        return web.Response(
+            body=body, status=result.status, headers=result.headers, content_type=kind
+        )
+    return json_response(result.body, result.status, result.headers)
+
+
+def json_response(
+    body: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        body=json.dumps(body).encode(),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+async def page(call: Call, result: list[Any] | Many) -> web.Response:
+    items = result.items if isinstance(result, Many) else result
+    size = min(max(call.number("per_page", 20) or 20, 1), 100)
+    number = max(call.number("page", 1) or 1, 1)
+    keyset = call.text("pagination") == "keyset"
+    if keyset:
+        number = int(call.text("cursor", "1")) if call.text("cursor", "1").isdigit() else 1
+    shown: list[Any] = list(items[(number - 1) * size : number * size])
+    if isinstance(result, Many):
+        rendered = [result.view(item) for item in shown]
+        shown = [await item if inspect.isawaitable(item) else item for item in rendered]
+    pages = max(-(-len(items) // size), 1)
+
+    def link(target: int, relation: str) -> str:
+        query = [
+            (key, value)
+            for key, value in parse_qsl(call.request.rel_url.raw_query_string)
+            if key not in ("page", "per_page", "cursor")
+        ]
+        query += [("cursor" if keyset else "page", str(target)), ("per_page", str(size))]
+        path = call.request.raw_path.partition("?")[0]
+        return f'<{call.forge.url}{path}?{urlencode(query)}>; rel="{relation}"'
+
+    following = number + 1 if number < pages else None
+    links = [link(following, "next")] if following else []
+    headers = {"X-Per-Page": str(size)}
+    if not keyset:
+        previous = number - 1 if number > 1 else None
+        links = [link(previous, "prev")] * bool(previous) + links
+        links += [link(1, "first"), link(pages, "last")]
+        headers |= {
+            "X-Page": str(number),
+            "X-Next-Page": str(following or ""),
+            "X-Prev-Page": str(previous or ""),
+            "X-Total": str(len(items)),
+            "X-Total-Pages": str(pages),
+        }
+    if links:
+        headers["Link"] = ", ".join(links)
+    return json_response(shown, 200, headers)

@@ -1,0 +1,388 @@
+"""What the stand-in remembers, beside the git repositories on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
+
+
+@dataclass(kw_only=True)
+class User:
+    id: int
+    username: str
+    name: str
+    email: str
+    namespace_id: int
+    created_at: datetime
+    admin: bool = False
+    bot: bool = False
+    state: str = "active"
+    keys: dict[int, dict[str, Any]] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Token:
+    id: int
+    user_id: int
+    name: str
+    secret: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: date | None = None
+    revoked: bool = False
+    last_used_at: datetime | None = None
+    project_id: int | None = None  #: project access tokens belong to one project
+    access_level: int = 0
+
+
+@dataclass(kw_only=True)
+class Member:
+    user_id: int
+    access_level: int
+    created_at: datetime
+    created_by: int | None = None
+    expires_at: str | None = None
+
+
+@dataclass(kw_only=True)
+class Group:
+    id: int
+    name: str
+    path: str
+    created_at: datetime
+    parent_id: int | None = None
+    visibility: str = "private"
+    description: str = ""
+    members: dict[int, Member] = field(default_factory=dict)
+    labels: dict[int, Label] = field(default_factory=dict)
+    milestones: dict[int, Milestone] = field(default_factory=dict)
+    variables: list[Variable] = field(default_factory=list)
+    shared_with: dict[int, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Label:
+    id: int
+    name: str
+    color: str
+    description: str | None = None
+    priority: int | None = None
+    subscribers: set[int] = field(default_factory=set)
+
+
+@dataclass(kw_only=True)
+class Milestone:
+    id: int
+    iid: int
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    project_id: int | None = None
+    group_id: int | None = None
+    description: str | None = None
+    state: str = "active"
+    due_date: str | None = None
+    start_date: str | None = None
+
+
+@dataclass(kw_only=True)
+class Variable:
+    key: str
+    value: str
+    variable_type: str = "env_var"
+    protected: bool = False
+    masked: bool = False
+    hidden: bool = False
+    raw: bool = False
+    environment_scope: str = "*"
+    description: str | None = None
+
+
+@dataclass(kw_only=True)
+class Grant:
+    """One line of who may push, merge, unprotect or deploy."""
+
+    id: int
+    access_level: int | None = None
+    user_id: int | None = None
+    group_id: int | None = None
+
+
+@dataclass(kw_only=True)
+class ProtectedBranch:
+    id: int
+    name: str  #: may hold `*`
+    push: list[Grant]
+    merge: list[Grant]
+    unprotect: list[Grant] = field(default_factory=list)
+    allow_force_push: bool = False
+    code_owner_approval_required: bool = False
+
+
+@dataclass(kw_only=True)
+class ProtectedEnvironment:
+    name: str
+    deploy: list[Grant]
+    required_approvals: int = 0
+
+
+@dataclass(kw_only=True)
+class Hook:
+    id: int
+    url: str
+    created_at: datetime
+    events: dict[str, bool]
+    options: dict[str, Any] = field(default_factory=dict)
+    token: str = field(default="", repr=False)
+    signing_token: str = field(default="", repr=False)
+    failures: int = 0  #: in a row
+    disabled_until: datetime | None = None
+    disabled: bool = False
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Note:
+    id: int
+    body: str
+    author_id: int
+    created_at: datetime
+    updated_at: datetime
+    system: bool = False
+    resolvable: bool = False
+    resolved_by: int | None = None
+    resolved_at: datetime | None = None
+    position: dict[str, Any] | None = None
+    internal: bool = False
+    emoji: dict[int, dict[str, Any]] = field(default_factory=dict)
+    commands: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Discussion:
+    id: str
+    notes: list[Note]
+    individual: bool = False
+
+    @property
+    def resolvable(self) -> bool:
+        return any(note.resolvable for note in self.notes)
+
+    @property
+    def resolved(self) -> bool:
+        return all(note.resolved_at for note in self.notes if note.resolvable)
+
+
+@dataclass(kw_only=True)
+class Discussed:
+    """Anything that people talk on: issues, merge requests, commits."""
+
+    discussions: list[Discussion] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[Note]:
+        return [note for discussion in self.discussions for note in discussion.notes]
+
+
+@dataclass(kw_only=True)
+class Issuable(Discussed):
+    """What issues and merge requests have in common."""
+
+    id: int
+    iid: int
+    project_id: int
+    title: str
+    author_id: int
+    created_at: datetime
+    updated_at: datetime
+    description: str = ""
+    state: str = "opened"
+    labels: list[str] = field(default_factory=list)
+    assignee_ids: list[int] = field(default_factory=list)
+    milestone_id: int | None = None
+    closed_by: int | None = None
+    closed_at: datetime | None = None
+    emoji: dict[int, dict[str, Any]] = field(default_factory=dict)
+    subscribers: set[int] = field(default_factory=set)
+    discussion_locked: bool | None = None
+
+
+@dataclass(kw_only=True)
+class Issue(Issuable):
+    confidential: bool = False
+    due_date: str | None = None
+    weight: int | None = None
+    issue_type: str = "issue"
+    links: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    #: link id -> (project id, issue iid, kind)
+
+
+@dataclass(kw_only=True)
+class MergeRequest(Issuable):
+    source_project_id: int
+    source_branch: str
+    target_branch: str
+    sha: str | None
+    #: when the check of mergeability began, on the monotonic clock
+    checking_since: float
+    base_sha: str | None = None  #: frozen when it was merged or closed
+    reviewer_ids: list[int] = field(default_factory=list)
+    approved_by: dict[int, datetime] = field(default_factory=dict)
+    approvals_required: int | None = None
+    squash: bool = False
+    remove_source_branch: bool | None = None
+    should_remove_source_branch: bool | None = None
+    allow_collaboration: bool = False
+    merged_by: int | None = None
+    merged_at: datetime | None = None
+    merge_commit_sha: str | None = None
+    squash_commit_sha: str | None = None
+    merge_error: str | None = None
+    auto_merge: dict[str, Any] | None = None
+    auto_merge_by: int | None = None
+
+    @property
+    def draft(self) -> bool:
+        return self.title.lower().startswith(("draft:", "[draft]", "(draft)"))
+
+
+@dataclass(kw_only=True)
+class Artifact:
+    file: Path
+    size: int
+    kind: str = "archive"
+
+
+@dataclass(kw_only=True)
+class Job:
+    id: int
+    pipeline_id: int
+    name: str
+    stage: str
+    ref: str
+    tag: bool
+    user_id: int
+    created_at: datetime
+    spec: Any  #: `ci_config.JobSpec`; None for a status that an outside system reported
+    status: str = "created"
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    erased_at: datetime | None = None
+    failure_reason: str | None = None
+    allow_failure: bool = False
+    retried: bool = False
+    trace: bytearray = field(default_factory=bytearray)
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    junit: list[bytes] = field(default_factory=list)
+    dotenv: dict[str, str] = field(default_factory=dict)
+    exit_code: int | None = None
+    coverage: float | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+    masks: tuple[str, ...] = ()  #: values that the trace must not show
+    external: dict[str, Any] = field(default_factory=dict)
+    downstream_id: int | None = None
+
+    @property
+    def manual(self) -> bool:
+        return self.status == "manual"
+
+
+@dataclass(kw_only=True)
+class Pipeline:
+    id: int
+    iid: int
+    project_id: int
+    sha: str
+    ref: str
+    source: str
+    user_id: int
+    created_at: datetime
+    updated_at: datetime
+    before_sha: str = "0" * 40
+    tag: bool = False
+    status: str = "created"
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    yaml_errors: str | None = None
+    name: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)  #: given by who started it
+    merge_request_iid: int | None = None
+    stages: list[str] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Environment:
+    id: int
+    name: str
+    slug: str
+    created_at: datetime
+    updated_at: datetime
+    external_url: str | None = None
+    tier: str = "other"
+    state: str = "available"
+    description: str | None = None
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    id: int
+    iid: int
+    environment_id: int
+    ref: str
+    sha: str
+    tag: bool
+    user_id: int
+    created_at: datetime
+    updated_at: datetime
+    status: str = "created"
+    finished_at: datetime | None = None
+    job_id: int | None = None
+    approvals: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Project:
+    id: int
+    name: str
+    path: str
+    namespace_id: int
+    creator_id: int
+    created_at: datetime
+    updated_at: datetime
+    description: str | None = None
+    visibility: str = "private"
+    default_branch: str = "main"
+    archived: bool = False
+    forked_from: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    stars: set[int] = field(default_factory=set)
+    members: dict[int, Member] = field(default_factory=dict)
+    labels: dict[int, Label] = field(default_factory=dict)
+    milestones: dict[int, Milestone] = field(default_factory=dict)
+    hooks: dict[int, Hook] = field(default_factory=dict)
+    variables: list[Variable] = field(default_factory=list)
+    triggers: dict[int, dict[str, Any]] = field(default_factory=dict)
+    deploy_keys: dict[int, dict[str, Any]] = field(default_factory=dict)
+    protected_branches: dict[str, ProtectedBranch] = field(default_factory=dict)
+    protected_environments: dict[str, ProtectedEnvironment] = field(default_factory=dict)
+    issues: dict[int, Issue] = field(default_factory=dict)
+    merge_requests: dict[int, MergeRequest] = field(default_factory=dict)
+    pipelines: dict[int, Pipeline] = field(default_factory=dict)
+    environments: dict[int, Environment] = field(default_factory=dict)
+    deployments: dict[int, Deployment] = field(default_factory=dict)
+    commits: dict[str, Discussed] = field(default_factory=dict)
+    #: branch -> when it last came in, on the monotonic clock
+    pushed_at: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def next_iid(self, kind: str) -> int:
+        self.counters[kind] = self.counters.get(kind, 0) + 1
+        return self.counters[kind]
