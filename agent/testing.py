@@ -1,20 +1,25 @@
-"""Stand-ins for tests: a model that says what it is told, and a clock that stands still."""
+"""Stand-ins for tests: a model that says what it is told, a GitLab in memory, and a clock that
+stands still."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from agent.context import encode_one
-from agent.ports import Answer, Message, ToolCall, ToolSpec
-from agent.run import Usage
+from agent.errors import Conflict, NotFound
+from agent.ports import Answer, MergeRequest, Message, Origin, Project, ToolCall, ToolSpec
+from agent.run import Linked, Usage
 
 #: What the model says next: an answer, an error to raise, or a function of the prompt.
 Reply = Message | Exception | Answer | Callable[[Sequence[Message]], "Message"]
+
+#: What goes wrong in a call: an error before its effect, or after it.
+Fault = Exception | tuple[Literal["after"], Exception]
 
 
 def call(name: str, /, **arguments: Any) -> tuple[str, str]:
@@ -30,7 +35,8 @@ def say(*calls: tuple[str, str], text: str | None = None) -> Message:
 
 @dataclass(kw_only=True)
 class ScriptedModel:
-    """Implements `agent.ports.Model`. `prompts` keeps the bytes of each prompt."""
+    """Implements `agent.ports.Model`. `prompts` keeps the bytes of each prompt. With `by_prompt`
+    the number of answers in the prompt chooses the reply, so that asking again repeats it."""
 
     replies: list[Reply]
     window: int = 128_000
@@ -39,6 +45,7 @@ class ScriptedModel:
         default_factory=lambda: Usage(steps=1, prompt_tokens=1000, completion_tokens=50)
     )
     latency: float = 0.0
+    by_prompt: bool = False
     prompts: list[bytes] = field(default_factory=list[bytes], init=False)
     tools: list[Sequence[ToolSpec]] = field(default_factory=list[Sequence[ToolSpec]], init=False)
     given: int = field(default=0, init=False)
@@ -49,6 +56,8 @@ class ScriptedModel:
         self.prompts.append(b"\n".join(encode_one(message) for message in messages))
         self.tools.append(tools)
         await asyncio.sleep(self.latency)
+        if self.by_prompt:
+            self.given = sum(message.role == "assistant" for message in messages)
         if self.given >= len(self.replies):
             raise AssertionError(f"the script has only {len(self.replies)} replies")
         reply = self.replies[self.given]
@@ -94,3 +103,114 @@ class FixedClock:
         self.slept.append(seconds)
         self._elapsed += seconds
         await asyncio.sleep(0)
+
+
+@dataclass(kw_only=True)
+class FakeForge:
+    """Implements `agent.ports.ForgeReader` and `ForgeWriter`: one project whose code is at a path.
+
+    `faults` are raised by the named method, one a call: an error before it has any effect, or a
+    pair ("after", error) once it has had it.
+    """
+
+    clone_url: str
+    path: str = "group/project"
+    branch: str | None = "main"
+    members: dict[int, int] = field(default_factory=dict[int, int])
+    user: int = 99
+    requests: list[MergeRequest] = field(default_factory=list[MergeRequest])
+    notes: list[tuple[str, int, str]] = field(default_factory=list[tuple[str, int, str]])
+    links: dict[tuple[str, int], Linked] = field(default_factory=dict[tuple[str, int], Linked])
+    faults: dict[str, list[Fault]] = field(default_factory=dict[str, list[Fault]])
+    calls: list[str] = field(default_factory=list[str])
+
+    async def project(self, path: str) -> Project:
+        self._begin("project")
+        if path != self.path:
+            raise NotFound(f"There is no project {path}.", status=404)
+        return Project(
+            id=1,
+            path=path,
+            default_branch=self.branch,
+            clone_url=self.clone_url,
+            web_url=f"https://gitlab.example/{path}",
+        )
+
+    def origin(self, project: Project) -> Origin:
+        return Origin(url=project.clone_url)
+
+    async def access(self, project: str, user_id: int) -> int:
+        self._begin("access")
+        return self.members.get(user_id, 0)
+
+    async def username(self, user_id: int) -> str:
+        return f"user{user_id}"
+
+    async def me(self) -> int:
+        return self.user
+
+    async def merge_requests(self, project: str, source_branch: str) -> Sequence[MergeRequest]:
+        self._begin("merge_requests")
+        return [r for r in reversed(self.requests) if r.source_branch == source_branch]
+
+    async def linked(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int
+    ) -> Linked:
+        if (kind, iid) not in self.links:
+            raise NotFound(f"There is no {kind} {iid}.", status=404)
+        return self.links[kind, iid]
+
+    async def has_note(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int, marker: str
+    ) -> bool:
+        self._begin("has_note")
+        return any(n[:2] == (kind, iid) and marker in n[2] for n in self.notes)
+
+    async def open_merge_request(
+        self, project: str, *, source: str, target: str, title: str, description: str
+    ) -> MergeRequest:
+        after = self._begin("open_merge_request")
+        if any(r.source_branch == source and r.state == "opened" for r in self.requests):
+            raise Conflict("Another open merge request already exists.", status=409)
+        iid = len(self.requests) + 1
+        made = MergeRequest(
+            project=project,
+            iid=iid,
+            url=f"https://gitlab.example/{project}/-/merge_requests/{iid}",
+            title=title,
+            description=description,
+            state="opened",
+            draft=title.startswith("Draft:"),
+            source_branch=source,
+            target_branch=target,
+            sha=None,
+            author_id=self.user,
+        )
+        self.requests.append(made)
+        if after:
+            raise after
+        return made
+
+    async def update_merge_request(self, project: str, iid: int, *, description: str) -> None:
+        after = self._begin("update_merge_request")
+        self.requests[iid - 1] = replace(self.requests[iid - 1], description=description)
+        if after:
+            raise after
+
+    async def note(
+        self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str
+    ) -> None:
+        after = self._begin("note")
+        self.notes.append((kind, iid, text))
+        if after:
+            raise after
+
+    def _begin(self, method: str) -> Exception | None:
+        self.calls.append(method)
+        if not self.faults.get(method):
+            return None
+        match self.faults[method].pop(0):
+            case ("after", error):
+                return error
+            case Exception() as error:
+                raise error
