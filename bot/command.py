@@ -94,14 +94,6 @@ def plain(text: str) -> str:
     return html.unescape(_ENTITY.sub(entity, text))
 
 
-def links(text: str, gitlab_url: str, project: str) -> list[tuple[str, int]]:
-    """Kind and number of the project's issues and merge requests that the text links to."""
-    base = re.escape(f"{gitlab_url.rstrip('/')}/{project}")
-    found = re.findall(rf"{base}/(?:-/)?(issues|merge_requests|work_items)/(\d{{1,9}})\b", text)
-    kinds = {"merge_requests": "merge_request"}
-    return list(dict.fromkeys((kinds.get(kind, "issue"), int(iid)) for kind, iid in found))
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Options:
     project: str | None = None

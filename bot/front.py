@@ -14,7 +14,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.errors import SettingsError
-from agent.ports import Clock, ForgeReader, Store
+from agent.ports import Clock, Store
 from bot.inbox import Deliveries, Redelivery
 from bot.listeners.bolt import Door, make_door
 from bot.listeners.controls import Controls
@@ -54,7 +54,6 @@ async def open_front(
     deliveries: Deliveries,
     threads: Threads,
     runs: Runs,
-    forge: ForgeReader,
     clock: Clock,
 ) -> AsyncGenerator[Front]:
     """Connected to Slack. Raises `SettingsError` when Slack refuses a token."""
@@ -80,7 +79,6 @@ async def open_front(
             people=people,
             runs=runs,
             store=store,
-            forge=forge,
             links=links,
         )
         controls = Controls(slack=slack, people=people, runs=runs, mentions=mentions)

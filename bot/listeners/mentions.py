@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import assert_never
 
-from agent.errors import ForgeRejected, ForgeUnavailable, Refused
-from agent.ports import ForgeReader, Store
-from agent.run import ENDED, Linked, Request, Run, RunStatus, Thread, ThreadMessage
+from agent.errors import Refused
+from agent.ports import Store
+from agent.run import ENDED, Request, Run, RunStatus, Thread, ThreadMessage
 from bot import command
 from bot.command import Command, Verb
 from bot.people import People
@@ -20,7 +20,6 @@ from bot.views import errors, talk
 from bot.views.words import Links
 
 _EARLIER = 50  # messages of the thread that become the request's context
-_LINKED = 5
 _OPEN = frozenset(RunStatus) - ENDED
 PICK_SECONDS = 3600
 
@@ -33,7 +32,6 @@ class Mentions:
     people: People
     runs: Runs
     store: Store
-    forge: ForgeReader
     links: Links
 
     async def on_message(self, body: Json) -> None:
@@ -108,9 +106,7 @@ class Mentions:
         return True
 
     async def _start(self, said: Words, parsed: Command, project: str) -> None:
-        person, context, linked = await asyncio.gather(
-            self.people.person(said.user), self._context(said), self._linked(parsed.text, project)
-        )
+        person, context = await asyncio.gather(self.people.person(said.user), self._context(said))
         await self.runs.start(
             Request(
                 text=parsed.text,
@@ -122,7 +118,6 @@ class Mentions:
                 model=parsed.model,
                 plan_only=parsed.plan_only,
                 context=context,
-                linked=linked,
             )
         )
 
@@ -155,16 +150,6 @@ class Mentions:
             if message.ts < said.ts and message.mark is None and message.text
         ]
         return tuple(earlier[-_EARLIER:])
-
-    async def _linked(self, text: str, project: str) -> tuple[Linked, ...]:
-        found: list[Linked] = []
-        for kind, iid in command.links(text, self.settings.gitlab_url, project)[:_LINKED]:
-            try:
-                target = "merge_request" if kind == "merge_request" else "issue"
-                found.append(await self.forge.linked(project, target, iid))
-            except (ForgeRejected, ForgeUnavailable):
-                continue  # the link stays in the text; the run goes on without its content
-        return tuple(found)
 
     async def _status(self, said: Words) -> str:
         run = await self._run_of(said) if said.thread_ts else None

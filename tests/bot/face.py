@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from agent.adapters.database import Database
 from agent.events import (
@@ -20,7 +20,7 @@ from agent.events import (
     StopAsked,
 )
 from agent.ports import Write
-from agent.run import Limits, Linked, Person, Request, Run, RunId, RunStatus
+from agent.run import Limits, Person, Request, Run, RunId, RunStatus
 from agent.state import RunState, fold
 from bot.front import Front, open_front
 from bot.settings import ProjectEntry, Settings
@@ -43,18 +43,6 @@ class FakeClock:
 
 
 @dataclass(kw_only=True)
-class FakeForge:
-    """Only what the face asks of GitLab."""
-
-    known: dict[int, Linked] = field(default_factory=dict[int, Linked])
-
-    async def linked(
-        self, project: str, kind: Literal["issue", "merge_request"], iid: int
-    ) -> Linked:
-        return self.known[iid]
-
-
-@dataclass(kw_only=True)
 class FakeRuns:
     """Writes to the log what the real service would, and lets a test play the worker."""
 
@@ -63,29 +51,28 @@ class FakeRuns:
     refusal: Exception | None = None
 
     async def start(self, request: Request) -> Run:
-        self._note("start", request)
+        self._refuse()
         thread = request.thread
         key = f"{thread.team}:{thread.channel}:{request.message}"
         run, _ = await self.db.store.create(key, request, Limits())
+        self.asked.append(("start", request))
         return run
 
     async def instruct(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
-        self._note("instruct", run, text)
-        return await self.add(run, InstructionGiven(text=text, by=by, message=message))
+        given = InstructionGiven(text=text, by=by, message=message)
+        return await self._done(("instruct", run, text), run, given)
 
     async def answer(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
-        self._note("answer", run, text)
         answered = QuestionAnswered(text=text, by=by, message=message)
-        return await self.add(run, answered, StatusChanged(status=RunStatus.WORKING))
+        on = StatusChanged(status=RunStatus.WORKING)
+        return await self._done(("answer", run, text), run, answered, on)
 
     async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
-        self._note("stop", run, how)
         ended = RunEnded(status=RunStatus.CANCELLED)
-        return await self.add(run, StopAsked(by=by, how=how), ended)
+        return await self._done(("stop", run, how), run, StopAsked(by=by, how=how), ended)
 
     async def retry(self, run: RunId, by: Person) -> Run:
-        self._note("retry", run)
-        return await self.add(run, StatusChanged(status=RunStatus.QUEUED))
+        return await self._done(("retry", run), run, StatusChanged(status=RunStatus.QUEUED))
 
     async def status(self, run: RunId) -> RunState:
         return fold(await self.db.store.events(run))
@@ -93,8 +80,13 @@ class FakeRuns:
     async def add(self, run: RunId, *payloads: Payload) -> Run:
         return await self.db.store.write(run, Write(payloads=payloads), actor="worker")
 
-    def _note(self, *what: Any) -> None:
+    async def _done(self, what: tuple[Any, ...], run: RunId, *payloads: Payload) -> Run:
+        self._refuse()
+        row = await self.add(run, *payloads)
         self.asked.append(what)
+        return row
+
+    def _refuse(self) -> None:
         if self.refusal:
             raise self.refusal
 
@@ -106,7 +98,6 @@ class FakeRuns:
 class Face:
     slack: SlackStandIn
     runs: FakeRuns
-    forge: FakeForge
     front: Front
     channel: str
 
@@ -146,7 +137,6 @@ def settings_for(slack: SlackStandIn, **changes: Any) -> Settings:
         "slack_bot_token": "xoxb-playground",
         "slack_app_token": "xapp-playground",
         "slack_api_url": slack.api_url,
-        "gitlab_url": "https://gitlab.example",
         "public_url": "https://agent.example",
         "projects": {"platform/api": entry},
         "people": PEOPLE,
@@ -158,14 +148,13 @@ def settings_for(slack: SlackStandIn, **changes: Any) -> Settings:
 async def open_face(
     slack: SlackStandIn, db: Database, *, settings: Settings | None = None
 ) -> AsyncGenerator[Face]:
-    runs, forge = FakeRuns(db=db), FakeForge()
+    runs = FakeRuns(db=db)
     async with open_front(
         settings or settings_for(slack),
         store=db.store,
         deliveries=db.inbox,
         threads=db.threads,
         runs=runs,
-        forge=forge,  # type: ignore[arg-type]
         clock=FakeClock(),
     ) as front:
         front.presenter.every = 0.2
@@ -174,7 +163,7 @@ async def open_face(
         serving = asyncio.create_task(front.serve())
         try:
             channel = slack.world.channel_named("platform").id
-            yield Face(slack=slack, runs=runs, forge=forge, front=front, channel=channel)
+            yield Face(slack=slack, runs=runs, front=front, channel=channel)
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)

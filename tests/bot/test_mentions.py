@@ -14,7 +14,7 @@ from agent.adapters.database import Database
 from agent.errors import Refused, Unavailable
 from agent.events import InstructionTaken, PlanMade, RunEnded, StatusChanged
 from agent.plan import Plan, PlanStep
-from agent.run import Linked, RunId, RunStatus, ThreadMessage
+from agent.run import RunId, RunStatus, ThreadMessage
 from playground.slack.server import SlackStandIn
 
 
@@ -149,19 +149,6 @@ async def test_what_was_said_before_the_mention_reaches_the_run_as_record(face: 
         ThreadMessage(author="U0SAM", text="The export lacks <drafts>"),
         ThreadMessage(author="U0LEE", text="I saw that too"),
     )
-
-
-async def test_issues_of_the_same_project_are_read(face: Face) -> None:
-    issue = Linked(kind="issue", iid=7, url="u", title="Export is slow", text="…")
-    face.forge.known[7] = issue
-
-    face.say(
-        "@agent fix https://gitlab.example/platform/api/-/issues/7 not "
-        "https://gitlab.example/other/thing/-/issues/8"
-    )
-
-    await face.until(lambda: face.runs.of("start"))
-    assert face.runs.of("start")[0][1].linked == (issue,)
 
 
 async def test_a_refusal_of_the_service_is_told_to_the_asker_only(face: Face) -> None:
