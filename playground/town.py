@@ -92,7 +92,9 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
         known = keep.restore()
         await stack.enter_async_context(slack)
         await stack.enter_async_context(gitlab)
-        if not known:
+        if known:
+            _go_on(gitlab)
+        else:
             await seed.seed_gitlab(gitlab)
         projects = {"billing": f"{seed.GROUP}/invoices"}
         if options.project is not None:
@@ -138,6 +140,14 @@ def _runner(home: Path, machine: Mapping[str, str]) -> tuple[Sandbox, ProjectIma
         sandbox=sandbox, cache=folder / "cache", sources=sources, uv=Path(uv) if uv else None
     )
     return sandbox, ProjectImage(installer)
+
+
+def _go_on(gitlab: GitLabStandIn) -> None:
+    """Jobs that were cut off begin again."""
+    for project in gitlab.state.projects.values():
+        for pipeline in project.pipelines.values():
+            if any(job.status == "created" for job in pipeline.jobs):
+                gitlab.forge.pipelines.advance(project, pipeline)
 
 
 def _line(model: Mapping[str, str]) -> str:

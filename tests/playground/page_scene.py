@@ -26,10 +26,15 @@ from playground.slack.world import World
 Json = dict[str, Any]
 BROWSER = {
     "executable_path": "/usr/bin/chromium",
-    "args": (
-        "--no-sandbox --disable-dev-shm-usage --disable-gpu --disable-background-networking "
-        "--disable-component-update --disable-sync --no-first-run"
-    ).split(),
+    "args": [
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ],
 }
 
 

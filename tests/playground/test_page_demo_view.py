@@ -1,0 +1,64 @@
+"""What the terminal shows of a thread."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from playground import seed
+from playground.demo_view import card, message, mrkdwn, plain
+from playground.service import ROOT
+from playground.slack.records import Message
+from playground.slack.world import World
+
+WORLD: World = seed.make_world(ROOT / "slack-manifest.json")
+
+
+def posted(*blocks: dict[str, object], text: str = "text") -> Message:
+    return Message(channel="C1", ts="1790000000.0", user="U0JOURNEYMAN", text=text, blocks=blocks)
+
+
+def printed(thing: object) -> str:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(thing)
+    return console.export_text()
+
+
+def test_markup_becomes_plain_text():
+    text = "*Run 1* for <@U0MIA>: <http://x/1|!1> &amp; `a*b` <!date^1^{time}|10:42>"
+    assert mrkdwn(WORLD, text) == "Run 1 for @mia: !1 & `a*b` 10:42"
+
+
+def test_the_card_shows_each_step_with_its_state():
+    output = {
+        "type": "rich_text",
+        "elements": [
+            {"type": "rich_text_section", "elements": [{"type": "text", "text": "16 passed"}]}
+        ],
+    }
+    tasks = [
+        {"task_id": "1", "title": "Read", "status": "complete"},
+        {"task_id": "2", "title": "Test", "status": "in_progress", "output": output},
+        {"task_id": "3", "title": "Publish", "status": "pending"},
+    ]
+    item = posted({"type": "plan", "title": "Plan", "tasks": tasks}, text="Run 1: testing.")
+    text = printed(card(WORLD, item))
+    assert "● Read" in text
+    assert "◐ Test  16 passed" in text
+    assert "○ Publish" in text
+    assert plain(item) == ["Run 1: testing.", "● Read", "◐ Test: 16 passed"]
+
+
+def test_a_message_shows_who_what_and_the_choices():
+    button = {"type": "button", "text": {"type": "plain_text", "text": "View diff"}}
+    item = posted(
+        {"type": "section", "text": {"type": "mrkdwn", "text": "<@U0MIA> *Done*"}},
+        {"type": "markdown", "text": "It **works**."},
+        {"type": "actions", "elements": [button]},
+    )
+    text = printed(message(WORLD, item))
+    assert text.startswith("Journeyman")
+    assert "@mia Done" in text
+    assert "It works." in text
+    assert "[ View diff ]" in text
