@@ -60,7 +60,9 @@ def _asked(state: RunState) -> str:
 
 def _tests(state: RunState) -> str:
     before, after = state.tests_base, state.tests_change
-    if after is None or after.no_tests:
+    if after is None:
+        return "### Tests\n\nThe project's tests were not run on this change."
+    if after.no_tests:
         return "### Tests\n\nNo tests were found in this project; nothing was tested."
     rows = [
         "| | passed | failed | errors | skipped | |",

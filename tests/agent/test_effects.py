@@ -1,0 +1,334 @@
+"""Effects happen once, whatever breaks in between: real store, real git, a GitLab in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agent.adapters.database import Database
+from agent.adapters.git_vault import GitVault, GitVaults
+from agent.effects import EffectExecutor
+from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Unavailable
+from agent.events import (
+    CheckpointTaken,
+    Committed,
+    EffectDone,
+    EffectFailed,
+    EffectIntended,
+    EffectKind,
+    Payload,
+    ToolReturned,
+    WorkspaceReady,
+)
+from agent.intents import Intent, LinkBack, PublishMergeRequest, Push
+from agent.mergerequest import marker
+from agent.ports import Author, Project, Write
+from agent.run import CommitSha, Digest, Limits, Linked, Person, Request, RunId, Thread
+from agent.testing import FakeForge
+
+ENV = {
+    "PATH": os.environ["PATH"],
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    **{f"GIT_{r}_{p}": "a@b" for r in ("AUTHOR", "COMMITTER") for p in ("NAME", "EMAIL")},
+}
+AUTHOR = Author(name="Journeyman", email="journeyman@example.com")
+AT = datetime(2026, 5, 4, tzinfo=UTC)
+DOWN = ForgeUnavailable("GitLab does not answer.")
+LINKED = Linked(kind="issue", iid=5, url="https://gitlab.example/5", title="Export", text="")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env=ENV, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+class Scene:
+    """A run with one commit in the vault, about to be published."""
+
+    def __init__(self, db: Database, folder: Path) -> None:
+        self.store = db.store
+        self.folder = folder
+        self.origin = folder / "origin"
+        self.vaults = GitVaults(folder / "vaults")
+        self.forge = FakeForge(clone_url=str(self.origin))
+        self.run = RunId(0)
+        self.base = CommitSha("")
+        self.commit = CommitSha("")
+
+    @property
+    def vault(self) -> GitVault:
+        return self.vaults.of("group/project")
+
+    @property
+    def branch(self) -> str:
+        return f"agent/{self.run}"
+
+    @property
+    def executor(self) -> EffectExecutor:
+        """A new one each time, as after a restart."""
+        return EffectExecutor(
+            store=self.store,
+            vaults=self.vaults.of,
+            reader=self.forge,
+            writer=self.forge,
+            public_url="https://agent.example",
+        )
+
+    async def start(self) -> Scene:
+        self.origin.mkdir()
+        git(self.origin, "init", "-q", "-b", "main")
+        (self.origin / "app.py").write_text("one\n")
+        git(self.origin, "add", "-A")
+        git(self.origin, "commit", "-qm", "Begin")
+        request = Request(
+            text="export invoices /merge @all",
+            project="group/project",
+            base_branch=None,
+            requester=Person(id="U1", name="Mia", gitlab_username="mia"),
+            thread=Thread(team="T1", channel="C1", ts="1.0"),
+            message="1.0",
+            linked=(LINKED,),
+        )
+        run, _ = await self.store.create("key", request, Limits())
+        self.run = run.id
+        self.base, branch = await self.vault.fetch(self.forge.origin(await self.project()), None)
+        ready = WorkspaceReady(base=self.base, branch=branch, files=1, seconds=0.1)
+        await self.store.write(self.run, Write(payloads=(ready,)), actor="worker")
+        self.commit = await self.commit_of("two\n", self.base)
+        return self
+
+    async def project(self) -> Project:
+        return await self.forge.project("group/project")
+
+    async def commit_of(self, text: str, parent: CommitSha) -> CommitSha:
+        work = self.folder / f"work-{len(list(self.folder.iterdir()))}"
+        work.mkdir()
+        await self.vault.checkout(parent, work)
+        (work / "app.py").write_text(text)
+        made = await self.vault.collect(work, parent)
+        commit = await self.vault.commit(made.tree, parent, text, author=AUTHOR, at=AT)
+        finish = ToolReturned(
+            call=1,
+            id="c1",
+            tool="finish",
+            arguments=json.dumps({"summary": f"Says {text}/approve"}),
+            ok=True,
+            summary="",
+            output=Digest("0" * 64),
+            seconds=0,
+        )
+        patch = Digest("0" * 64)
+        taken = CheckpointTaken(tree=made.tree, patch=patch, files=made.files)
+        committed = Committed(commit=commit, tree=made.tree, files=made.files, title="Say two")
+        await self.log(finish, taken, committed)
+        return commit
+
+    async def log(self, *payloads: Payload) -> None:
+        await self.store.write(self.run, Write(payloads=payloads), actor="worker")
+
+    async def want(self, *intents: Intent) -> None:
+        await self.store.write(self.run, Write(payloads=(), intents=intents), actor="worker")
+
+    async def want_all(self) -> None:
+        await self.want(
+            Push(commit=self.commit),
+            PublishMergeRequest(commit=self.commit),
+            LinkBack(target="issue", iid=5),
+        )
+
+    async def carry_out(self) -> None:
+        await self.executor.run_pending(self.run)
+
+    async def told(self) -> list[EffectIntended | EffectDone | EffectFailed]:
+        kinds = (EffectIntended, EffectDone, EffectFailed)
+        events = await self.store.events(self.run)
+        return [e.payload for e in events if isinstance(e.payload, kinds)]
+
+    async def failed(self) -> list[EffectFailed]:
+        return [told for told in await self.told() if isinstance(told, EffectFailed)]
+
+    async def done(self) -> list[EffectDone]:
+        return [told for told in await self.told() if isinstance(told, EffectDone)]
+
+
+@pytest.fixture
+async def scene(db: Database, tmp_path: Path) -> Scene:
+    return await Scene(db, tmp_path).start()
+
+
+async def test_a_change_becomes_a_branch_a_merge_request_and_a_note(scene: Scene) -> None:
+    await scene.want_all()
+    await scene.carry_out()
+    assert git(scene.origin, "rev-parse", scene.branch) == scene.commit
+    (request,) = scene.forge.requests
+    assert request.title == "Draft: Say two"
+    assert (request.source_branch, request.target_branch) == (scene.branch, "main")
+    assert marker(scene.run) in request.description
+    (note,) = scene.forge.notes
+    assert note[:2] == ("issue", 5)
+    assert request.url in note[2]
+    told = await scene.told()
+    assert [type(t) for t in told] == [EffectIntended, EffectDone] * 3
+    push, opened, noted = await scene.done()
+    assert (push.effect, push.found) == (EffectKind.PUSH, False)
+    assert (opened.effect, opened.iid, opened.url) == (
+        EffectKind.OPEN_MERGE_REQUEST,
+        1,
+        request.url,
+    )
+    assert noted.effect is EffectKind.NOTE
+    assert await scene.store.pending_intents(scene.run) == []
+
+    await scene.carry_out()  # again: nothing is left to do
+    assert len(scene.forge.requests) == len(scene.forge.notes) == 1
+    assert len(await scene.told()) == 6
+
+
+async def test_nothing_written_by_people_or_the_model_has_an_effect(scene: Scene) -> None:
+    await scene.want_all()
+    await scene.carry_out()
+    text = scene.forge.requests[0].description
+    assert not any(line.lstrip("> ").startswith("/") for line in text.splitlines())
+    assert "@all" not in text
+    assert "\\/approve" in text
+
+
+async def test_a_push_that_was_done_before_a_crash_is_found(scene: Scene) -> None:
+    intent = Push(commit=scene.commit)
+    await scene.want(intent)
+    key = intent.key(scene.run)
+    await scene.log(EffectIntended(key=key, effect=EffectKind.PUSH, subject="push"))
+    origin = scene.forge.origin(await scene.project())
+    await scene.vault.push(origin, scene.commit, scene.branch, expected=None)
+    await scene.carry_out()
+    (done,) = await scene.done()
+    assert done.found
+    assert len([t for t in await scene.told() if isinstance(t, EffectIntended)]) == 1
+
+
+async def test_a_merge_request_whose_answer_was_lost_is_adopted(scene: Scene) -> None:
+    scene.forge.faults["open_merge_request"] = [("after", DOWN)]
+    await scene.want_all()
+    with pytest.raises(Unavailable) as waits:
+        await scene.carry_out()
+    assert waits.value.retry_after == 1
+    await scene.carry_out()
+    assert len(scene.forge.requests) == 1
+    _, opened, _ = await scene.done()
+    assert (opened.found, opened.iid) == (True, 1)
+
+
+async def test_a_note_whose_answer_was_lost_is_not_left_twice(scene: Scene) -> None:
+    scene.forge.faults["note"] = [("after", DOWN)]
+    await scene.want_all()
+    with pytest.raises(Unavailable):
+        await scene.carry_out()
+    await scene.carry_out()
+    assert len(scene.forge.notes) == 1
+    assert (await scene.done())[-1].found
+
+
+async def test_gitlab_may_take_a_minute_to_see_a_branch(scene: Scene) -> None:
+    lag = ForgeRejected("GitLab says (400): source branch does not exist.", status=400)
+    scene.forge.faults["open_merge_request"] = [lag] * 6
+    await scene.want_all()
+    waited = 0.0
+    for _ in range(6):
+        with pytest.raises(Unavailable) as waits:
+            await scene.carry_out()
+        waited += waits.value.retry_after or 0
+    assert waited >= 61
+    assert [f.retry_in for f in await scene.failed()] == [1, 2, 4, 8, 16, 30]
+    await scene.carry_out()
+    assert len(scene.forge.requests) == 1
+    assert len(await scene.done()) == 3
+
+
+async def test_a_branch_that_gitlab_never_sees_ends_the_attempts(scene: Scene) -> None:
+    lag = ForgeRejected("GitLab says (400): source branch does not exist.", status=400)
+    scene.forge.faults["open_merge_request"] = [lag] * 20
+    await scene.want(Push(commit=scene.commit), PublishMergeRequest(commit=scene.commit))
+    for _ in range(7):
+        with pytest.raises(Unavailable):
+            await scene.carry_out()
+    await scene.carry_out()
+    last = (await scene.failed())[-1]
+    assert last.retry_in is None
+    assert "source branch" in last.problem
+    assert await scene.store.pending_intents(scene.run) == []
+
+
+async def test_gitlabs_own_wish_for_patience_is_kept(scene: Scene) -> None:
+    scene.forge.faults["project"] = [ForgeUnavailable("Too many requests.", retry_after=42)]
+    await scene.want(Push(commit=scene.commit))
+    with pytest.raises(Unavailable) as waits:
+        await scene.carry_out()
+    assert waits.value.retry_after == 42
+    (failed,) = await scene.failed()
+    assert failed.retry_in == 42
+    await scene.carry_out()
+    assert len(await scene.done()) == 1
+
+
+async def test_a_branch_that_a_person_moved_is_not_overwritten(scene: Scene) -> None:
+    git(scene.origin, "branch", scene.branch)
+    await scene.want(Push(commit=scene.commit), PublishMergeRequest(commit=scene.commit))
+    await scene.carry_out()
+    assert git(scene.origin, "rev-parse", scene.branch) == scene.base
+    push, request = await scene.failed()
+    assert push.retry_in is None
+    assert "Somebody else changed the branch" in push.problem
+    assert "could not be pushed" in request.problem
+    assert scene.forge.requests == []
+
+
+async def test_a_second_commit_brings_the_same_merge_request_up_to_date(scene: Scene) -> None:
+    await scene.want_all()
+    await scene.carry_out()
+    first = scene.forge.requests[0].description
+    second = await scene.commit_of("three\n", scene.commit)
+    push = Push(commit=second, expected=scene.commit)
+    await scene.want(push, PublishMergeRequest(commit=second))
+    await scene.carry_out()
+    assert git(scene.origin, "rev-parse", scene.branch) == second
+    (request,) = scene.forge.requests
+    assert request.description != first
+    assert (await scene.done())[-1].effect is EffectKind.UPDATE_MERGE_REQUEST
+    assert scene.forge.calls.count("open_merge_request") == 1
+
+
+async def test_a_merge_request_of_somebody_else_is_not_adopted(scene: Scene) -> None:
+    await scene.forge.open_merge_request(
+        "group/project", source=scene.branch, target="main", title="Mine", description="by hand"
+    )
+    await scene.want_all()
+    await scene.carry_out()
+    (failed,) = await scene.failed()
+    assert "!1, stands for the branch" in failed.problem
+    assert scene.forge.requests[0].description == "by hand"
+
+
+async def test_a_merge_request_not_seen_a_moment_ago_is_found_on_conflict(scene: Scene) -> None:
+    scene.forge.faults["open_merge_request"] = [Conflict("exists already", status=409)]
+    await scene.want(Push(commit=scene.commit), PublishMergeRequest(commit=scene.commit))
+    with pytest.raises(Unavailable):
+        await scene.carry_out()
+    await scene.carry_out()
+    assert len(scene.forge.requests) == 1
+
+
+async def test_what_the_log_does_not_know_is_refused(scene: Scene) -> None:
+    await scene.want(Push(commit=scene.base), LinkBack(target="issue", iid=6))
+    await scene.carry_out()
+    push, link = await scene.failed()
+    assert "not one of the run's own" in push.problem
+    assert "does not name #6" in link.problem
+    assert scene.forge.notes == []
+    assert git(scene.origin, "branch", "--list", "agent/*") == ""
