@@ -22,6 +22,11 @@ HERE = Path(__file__).parent
 SAMPLE = HERE / "projects" / "invoices"
 GROUP = "demo"
 REQUEST = "@agent add an endpoint that exports invoices as CSV"
+SUGGESTIONS = (
+    "add an endpoint that exports invoices as CSV",
+    "why does the export skip drafts?",
+    "make it better",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,8 @@ from playground.slack.world import World
 
 DEFAULT_PORT = 8700
 DEFAULT_MODEL = "gpt-5.2"
+#: The scripted model answers at a pace that people can follow.
+THINKS_SECONDS = 0.4
 
 
 class InUse(Exception):
@@ -102,7 +104,9 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
         stack.push_async_callback(_stopped, asyncio.create_task(keep.follow()))
         model_env, model_line = dict(options.model), _line(options.model)
         if not model_env:
-            model = await stack.enter_async_context(ModelStandIn(port=ports.take("model")))
+            model = await stack.enter_async_context(
+                ModelStandIn(port=ports.take("model"), latency=THINKS_SECONDS)
+            )
             model_env = {
                 "OPENAI_BASE_URL": model.url,
                 "OPENAI_API_KEY": "scripted",
@@ -197,8 +201,9 @@ def _chat(world: World, projects: Mapping[str, str]) -> Chat:
         **{name: f"The agent works on {path} here." for name, path in projects.items()},
         **seed.PURPOSES,
     }
-    ideas = [seed.REQUEST.removeprefix("@agent "), "why does the list of invoices skip drafts?"]
-    return Chat(world, titles=seed.TITLES, purposes=purposes, suggestions={"billing": ideas})
+    return Chat(
+        world, titles=seed.TITLES, purposes=purposes, suggestions={"billing": seed.SUGGESTIONS}
+    )
 
 
 async def _own_project(world: World, gitlab: GitLabStandIn, path: Path) -> dict[str, str]:
