@@ -8,32 +8,39 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from page_scene import BROWSER, Scene, scene
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from playground.slack.records import Ephemeral, Session, View
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def stage(tmp_path: Path) -> AsyncGenerator[Scene]:
     async with scene(tmp_path) as made:
         yield made
 
 
-@pytest.fixture
-async def tab(stage: Scene) -> AsyncGenerator[Page]:
-    problems: list[str] = []
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncGenerator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**BROWSER)
-        page = await browser.new_page(viewport={"width": 1600, "height": 900})
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and problems.append(said.text))
-        await page.goto(stage.page.url)
-        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
-        yield page
-        await browser.close()
+        chromium = await playwright.chromium.launch(**BROWSER)
+        yield chromium
+        await chromium.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def tab(stage: Scene, browser: Browser) -> AsyncGenerator[Page]:
+    problems: list[str] = []
+    page = await browser.new_page(viewport={"width": 1600, "height": 900})
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda said: said.type == "error" and problems.append(said.text))
+    await page.goto(stage.page.url)
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    yield page
+    await page.context.close()
     assert problems == []
 
 
@@ -254,3 +261,17 @@ async def test_switching_the_person_changes_what_is_seen(stage: Scene, tab: Page
     await article.get_by_role("button", name="Add a reaction").click()
     await tab.get_by_role("menuitem", name="eyes").click()
     await expect(article.get_by_role("button", name="eyes, sam")).to_be_visible()
+
+
+async def test_unread_channels_are_marked_and_show_where_to_go_on(stage: Scene, tab: Page):
+    stage.slack.people.post("sam", "platform", "old")
+    channel = tab.get_by_role("navigation").get_by_role("button", name="platform")
+    await expect(channel.get_by_label("1 unread")).to_be_visible()
+    await channel.click()
+    await expect(channel.get_by_label("unread")).to_have_count(0)
+    await tab.get_by_role("navigation").get_by_role("button", name="random").click()
+    stage.slack.people.post("sam", "platform", "fresh")
+    await channel.click()
+    line = tab.get_by_role("separator")
+    await expect(line).to_have_text("New")
+    await expect(line.locator("xpath=following-sibling::article")).to_have_text(re.compile("fresh"))

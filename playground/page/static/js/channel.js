@@ -14,7 +14,6 @@ const STATES = {
 };
 
 export class ChannelView {
-  firstUnread = null;
   shown = null;
 
   constructor(root) {
@@ -35,7 +34,6 @@ export class ChannelView {
     const title = direct ? nameOf(store.bot) : channel.name;
     if (this.shown !== `${store.me}/${channel.id}`) {
       this.shown = `${store.me}/${channel.id}`;
-      this.firstUnread = null;
       this.tab = "messages";
       if (direct) act("open_home", { tab: "messages" });
     }
@@ -47,7 +45,7 @@ export class ChannelView {
         channel.members.slice(0, 3).map((id) => avatar(id, "tiny")),
         h("span", { class: "muted" }, String(channel.members.length)))));
     const messages = store.rootsOf(channel.id);
-    feed(this.body, messages, { name: this.shown, firstUnread: this.firstUnread });
+    feed(this.body, messages, { name: this.shown, firstUnread: store.firstUnread });
     this.drawEmpty(messages.length === 0, channel);
     this.drawHome(direct && this.tab === "home");
     this.composer.placeholder(direct ? `Message ${title}` : `Message #${title}`);

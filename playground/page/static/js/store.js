@@ -25,6 +25,7 @@ class Store {
   mergeRequest = null; // key
   tab = "overview";
   job = null;
+  firstUnread = null; // where the channel was left off when it was opened
   read = JSON.parse(remembered("read", "{}"));
   #listeners = new Set();
   #pending = false;
@@ -152,6 +153,7 @@ class Store {
 
   openChannel(id) {
     if (id !== this.channel) this.thread = null;
+    this.firstUnread = this.unread(id).find((item) => !item.thread_ts || item.thread_ts === item.ts)?.ts;
     this.channel = id;
     remember("channel", id);
     this.#seen();
