@@ -23,28 +23,20 @@ from agent.errors import SandboxUnusable, ToolFailed
 from agent.events import DependenciesReady
 from agent.files import WorkspaceFiles
 from agent.manifests import Manifests
+from agent.package_sources import (
+    CA_FILE,
+    INNER,
+    PACKAGE_CACHE,
+    PYTHON,
+    PackageSources,
+    environment,
+)
 from agent.ports import CommandLimits, CommandResult, Mount, Network, Sandbox
 
-_PYTHON = "/usr/bin/python3"
-_INNER = "/deps"
 _UV = "/run/journeyman/uv"
-_CA = "/run/journeyman/ca.pem"
-_PACKAGE_CACHE = "/cache"
 _LIMITS = CommandLimits(seconds=900, memory_mb=2048, processes=256, disk_mb=8192)
 _LAYOUT = "1"  # of what is kept; another one makes all of it anew
 _NETWORK_WORDS = ("dns error", "connect", "proxy", "timed out", "ENOTFOUND", "ECONNREFUSED")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackageSources:
-    """Where this machine's own package managers are configured to get packages from."""
-
-    index: str = ""  #: of Python packages; empty: none
-    extra_indexes: tuple[str, ...] = ()
-    find_links: tuple[str, ...] = ()  #: local folders, or pages
-    folders: tuple[Path, ...] = ()  #: local folders that indexes and links need
-    ca_file: Path | None = None
-    npm_registry: str = ""  #: empty: npm's own default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +93,7 @@ class Installer:
         return _installed(plan, kept, began, cached=False)
 
     def _key(self, found: Manifests, extra: str) -> str:
-        interpreter = Path(_PYTHON).resolve().name
+        interpreter = Path(PYTHON).resolve().name
         uv = self.uv.stat() if self.uv and self.uv.exists() else None
         facts = (
             *(_LAYOUT, extra, interpreter, platform.machine(), platform.libc_ver()[1]),
@@ -117,6 +109,7 @@ class Installer:
         """Fills `kept`; returns a sentence when that failed."""
         if plan.tool == "uv" and (self.uv is None or not self.uv.exists()):
             return "The project's packages were not installed: the program `uv` is missing here."
+        options = "" if self.sources.index or self.sources.extra_indexes else "--no-index"
         work = self.sandbox.new_folder("fetch")
         target = self.sandbox.new_folder("deps")
         try:
@@ -124,12 +117,12 @@ class Installer:
             self.sandbox.adopt(work)
             mounts = [
                 *await self._tools(project),
-                Mount(source=target, target=_INNER, writable=True),
+                Mount(source=target, target=INNER, writable=True),
             ]
             async with self.sandbox.open(work, mounts=mounts) as box:
                 result = await box.exec(
-                    ["bash", "-euc", plan.script],
-                    env=self._environment(),
+                    ["bash", "-euc", plan.script(options)],
+                    env=environment(self.sources),
                     limits=_LIMITS,
                     network=Network.FETCH,
                 )
@@ -146,21 +139,21 @@ class Installer:
         """Saves every later command the compiling, since none can write here. While the model
         thinks: installing does not wait for it. `-S` keeps packages from running code of theirs."""
         work = self.sandbox.new_folder("compile")
-        mount = Mount(source=kept, target=_INNER, writable=True)
+        mount = Mount(source=kept, target=INNER, writable=True)
         compile_all = [
             "nice",
-            _PYTHON,
+            PYTHON,
             "-I",
             "-S",
             "-m",
             "compileall",
             "-q",
-            f"{_INNER}/python/lib",
+            f"{INNER}/python/lib",
         ]
         try:
             async with self.sandbox.open(work, mounts=[mount]) as box:
                 await box.exec(compile_all, limits=_LIMITS)
-        except SandboxUnusable:
+        except (SandboxUnusable, OSError):
             pass  # it is only about speed, and the next command will say what is wrong
         finally:
             await self.sandbox.remove(work)
@@ -169,11 +162,11 @@ class Installer:
         packages = self.cache / "packages" / hashlib.sha256(project.encode()).hexdigest()[:16]
         for folder in (self.cache, packages.parent, packages, self.cache / "kept"):
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        mounts = [Mount(source=packages, target=_PACKAGE_CACHE, writable=True)]
+        mounts = [Mount(source=packages, target=PACKAGE_CACHE, writable=True)]
         if self.uv:
             mounts.append(Mount(source=await asyncio.to_thread(self._shared_uv), target=_UV))
         if self.sources.ca_file and self.sources.ca_file.is_file():
-            mounts.append(Mount(source=self.sources.ca_file, target=_CA))
+            mounts.append(Mount(source=self.sources.ca_file, target=CA_FILE))
         mounts += [
             Mount(source=folder, target=str(folder))
             for folder in self.sources.folders
@@ -193,33 +186,6 @@ class Installer:
             temporary.rename(shared)
         return shared
 
-    def _environment(self) -> dict[str, str]:
-        sources = self.sources
-        env = {
-            "UV_CACHE_DIR": f"{_PACKAGE_CACHE}/uv",
-            "UV_LINK_MODE": "copy",
-            "UV_NO_CONFIG": "1",
-            "UV_NO_PROGRESS": "1",
-            "UV_PYTHON": _PYTHON,
-            "UV_PYTHON_DOWNLOADS": "never",
-            "UV_PROJECT_ENVIRONMENT": f"{_INNER}/python",
-            # as pip does it: all of the machine's indexes count alike
-            "UV_INDEX_STRATEGY": "unsafe-best-match",
-            "UV_SYSTEM_CERTS": "1",
-            "npm_config_cache": f"{_PACKAGE_CACHE}/npm",
-            "npm_config_update_notifier": "false",
-        }
-        env |= {"UV_DEFAULT_INDEX": sources.index} if sources.index else {"UV_NO_INDEX": "1"}
-        if sources.extra_indexes:
-            env["UV_INDEX"] = " ".join(sources.extra_indexes)
-        if sources.find_links:
-            env["UV_FIND_LINKS"] = ",".join(sources.find_links)
-        if sources.npm_registry:
-            env["npm_config_registry"] = sources.npm_registry
-        if sources.ca_file and sources.ca_file.is_file():
-            env |= {"SSL_CERT_FILE": _CA, "NODE_EXTRA_CA_CERTS": _CA}
-        return env
-
 
 @dataclass(frozen=True)
 class _Plan:
@@ -229,21 +195,21 @@ class _Plan:
     folder: str
     extra: str  #: a package to add when the project does not bring it itself
 
-    @property
-    def script(self) -> str:
+    def script(self, options: str) -> str:
         if self.tool == "npm":
-            return f"npm ci --ignore-scripts --no-audit --no-fund && mv node_modules {_INNER}/"
-        environment = f"{_INNER}/{self.folder}"
-        install = f"{_UV} pip install --no-build --python {environment}"
+            install = "npm ci --ignore-scripts --no-audit --no-fund"
+            return f"{install} && mkdir -p node_modules && mv node_modules {INNER}/"
+        home = f"{INNER}/{self.folder}"
+        install = f"{_UV} pip install --no-build {options} --python {home}"
         if self.found.arguments is None:
             lines = [f"{_UV} sync --frozen --no-install-project --no-install-workspace --no-build"]
             lines[0] += " --all-groups --all-extras"
         else:
-            lines = [f"{_UV} venv --python {_PYTHON} {environment}"]
+            lines = [f"{_UV} venv --python {PYTHON} {home}"]
             if self.found.arguments:
                 lines.append(" ".join([install, *self.found.arguments]))
         if self.extra:
-            lines.append(f"[ -x {environment}/bin/{self.extra} ] || {install} {self.extra}")
+            lines.append(f"[ -x {home}/bin/{self.extra} ] || {install} {self.extra}")
         return "\n".join(lines)
 
 
@@ -275,13 +241,13 @@ def _installed(plan: _Plan, kept: Path, began: float, *, cached: bool) -> Instal
     if plan.tool == "npm":
         mount = Mount(source=kept / plan.folder, target=f"/workspace/{plan.folder}")
         return Installed(mounts=(mount,), env={}, record=record)
-    home = f"{_INNER}/{plan.folder}"
+    home = f"{INNER}/{plan.folder}"
     env = {
         **_PYTHON_PATH,
         "VIRTUAL_ENV": home,
         "PATH": f"{home}/bin:/usr/local/bin:/usr/bin:/bin",
     }
-    return Installed(mounts=(Mount(source=kept, target=_INNER),), env=env, record=record)
+    return Installed(mounts=(Mount(source=kept, target=INNER),), env=env, record=record)
 
 
 _PYTHON_PATH: Mapping[str, str] = {"PYTHONPATH": "/workspace:/workspace/src"}

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agent.errors import ToolFailed
 from agent.files import WorkspaceFiles
 
 _LIMIT = 8 * 1024 * 1024
@@ -120,10 +119,7 @@ def _with_included(files: WorkspaceFiles, names: Iterable[str]) -> dict[str, byt
         name = todo.pop()
         if name in found or "://" in name:
             continue
-        try:
-            text = files.read(name, _LIMIT).decode("utf-8", "replace")
-        except ToolFailed:
-            continue
+        text = files.read(name, _LIMIT).decode("utf-8", "replace")
         folder = name.rpartition("/")[0]
         todo += [f"{folder}/{other}" if folder else other for other in _INCLUDED.findall(text)]
         found[name] = _LOCAL.sub("", text).encode()

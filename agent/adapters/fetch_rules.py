@@ -84,10 +84,12 @@ def permit(asked: Asked, endpoints: Sequence[Endpoint]) -> Endpoint:
     for endpoint in endpoints:
         if (endpoint.port, endpoint.tls) != (asked.port, asked.tls):
             continue
-        if endpoint.host == asked.host:
-            return endpoint
+        if not endpoint.host.startswith("."):
+            if asked.host == endpoint.host:
+                return endpoint
+            continue
         plain_name = _NAME.fullmatch(asked.host) and not is_literal(asked.host)
-        if endpoint.host.startswith(".") and plain_name and asked.host.endswith(endpoint.host):
+        if plain_name and asked.host.endswith(endpoint.host):
             return endpoint
     raise Denied("the host is not one that this machine's package managers are configured for")
 

@@ -9,18 +9,15 @@ import contextlib
 import importlib
 import json
 import re
-import ssl
-import subprocess
 import sys
 import tomllib
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from agent.adapters.fetch_rules import Endpoint, Scope
-from agent.dependencies import PackageSources
+from agent.package_sources import PackageSources
 
 _PORTS = {"http": 80, "https": 443}
 _ASK_SECONDS = 15
@@ -28,11 +25,12 @@ _ANSWER = 16 * 1024 * 1024
 _COMMON = "pip"  # a package that an index is likely to have
 _HREF = re.compile(r"""href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 _NPM = "/usr/bin/npm"
+_NPM_SETTINGS = "@npmcli/config/lib/definitions/definitions.js"
+_NPM_DEFAULT = re.compile(r"""'registry',\s*\{\s*default:\s*['"`](https?://[^'"`]+)""")
 
 
-def read_sources(env: Mapping[str, str], *, npm: bool = False) -> PackageSources:
-    """From pip's and uv's files and the variables in `env`; with `npm`, from npm's too (which
-    may have to be asked, in a third of a second)."""
+def read_sources(env: Mapping[str, str]) -> PackageSources:
+    """From the files of pip, uv and npm, and the variables in `env`."""
     pip, uv, npmrc = _pip(env), _uv(env), _npmrc(env)
     index = uv.get("index") or pip.get("index-url") or ("" if _true(pip, "no-index") else None)
     if index is None:
@@ -41,15 +39,22 @@ def read_sources(env: Mapping[str, str], *, npm: bool = False) -> PackageSources
     links = [*re.split(r"[\s,]+", uv.get("links", "")), *pip.get("find-links", "").split()]
     links = list(dict.fromkeys(_absolute(link) for link in links if link))
     ca = pip.get("cert") or env.get("SSL_CERT_FILE") or npmrc.get("cafile")
-    registry = npmrc.get("registry", "")
     return PackageSources(
         index=index,
         extra_indexes=tuple(dict.fromkeys(extra)),
         find_links=tuple(links),
         folders=tuple(_folders([index, *extra, *links])),
         ca_file=Path(ca) if ca else None,
-        npm_registry=registry or (_ask_npm(env) if npm else ""),
+        npm_registry=npmrc.get("registry") or _default_registry(),
     )
+
+
+def find_uv() -> Path | None:
+    """The program that the package `uv` brings along."""
+    try:
+        return Path(importlib.import_module("uv").find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        return None
 
 
 class RegistryEndpoints:
@@ -124,9 +129,14 @@ def _uv(env: Mapping[str, str]) -> dict[str, str]:
         links += cast("list[str]", data.get("find-links", []))
     default = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or default
     named = (env.get("UV_INDEX", "") + " " + env.get("UV_EXTRA_INDEX_URL", "")).split()
-    extra += [entry.rpartition("=")[2] if "=http" in entry else entry for entry in named]
+    extra += [_unnamed(entry) for entry in named]
     links += [env.get("UV_FIND_LINKS", "")]
-    return {"index": default.rpartition("=")[2], "extra": " ".join(extra), "links": ",".join(links)}
+    return {"index": _unnamed(default), "extra": " ".join(extra), "links": ",".join(links)}
+
+
+def _unnamed(entry: str) -> str:
+    """The address in uv's `name=address`."""
+    return re.sub(r"^[\w.-]+=", "", entry)
 
 
 def _npmrc(env: Mapping[str, str]) -> dict[str, str]:
@@ -153,25 +163,24 @@ def _default_index() -> str:
     return str(models.PyPI.simple_url)
 
 
-def _ask_npm(env: Mapping[str, str]) -> str:
-    """What npm itself falls back to."""
-    if not Path(_NPM).exists():
-        return ""
-    asked = subprocess.run(
-        [_NPM, "config", "get", "registry"],
-        env={"PATH": "/usr/bin:/bin", "HOME": env.get("HOME", "/nonexistent")},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_ASK_SECONDS,
-    )
-    answer = asked.stdout.strip()
-    return answer if _remote(answer) else ""
+def _default_registry() -> str:
+    """What npm itself falls back to, out of its own list of settings: asking npm takes long."""
+    program = Path(_NPM).resolve()
+    for folder in (program.parents[1] / "node_modules", program.parents[2]):
+        try:
+            text = (folder / _NPM_SETTINGS).read_text("utf-8", "replace")
+        except OSError:
+            continue
+        if match := _NPM_DEFAULT.search(text):
+            return match[1]
+    return ""
 
 
 def _file_urls(index: str, ca_file: Path | None) -> list[str]:
     """Addresses of files, out of the index's page for a common package; none if it has none."""
+    import ssl  # these two are slow to import, and only a first fetch needs them
+    import urllib.request
+
     base = index.rstrip("/") + f"/{_COMMON}/"
     accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
     request = urllib.request.Request(base, headers={"Accept": accept})

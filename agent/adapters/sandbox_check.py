@@ -143,16 +143,18 @@ async def _survivors(attempt: _Attempt) -> str:
 
 
 async def _memory(attempt: _Attempt) -> str:
-    script = "head -c 1200000000 /dev/zero | tail -c 1000000000 > /dev/null"
-    result = await attempt.box.exec(["bash", "-c", script], limits=_QUICK)
+    script = "head -c 400000000 /dev/zero | tail -c 300000000 > /dev/null"
+    limits = CommandLimits(seconds=10, memory_mb=64)
+    result = await attempt.box.exec(["bash", "-c", script], limits=limits)
     if result.exit_code and result.stopped != "timeout":
         return ""
     return "a command could use more memory than its limit"
 
 
 async def _process_count(attempt: _Attempt) -> str:
-    script = "for i in $(seq 200); do sleep 2 & done; ls -d /proc/[0-9]* | wc -l"
-    result = await attempt.box.exec(["bash", "-c", script], limits=_QUICK)
+    script = "for i in $(seq 100); do sleep 9 & done; ls -d /proc/[0-9]* | wc -l"
+    limits = CommandLimits(seconds=1.5, processes=32)
+    result = await attempt.box.exec(["bash", "-c", script], limits=limits)
     if result.stopped or result.exit_code or "fork" in result.output:
         return ""
     return "a command could start more processes than its limit"
