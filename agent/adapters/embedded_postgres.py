@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import shutil
 import signal
@@ -18,12 +19,15 @@ from urllib.parse import quote
 
 from agent.adapters.postgres import connect
 from agent.adapters.postgres_files import MAJOR, Layout, lay_out
-from agent.errors import SettingsError, StoreUnavailable
+from agent.errors import JourneymanError, SettingsError, StoreUnavailable
+
+_log = logging.getLogger(__name__)
 
 ADMIN = "journeyman_owner"
 APP = "journeyman_app"
 DATABASE = "journeyman"
 _PATIENCE = 30.0  # seconds, for a start after a crash or a stop with a long checkpoint
+_WATCH = 2.0  # seconds between two looks whether the server still listens
 _LAUNCH = 0.3  # seconds within which a new server has mostly written its lock file
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -53,6 +57,7 @@ class EmbeddedPostgres:
         self._settings = {**_SETTINGS, **(settings or {})}
         self._layout: Layout | None = None
         self._held: BinaryIO | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> EmbeddedPostgres:
         fresh = await asyncio.to_thread(self._enter)
@@ -62,6 +67,7 @@ class EmbeddedPostgres:
             except BaseException:
                 await asyncio.to_thread(self._leave)
                 raise
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(
@@ -70,6 +76,9 @@ class EmbeddedPostgres:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._watching and not self._watching.done():
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
         await asyncio.to_thread(self._leave)
 
     @property
@@ -103,13 +112,31 @@ class EmbeddedPostgres:
             held = (self.folder / "users.lock").open("ab")
             try:
                 fcntl.flock(held, fcntl.LOCK_SH)
-                if not (_listens(self._layout) and _becomes_ready(self._layout)):
-                    self._start(self._layout)
+                self._bring_up(self._layout)
             except BaseException:
                 held.close()
                 raise
             self._held = held
         return not (self.folder / "prepared").exists()
+
+    async def _watch(self) -> None:
+        """Starts the server again when it was killed, by the kernel for want of memory say."""
+        while True:
+            await asyncio.sleep(_WATCH)
+            try:
+                await asyncio.to_thread(self._revive, self._where)
+            except JourneymanError as error:
+                _log.error("postgres.not_revived", extra={"reason": str(error)})
+
+    def _revive(self, layout: Layout) -> None:
+        if _listens(layout):
+            return
+        with _locked(layout.folder / "start.lock"):
+            self._bring_up(layout)
+
+    def _bring_up(self, layout: Layout) -> None:
+        if not (_listens(layout) and _becomes_ready(layout)):
+            self._start(layout)
 
     def _start(self, layout: Layout) -> None:
         if not layout.data.exists():
@@ -120,13 +147,10 @@ class EmbeddedPostgres:
                 f"{layout.data} was written by PostgreSQL {version}, this is {MAJOR}. Move that "
                 "folder away to begin anew, or serve it with its own version and set DATABASE_URL."
             )
-        left = _postmaster(layout)
-        if left and Path(f"/proc/{left[0]}").exists() and not _lives(left[0]):
-            # PostgreSQL would respect the lock file, but the process id has a new owner
-            (layout.data / "postmaster.pid").unlink()
         (layout.data / "postgresql.conf").write_text(self._conf(layout))
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
+            _forget_dead(layout)
             # pg_ctl gives the server a session of its own: Ctrl-C in our terminal does not reach it
             layout.run("pg_ctl", "start", "-W", "-D", str(layout.data), "-l", str(layout.log))
             if _becomes_ready(layout):
@@ -193,6 +217,16 @@ def _initialise(layout: Layout) -> None:
         "--no-instructions",
     )
     making.rename(layout.data)
+
+
+def _forget_dead(layout: Layout) -> None:
+    """Removes the lock files of a server whose process id now belongs to another program, or to
+    nothing but a zombie: PostgreSQL would respect them for ever. It knows about other dead ones."""
+    for lock in (layout.data / "postmaster.pid", layout.socket / ".s.PGSQL.5432.lock"):
+        with suppress(FileNotFoundError):
+            pid = int(lock.read_text().split()[0])
+            if Path(f"/proc/{pid}").exists() and not _lives(pid):
+                lock.unlink()
 
 
 def _postmaster(layout: Layout) -> tuple[int, str] | None:

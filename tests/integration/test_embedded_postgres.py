@@ -162,16 +162,34 @@ async def test_it_recovers_when_the_server_itself_was_killed(home: Path) -> None
             if not runs(killed):
                 break
             await asyncio.sleep(0.01)
-        async with EmbeddedPostgres(home):
-            assert await answer(postgres)
+        async with EmbeddedPostgres(home) as attached:
+            assert await answer(attached)
+
+
+async def test_a_holder_starts_a_killed_server_again(home: Path) -> None:
+    async with EmbeddedPostgres(home) as postgres:
+        killed = postmaster(postgres)
+        os.kill(killed, signal.SIGKILL)
+        for _ in range(1500):
+            await asyncio.sleep(0.01)
+            try:
+                if await answer(postgres) and postmaster(postgres) != killed:
+                    return
+            except StoreUnavailable:
+                continue
+        raise AssertionError("nobody started it again")
 
 
 async def test_a_foreign_process_with_the_old_id_does_not_stand_in_the_way(home: Path) -> None:
     async with EmbeddedPostgres(home, settings=FAST) as postgres:
-        lock = postgres.folder / "data/postmaster.pid"
-        stale = lock.read_text().replace(str(postmaster(postgres)), str(os.getpid()), 1)
-    lock.write_text(stale)
-    shutil.chown(lock, *_owner(lock.parent))
+        locks = [
+            postgres.folder / name for name in ("data/postmaster.pid", "run/.s.PGSQL.5432.lock")
+        ]
+        was = str(postmaster(postgres))
+        stale = [lock.read_text().replace(was, str(os.getpid()), 1) for lock in locks]
+    for lock, text in zip(locks, stale, strict=True):
+        lock.write_text(text)
+        shutil.chown(lock, *_owner(lock.parent))
     async with EmbeddedPostgres(home, settings=FAST) as postgres:
         assert await answer(postgres)
 
