@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
     from agent.adapters.git_vault import GitVaults
     from agent.adapters.openai_model import OpenAIModel
+    from agent.dependencies import Installer
 
 #: Below it root's sandboxes live: their users may not enter root's own folders.
 SYSTEM_FOLDER = Path("/var/lib/journeyman")
@@ -28,8 +29,24 @@ def sandbox_folder(home: Path) -> Path:
 
 def make_sandbox(settings: Settings) -> BubblewrapSandbox:
     from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
+    from agent.adapters.fetch_access import FetchAccess
+    from agent.adapters.package_config import RegistryEndpoints, read_sources
 
-    return BubblewrapSandbox(sandbox_folder(settings.home))
+    folder = sandbox_folder(settings.home)
+    endpoints = RegistryEndpoints(read_sources(settings.environment))
+    return BubblewrapSandbox(folder, fetch=FetchAccess(folder / "fetch", endpoints))
+
+
+def make_installer(settings: Settings, sandbox: BubblewrapSandbox) -> Installer:
+    from agent.adapters.package_config import find_uv, read_sources
+    from agent.dependencies import Installer
+
+    return Installer(
+        sandbox=sandbox,
+        cache=sandbox.folder / "packages",
+        sources=read_sources(settings.environment),
+        uv=find_uv(),
+    )
 
 
 def make_vaults(settings: Settings) -> GitVaults:
@@ -55,8 +72,7 @@ def make_model(settings: Settings) -> OpenAIModel:
 
 def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
     """What the engine is told of a project; None for one that no rule allows anywhere."""
-    listed = settings.projects.keys() | {p for paths in settings.channels.values() for p in paths}
-    if path not in listed:
+    if path not in settings.listed_projects:
         return None
     entry = settings.project(path)
     return ProjectSettings(

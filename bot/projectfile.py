@@ -85,6 +85,7 @@ class _Project(_Defaults):
 
 
 class _File(_Strict):
+    parallel_runs: int = Field(default=4, gt=0, le=64)
     model: _Model = _Model()
     defaults: _Defaults = _Defaults()
     projects: dict[_Path, _Project] = {}
@@ -108,6 +109,7 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
         raise SettingsError(_sentence(path, error)) from error
     defaults = file.defaults.over(ProjectEntry(path=""), "")
     fields: dict[str, Any] = {
+        "parallel_runs": file.parallel_runs,
         "window": file.model.window,
         "prices": MappingProxyType({n: _price(p) for n, p in file.model.prices.items()}),
         "defaults": defaults,

@@ -156,6 +156,9 @@ class Settings:
     config: Path | None = None  #: the file that was read
     public_url: str = ""
     listen: str = "127.0.0.1:8080"
+    parallel_runs: int = 4  #: at once, over all projects
+    #: what is left of the environment: package managers are configured there, too
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     defaults: ProjectEntry = field(default_factory=lambda: ProjectEntry(path=""))
     projects: Mapping[str, ProjectEntry] = field(default_factory=dict[str, ProjectEntry])
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
@@ -170,6 +173,20 @@ class Settings:
                 "127.0.0.1:8080."
             )
         return host.strip("[]") or "127.0.0.1", int(port)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must not stand in any log."""
+        named = (
+            getattr(self, v.field) for v in VARIABLES if "token" in v.field or "key" in v.field
+        )
+        return tuple(value for value in (*named, self.slack_signing_secret) if value)
+
+    @property
+    def listed_projects(self) -> tuple[str, ...]:
+        """Every project that some rule names."""
+        by_channel = (path for paths in self.channels.values() for path in paths)
+        return tuple(dict.fromkeys((*self.projects, *by_channel)))
 
     def project(self, path: str) -> ProjectEntry:
         return self.projects.get(path) or replace(self.defaults, path=path)
@@ -217,7 +234,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     path = Path(config or FILE_NAME)
     if config and not path.is_file():
         raise SettingsError(f"JOURNEYMAN_CONFIG names {config}, which is not there: correct it.")
-    settings = Settings(home=home, **_checked(values))
+    own = {name for v in VARIABLES for name in (v.name, f"{v.name}_FILE")}
+    others = {name: value for name, value in env.items() if name not in own}
+    settings = Settings(home=home, environment=others, **_checked(values))
     if not path.is_file():
         return settings
     from bot.projectfile import read

@@ -228,12 +228,13 @@ async def test_an_outage_keeps_the_message_and_tries_again(face: Face) -> None:
 async def test_a_delivery_left_undone_by_a_crash_is_dispatched_at_the_next_start(
     slack: SlackStandIn, db: Database
 ) -> None:
+    root = slack.people.post("mia", "platform", "@agent add an export")
     event = {
         "type": "app_mention",
         "user": "U0MIA",
-        "text": "<@U0JOURNEYMAN> add an export",
-        "ts": "1790000000.000100",
-        "channel": slack.world.channel_named("platform").id,
+        "text": root.text,
+        "ts": root.ts,
+        "channel": root.channel,
     }
     body = {"type": "event_callback", "team_id": slack.world.team_id, "event": event}
     await db.inbox.accept("slack", "message:left", body)
