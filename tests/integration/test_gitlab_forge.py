@@ -1,0 +1,254 @@
+"""The GitLab adapter and the vault against a stand-in that speaks GitLab's API and git."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from agent.adapters.git_vault import GitVaults
+from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
+from agent.adapters.local_forge import LocalForge
+from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, NotFound, Refused
+from agent.ports import Author, Project
+from playground.faults import Fault, FaultMode
+from playground.gitlab.server import GitLabStandIn
+
+PATH = "group/invoices"
+
+
+class Scene:
+    def __init__(self, gitlab: GitLabStandIn, folder: Path) -> None:
+        self.gitlab = gitlab
+        self.vault = GitVaults(folder / "vaults").of(PATH)
+        self.workspace = folder / "work"
+        self.workspace.mkdir()
+        self.mia = gitlab.state.add_user("mia")
+        self.bot = gitlab.state.add_user("journeyman", bot=True)
+
+    async def start(self, folder: Path) -> Scene:
+        source = folder / "source"
+        source.mkdir()
+        (source / "app.py").write_text("one\n")
+        project = await self.gitlab.add_project(PATH, owner=self.mia, source=source)
+        self.project_record = project
+        self.gitlab.state.add_member(project, self.bot, 30)
+        return self
+
+    def token(self, *scopes: str) -> str:
+        return self.gitlab.state.add_token(self.bot, *scopes).secret
+
+    @property
+    def reader(self) -> GitLabReader:
+        return GitLabReader(self.gitlab.url, self.token("read_api", "read_repository"))
+
+    @property
+    def writer(self) -> GitLabWriter:
+        return GitLabWriter(self.gitlab.url, self.token("api", "write_repository"))
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with GitLabStandIn(tmp_path / "gitlab") as gitlab:
+        yield await Scene(gitlab, tmp_path).start(tmp_path)
+
+
+async def test_a_change_reaches_gitlab_over_http(scene: Scene) -> None:
+    async with scene.reader as reader, scene.writer as writer:
+        project = await reader.project(PATH)
+        assert (project.path, project.default_branch) == (PATH, "main")
+        base, branch = await scene.vault.fetch(reader.origin(project), None)
+        assert branch == "main"
+        await scene.vault.checkout(base, scene.workspace)
+        (scene.workspace / "app.py").write_text("two\n")
+        made = await scene.vault.collect(scene.workspace, base)
+        author = Author(name="Journeyman", email="journeyman@example.com")
+        commit = await scene.vault.commit(
+            made.tree, base, "Say two", author=author, at=datetime(2026, 5, 4, tzinfo=UTC)
+        )
+        origin = writer.origin(project)
+        await scene.vault.push(origin, commit, "agent/1", expected=None)
+        assert await scene.vault.remote_head(origin, "agent/1") == commit
+
+        opened = await writer.open_merge_request(
+            PATH, source="agent/1", target="main", title="Draft: Say two", description="first"
+        )
+        assert opened.draft
+        assert opened.author_id == await writer.me() == scene.bot.id
+        await writer.update_merge_request(PATH, opened.iid, description="second")
+        (found,) = await reader.merge_requests(PATH, "agent/1")
+        assert (found.iid, found.description, found.sha) == (opened.iid, "second", commit)
+        assert await reader.merge_requests(PATH, "agent/2") == []
+        with pytest.raises(Conflict):
+            await writer.open_merge_request(
+                PATH, source="agent/1", target="main", title="Again", description=""
+            )
+        await writer.note(PATH, "merge_request", opened.iid, "hello <!-- marker -->")
+        assert await reader.has_note(PATH, "merge_request", opened.iid, "<!-- marker -->")
+        assert not await reader.has_note(PATH, "merge_request", opened.iid, "<!-- other -->")
+        linked = await reader.linked(PATH, "merge_request", opened.iid)
+        assert (linked.title, linked.text) == ("Draft: Say two", "second")
+
+
+async def test_a_protected_branch_is_refused_in_gitlabs_words(scene: Scene) -> None:
+    async with scene.writer as writer, scene.reader as reader:
+        project = await reader.project(PATH)
+        base, _ = await scene.vault.fetch(reader.origin(project), None)
+        await scene.vault.checkout(base, scene.workspace)
+        (scene.workspace / "app.py").write_text("two\n")
+        made = await scene.vault.collect(scene.workspace, base)
+        commit = await scene.vault.commit(
+            made.tree, base, "x", author=Author(name="A", email="a@b"), at=datetime.now(UTC)
+        )
+        with pytest.raises(ForgeRejected, match="protected branch"):
+            await scene.vault.push(writer.origin(project), commit, "main", expected=base)
+
+
+async def test_access_is_read_live(scene: Scene) -> None:
+    async with scene.reader as reader:
+        assert await reader.access(PATH, scene.mia.id) >= 40
+        assert await reader.access(PATH, scene.bot.id) == 30
+        assert await reader.access(PATH, 4711) == 0
+        assert await reader.username(scene.mia.id) == "mia"
+        scene.project_record.members.pop(scene.bot.id)
+        with pytest.raises(NotFound, match="GITLAB_READ_TOKEN"):
+            await reader.project(PATH)
+
+
+async def test_a_wrong_token_is_named(scene: Scene) -> None:
+    async with GitLabReader(scene.gitlab.url, "glpat-wrong") as reader:
+        with pytest.raises(ForgeRejected, match="GITLAB_READ_TOKEN") as refused:
+            await reader.project(PATH)
+    assert refused.value.status == 401
+    assert "glpat-wrong" not in str(refused.value)
+    async with GitLabWriter(scene.gitlab.url, scene.token("read_api")) as writer:
+        with pytest.raises(ForgeRejected, match="scope api") as refused:
+            await writer.open_merge_request(
+                PATH, source="main", target="main", title="x", description=""
+            )
+    assert refused.value.status == 403
+
+
+async def test_an_unknown_source_branch_has_its_status(scene: Scene) -> None:
+    async with scene.writer as writer:
+        with pytest.raises(ForgeRejected) as refused:
+            await writer.open_merge_request(
+                PATH, source="agent/9", target="main", title="x", description=""
+            )
+    assert refused.value.status in (400, 409)
+
+
+@pytest.mark.parametrize(
+    ("fault", "retry_after"),
+    [
+        (Fault(mode=FaultMode.FAIL, status=503), None),
+        (Fault(mode=FaultMode.RATE_LIMIT, seconds=7), 7),
+        (Fault(mode=FaultMode.DROP_AFTER_APPLY), None),
+    ],
+    ids=["down", "too many", "cut"],
+)
+async def test_outages_are_told_and_nothing_is_repeated(
+    scene: Scene, fault: Fault, retry_after: float | None
+) -> None:
+    async with scene.reader as reader:
+        scene.gitlab.faults.set(fault)
+        with pytest.raises(ForgeUnavailable) as outage:
+            await reader.project(PATH)
+        assert outage.value.retry_after == retry_after
+        project = await reader.project(PATH)
+    assert project.path == PATH
+    asked = [seen for seen in scene.gitlab.state.requests if "/projects/" in seen.path]
+    assert len(asked) == 2
+
+
+async def test_a_gitlab_that_is_not_there(tmp_path: Path) -> None:
+    async with GitLabReader("http://127.0.0.1:9", "glpat-x") as reader:
+        with pytest.raises(ForgeUnavailable, match="does not answer"):
+            await reader.project(PATH)
+
+
+async def served(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ask: Callable[[GitLabReader], Awaitable[object]],
+) -> None:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        async with GitLabReader(f"http://127.0.0.1:{port}", "glpat-x") as reader:
+            await ask(reader)
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("[]", "application/json"),
+        ("null", "application/json"),
+        ('{"id": "seven"}', "application/json"),
+        ("{broken", "application/json"),
+        ("<html>", "text/html"),
+    ],
+)
+async def test_nonsense_is_told_as_such(body: str, kind: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=body, content_type=kind)
+
+    async def ask(reader: GitLabReader) -> None:
+        with pytest.raises(ForgeUnavailable):
+            await reader.project(PATH)
+
+    await served(answer, ask)
+
+
+async def test_the_token_follows_no_redirect(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        raise web.HTTPFound(f"http://localhost:{request.url.port}/elsewhere")
+
+    async def ask(reader: GitLabReader) -> None:
+        with pytest.raises(ForgeRejected, match="redirect"):
+            await reader.project(PATH)
+
+    await served(answer, ask)
+    assert len(seen) == 1
+
+
+async def test_the_token_goes_to_the_configured_host_only() -> None:
+    reader = GitLabReader("https://gitlab.example", "glpat-x")
+    project = Project(
+        id=1,
+        path=PATH,
+        default_branch="main",
+        clone_url="https://evil.example/group/invoices.git",
+        web_url="",
+    )
+    assert reader.origin(project).url == "https://gitlab.example/group/invoices.git"
+    assert "glpat-x" not in repr(reader.origin(project))
+
+
+async def test_a_local_repository_stands_in_for_gitlab(tmp_path: Path) -> None:
+    for arguments in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        process = await asyncio.create_subprocess_exec(
+            "git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments, cwd=tmp_path
+        )
+        assert await process.wait() == 0
+    forge = LocalForge()
+    project = await forge.project(str(tmp_path))
+    assert project.default_branch == "trunk"
+    assert forge.origin(project).url == str(tmp_path)
+    assert await forge.merge_requests(str(tmp_path), "agent/1") == ()
+    with pytest.raises(Refused):
+        await forge.open_merge_request("x", source="a", target="b", title="", description="")
+    with pytest.raises(NotFound):
+        await forge.project(str(tmp_path / "missing"))
