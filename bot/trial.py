@@ -1,0 +1,152 @@
+"""`journeyman try`: one run on a local repository, told on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from agent.adapters.database import open_database
+from agent.adapters.system_clock import SystemClock
+from agent.errors import JourneymanError, SettingsError
+from agent.events import QuestionAsked, StopAsked
+from agent.local import LocalResult, LocalRuns
+from agent.ports import Store
+from agent.run import Person, RunId, RunStatus
+from agent.testreport import TestReport
+from bot.build import make_installer, make_model, make_sandbox, make_vaults
+from bot.progress import Progress, make_progress
+from bot.settings import load, require
+
+
+async def try_command(
+    *,
+    repo: str,
+    request: str,
+    test_command: str | None,
+    branch: str | None,
+    as_json: bool,
+) -> int:
+    settings = load()
+    require(settings, ("try",))
+    repository = Path(repo)
+    if not (repository / ".git").exists() and not (repository / "HEAD").is_file():
+        raise SettingsError(
+            f"--repo {repo} is no git repository: give the top folder of one, or make one of it "
+            "with `git init` and a first commit."
+        )
+    if not request.strip():
+        raise SettingsError("The request is empty: say what to do.")
+    sandbox = make_sandbox(settings)
+    _ = sandbox.host  # says what is missing before anything is begun
+    progress = make_progress(quiet=as_json)
+    async with (
+        open_database(home=settings.home, url=settings.database_url) as database,
+        make_model(settings) as model,
+    ):
+        runs = LocalRuns(
+            store=database.store,
+            model=model,
+            sandbox=sandbox,
+            vaults=make_vaults(settings).of,
+            clock=SystemClock(),
+            installer=make_installer(settings, sandbox),
+            limits=settings.defaults.limits,
+        )
+        with _stopping(database.store, progress), progress:
+            result = await runs.run(
+                repository,
+                request,
+                test_command=test_command,
+                branch=branch,
+                progress=progress.show,
+                answer=None if as_json or not sys.stdin.isatty() else _ask,
+            )
+    if as_json:
+        print(json.dumps(as_record(result)))
+    else:
+        progress.end(result)
+    return 0 if result.status is RunStatus.SUCCEEDED else 1
+
+
+async def _ask(asked: QuestionAsked) -> str | None:
+    choices = "".join(f"\n  {n}. {choice}" for n, choice in enumerate(asked.choices, 1))
+    said = (await asyncio.to_thread(input, f"\n? {asked.question}{choices}\n> ")).strip()
+    if said.isdigit() and 0 < int(said) <= len(asked.choices):
+        return asked.choices[int(said) - 1]
+    return said or None
+
+
+@contextmanager
+def _stopping(store: Store, progress: Progress) -> Generator[None]:
+    """Ctrl-C stops the run as a person in the thread would; a second one ends the program."""
+    loop = asyncio.get_running_loop()
+    stops: set[asyncio.Task[Any]] = set()
+
+    async def ask(run: RunId) -> None:
+        by = Person(id="local", name="you")
+        try:
+            await store.ask_stop(run, StopAsked(by=by, how="shell"), actor="local")
+        except JourneymanError as error:
+            print(error, file=sys.stderr)
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        if progress.run is None:
+            raise KeyboardInterrupt
+        stops.add(asyncio.create_task(ask(progress.run)))
+
+    loop.add_signal_handler(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def as_record(result: LocalResult) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    usage = result.usage
+    return {
+        "run": result.run,
+        "status": result.status,
+        "reason": result.reason,
+        "summary": result.summary,
+        "answer": result.answer,
+        "question": result.question.question if result.question else None,
+        "branch": result.branch,
+        "commit": result.commit,
+        "files": [
+            {"path": f.path, "status": f.status, "added": f.added, "removed": f.removed}
+            for f in result.files
+        ],
+        "tests": {"before": _counts(result.tests_before), "after": _counts(result.tests_after)},
+        "steps": usage.steps,
+        "tokens": {
+            "prompt": usage.prompt_tokens,
+            "cached": usage.cached_tokens,
+            "completion": usage.completion_tokens,
+        },
+        "cost": usage.money,
+        "seconds": dict(result.seconds),
+    }
+
+
+def _counts(report: TestReport | None) -> dict[str, Any] | None:
+    if report is None:
+        return None
+    return {
+        "command": report.command,
+        "passed": report.passed,
+        "failed": report.failed,
+        "errors": report.errors,
+        "skipped": report.skipped,
+        "exit_code": report.exit_code,
+        "green": report.green,
+        "stopped": report.stopped,
+        "seconds": report.seconds,
+    }
