@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any, cast
 
+from agent.branch import published
 from agent.context import unanswered
 from agent.errors import ToolFailed
 from agent.events import (
@@ -149,13 +150,13 @@ async def _finish(
 
 
 def is_changed(work: Work, saved: Snapshot) -> bool:
-    """Does the work tree differ from what stands on the branch, or else from the base?"""
+    """Does the work tree differ from what people have, or else from the base?"""
     taken = [p for p in saved.payloads if isinstance(p, CheckpointTaken)]
     newest = taken[-1] if taken else work.state.checkpoint
     if newest is None:
         return False
-    commits = work.state.commits
-    return newest.tree != commits[-1].tree if commits else bool(newest.files)
+    last = published(work)
+    return newest.tree != last.tree if last else bool(newest.files)
 
 
 async def _store(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +24,7 @@ from agent.prompt import clean
 from agent.state import RunState
 from agent.tools import TOOLS
 from agent.words import words_of_the_harness
-from agent.work import Snapshot, Work
+from agent.work import Work
 
 SPECS = tuple(tool.spec for tool in TOOLS)
 ATTEMPTS = 5
@@ -52,15 +50,9 @@ async def ask(work: Work) -> None:
         raise LimitReached(reason, limit="repetition")
     if full(work.context, work.model):
         await compact(work)
-    saving = asyncio.create_task(work.snapshot())
-    try:
+    async with work.saving():
         answer = await _answer(work, taken)
-        saved = await saving
-    finally:
-        saving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({saving})
-    await observe(work, answer, saved)
+        await observe(work, answer)
 
 
 async def take_in(work: Work) -> tuple[InstructionTaken, ...]:
@@ -79,7 +71,7 @@ async def take_in(work: Work) -> tuple[InstructionTaken, ...]:
     return tuple(taken)
 
 
-async def observe(work: Work, answer: Answer, saved: Snapshot) -> None:
+async def observe(work: Work, answer: Answer) -> None:
     """Stores the answer, and the checkpoint before any tool of it runs."""
     message = answer.message
     if message.content is None and not message.tool_calls:
@@ -92,6 +84,7 @@ async def observe(work: Work, answer: Answer, saved: Snapshot) -> None:
         model=answer.model,
         finish=answer.finish,
     )
+    saved = await work.saved()
     await work.journal.write(*saved.payloads, event, bodies=(*saved.bodies, body))
     if answer.finish == "content_filter":
         said = clean(answer.message.content or "").strip()[:300]
@@ -146,6 +139,9 @@ def _pause(attempt: int, asked: float | None) -> float:
 
 
 async def compact(work: Work) -> None:
+    saved = await work.saved()
+    if saved.payloads:
+        await work.journal.write(*saved.payloads, bodies=saved.bodies)
     before = work.context.tokens()
     body = work.context.compact(compacted(work))
     event = ContextCompacted(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,11 +43,35 @@ class Work:
     box: Box
     harness: Harness
     began: float  #: by the monotonic clock, when this worker took the run
-    dirty: bool = field(default=False)
+    dirty: bool = False
+    _saving: asyncio.Task[Snapshot] | None = field(default=None, init=False)
 
     @property
     def state(self) -> RunState:
         return self.journal.state
+
+    @asynccontextmanager
+    async def saving(self) -> AsyncGenerator[None]:
+        """Takes a checkpoint while what is inside goes on, for `saved` to give."""
+        self._saving = asyncio.create_task(self.snapshot())
+        try:
+            yield
+        finally:
+            await self._leave()
+
+    async def saved(self) -> Snapshot:
+        task = self._saving
+        if task is None:
+            return await self.snapshot()
+        snapshot = await task
+        self._saving = None
+        return snapshot
+
+    async def _leave(self) -> None:
+        task, self._saving = self._saving, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def snapshot(self) -> Snapshot:
         """The work tree as a tree in the vault. Call it while no command runs."""

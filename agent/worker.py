@@ -90,7 +90,7 @@ class Worker:
         work: Work | None = None
         error_id = ""
         try:
-            async with _until(self._store.stop_asked(journal.run.id)):
+            async with _until(lambda: self._store.stop_asked(journal.run.id)):
                 work = await self._open(journal, stack, began)
                 await walk(work)
             return
@@ -230,7 +230,7 @@ async def _end(
 
 
 @asynccontextmanager
-async def _until(stop: Awaitable[None]) -> AsyncGenerator[None]:
+async def _until(stop: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
     """Cancels what runs inside as soon as `stop` returns, and raises `Stopped`."""
     inside = asyncio.current_task()
     assert inside is not None
@@ -238,7 +238,7 @@ async def _until(stop: Awaitable[None]) -> AsyncGenerator[None]:
 
     async def watch() -> None:
         nonlocal stopped
-        await stop
+        await stop()
         stopped = True
         inside.cancel()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
+from agent.branch import on_branch, published
 from agent.errors import JourneymanError
-from agent.events import Committed, EffectFailed, Escalation, RunEnded, StatusChanged
+from agent.events import Committed, Escalation, RunEnded, StatusChanged
 from agent.finish import last_finish
-from agent.intents import Intent, PublishMergeRequest, Push
+from agent.intents import Intent, Push
 from agent.ports import Author
 from agent.run import RunStatus
 from agent.serialize import commit_message
@@ -16,43 +17,6 @@ from agent.work import Work
 
 AUTHOR = Author(name="Journeyman", email="journeyman@noreply.invalid")
 log = logging.getLogger(__name__)
-
-
-def wanted(work: Work, commit: Committed) -> tuple[Intent, ...]:
-    """What makes a commit public."""
-    push = Push(commit=commit.commit)
-    if work.project.local:
-        return (push,)
-    return (push, PublishMergeRequest(commit=commit.commit))
-
-
-def published(work: Work) -> Committed | None:
-    """The newest commit that people have in front of them."""
-    done = {effect.key for effect in work.state.done_effects}
-    run = work.state.run
-    for commit in reversed(work.state.commits):
-        if all(intent.key(run) in done for intent in wanted(work, commit)):
-            return commit
-    return None
-
-
-def on_branch(work: Work) -> Committed | None:
-    """The newest commit that stands on the run's branch, or is about to."""
-    state = work.state
-    failed = failures(work)
-    for commit in reversed(state.commits):
-        if Push(commit=commit.commit).key(state.run) not in failed:
-            return commit
-    return None
-
-
-def failures(work: Work) -> dict[str, str]:
-    """Effects that failed for good, by their key, and why."""
-    return {
-        event.payload.key: event.payload.problem
-        for event in work.journal.events
-        if isinstance(event.payload, EffectFailed) and event.payload.retry_in is None
-    }
 
 
 async def commit(work: Work, at: datetime) -> Committed | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from agent.branch import failures, on_branch, published, wanted
 from agent.events import Committed, RunEnded, StatusChanged
 from agent.finish import last_finish
 from agent.intents import Intent, LinkBack, Push
 from agent.run import RunStatus
-from agent.stages.keep import commit, end, failures, on_branch, published, succeed, wanted
+from agent.stages.keep import commit, end, succeed
 from agent.work import Work
 
 

@@ -7,16 +7,20 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 from agent.adapters.database import Database
 from agent.adapters.git_vault import GitVaults
-from agent.events import Payload, RunEvent
-from agent.ports import Origin
+from agent.errors import NotFound
+from agent.events import EffectDone, EffectFailed, RunEvent
+from agent.intents import KIND, Intent
+from agent.ports import Origin, Project
 from agent.project import ProjectSettings
-from agent.run import Limits, Person, Request, Run, Thread
+from agent.run import Limits, Linked, Person, Request, Run, Thread
+from agent.service import RunService
 from agent.state import RunState, fold
-from agent.testing import FixedClock, Reply, ScriptedModel
+from agent.testing import FixedClock, Reply, ScriptedModel, call, say
 from agent.worker import Worker
 
 MIA = Person(id="U1", name="mia", gitlab_id=7, access=30)
@@ -25,11 +29,21 @@ ENV = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     **{f"GIT_{r}_{p}": "a@b" for r in ("AUTHOR", "COMMITTER") for p in ("NAME", "EMAIL")},
 }
+PLAN = say(call("update_plan", steps=[{"title": "Do it", "status": "in_progress"}]))
+FINISH = say(call("finish", summary="Turn the sum around"))
 FILES = {
     "AGENTS.md": "Say it in one line.\n",
     "calc.py": "def add(a, b):\n    return a + b\n",
     "check.sh": "set -e\nPYTHONPATH=. python3 -c 'import calc; assert calc.add(1, 2) == 3'\n",
 }
+
+
+def edit(old: str, new: str) -> tuple[str, str]:
+    return call("edit", path="calc.py", old=old, new=new)
+
+
+GOOD = say(edit("return a + b", "return b + a"))
+BAD = say(edit("return a + b", "return a - b"))
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -47,6 +61,34 @@ def make_repository(folder: Path, files: Mapping[str, str] = FILES) -> None:
         (folder / name).write_text(text)
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "Begin")
+
+
+P = TypeVar("P")
+
+
+class Members:
+    """Of GitLab, what the service asks: everybody has the same access."""
+
+    def __init__(self, level: int, linked: Mapping[int, Linked] | None = None) -> None:
+        self._level = level
+        self._linked = linked or {}
+
+    async def access(self, project: str, user_id: int) -> int:
+        return self._level
+
+    async def project(self, path: str) -> Project:
+        return Project(
+            id=1,
+            path=path,
+            default_branch="main",
+            clone_url="",
+            web_url=f"https://gitlab.example.com/{path}",
+        )
+
+    async def linked(self, project: str, kind: str, iid: int) -> Linked:
+        if iid not in self._linked:
+            raise NotFound("404 Not found")
+        return self._linked[iid]
 
 
 @dataclass(kw_only=True)
@@ -103,8 +145,24 @@ class Bench:
     async def log(self, run: Run) -> list[RunEvent]:
         return list(await self.db.store.events(run.id))
 
-    async def facts(self, run: Run, kind: type[Payload]) -> list[Payload]:
+    async def facts(self, run: Run, kind: type[P]) -> list[P]:
         return [e.payload for e in await self.log(run) if isinstance(e.payload, kind)]
+
+    def service(self, access: int = 30) -> RunService:
+        return RunService(
+            store=self.db.store, forge=Members(access), projects=lambda path: self.project
+        )
+
+    async def publish(self, run: Run, problem: str = "") -> None:
+        """What the effect plane does with everything that the run wants."""
+        for key, intent in await self.db.store.pending_intents(run.id):
+            kind = KIND[type(intent)]
+            done = EffectDone(key=key, effect=kind, result="done", iid=7)
+            failed = EffectFailed(key=key, effect=kind, problem=problem)
+            await self.db.store.settle(run.id, key, failed if problem else done, wake=True)
+
+    async def wants(self, run: Run) -> list[Intent]:
+        return [intent for _, intent in await self.db.store.pending_intents(run.id)]
 
     async def story(self, run: Run) -> str:
         """The log as lines, for a failing test's message."""
