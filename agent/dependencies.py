@@ -21,7 +21,7 @@ from pathlib import Path
 from agent import manifests
 from agent.errors import SandboxUnusable, ToolFailed
 from agent.events import DependenciesReady
-from agent.files import WorkspaceFiles
+from agent.files import WorkspaceFiles, make_enterable
 from agent.manifests import Manifests
 from agent.package_sources import (
     CA_FILE,
@@ -160,8 +160,8 @@ class Installer:
 
     async def _tools(self, project: str) -> list[Mount]:
         packages = self.cache / "packages" / hashlib.sha256(project.encode()).hexdigest()[:16]
-        for folder in (self.cache, packages.parent, packages, self.cache / "kept"):
-            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_enterable(packages)
+        make_enterable(self.cache / "kept")
         mounts = [Mount(source=packages, target=PACKAGE_CACHE, writable=True)]
         if self.uv:
             mounts.append(Mount(source=await asyncio.to_thread(self._shared_uv), target=_UV))

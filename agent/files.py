@@ -207,6 +207,15 @@ class WorkspaceFiles:
         return tuple(parts)
 
 
+def make_enterable(folder: Path) -> None:
+    """Makes a folder and its missing parents such that other users may pass through them, also
+    where the service runs with a narrow umask."""
+    for each in (*reversed(folder.parents), folder):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir()
+            each.chmod(0o711)
+
+
 def _make_folder(parent: int, name: str, owner: tuple[int, int]) -> None:
     try:
         os.mkdir(name, 0o755, dir_fd=parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -97,9 +98,18 @@ def inner_folder(cwd: str) -> str:
 
 def limited(argv: Sequence[str], limits: CommandLimits, *, data: bool, nproc: bool) -> list[str]:
     """The command behind the kernel's own limits, set inside, where only its processes count."""
-    arguments = [PRLIMIT, "--core=0", "--nofile=4096", f"--fsize={limits.file_mb * _MB}"]
+    wanted = {
+        "core": (resource.RLIMIT_CORE, 0),
+        "nofile": (resource.RLIMIT_NOFILE, 4096),
+        "fsize": (resource.RLIMIT_FSIZE, limits.file_mb * _MB),
+    }
     if data:
-        arguments.append(f"--data={limits.memory_mb * _MB}")
+        wanted["data"] = (resource.RLIMIT_DATA, limits.memory_mb * _MB)
     if nproc:
-        arguments.append(f"--nproc={limits.processes}")
-    return [*arguments, "--", *argv]
+        wanted["nproc"] = (resource.RLIMIT_NPROC, limits.processes)
+    arguments: list[str] = []
+    for name, (kind, value) in wanted.items():
+        ceiling = resource.getrlimit(kind)[1]  # our own, which nobody inside may raise
+        value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
+        arguments.append(f"--{name}={value}")
+    return [PRLIMIT, *arguments, "--", *argv]

@@ -24,6 +24,7 @@ from agent.adapters.sandbox_process import Ended, Start, run
 from agent.adapters.sandbox_users import SandboxUsers, own
 from agent.adapters.watchdog import Disk
 from agent.errors import SandboxUnusable, ToolFailed
+from agent.files import make_enterable
 from agent.ports import Check, CommandLimits, CommandResult, Mount, Network
 
 #: Users for the boxes of a service that root started: between those of systemd's dynamic users
@@ -103,9 +104,8 @@ class BubblewrapSandbox:
                 f" `apt-get install {' '.join(sorted(missing))}`, or the like of your system."
             )
         work, etc = self.folder / "work", self.folder / "etc"
-        for folder in (self.folder, work, etc):
-            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        etc.chmod(0o755)
+        make_enterable(work)
+        make_enterable(etc)
         if self.users.needed:
             self._refuse_closed_parents()
         arguments.write_own_etc(etc)

@@ -106,7 +106,11 @@ class Group:
             memory = self._memory / "memory.max"
             _write_if_there(self._memory / "memory.swap.max", "0")
             _write_if_there(self._memory / "memory.oom.group", "1")
-        memory.write_text(str(size))
+        try:
+            memory.write_text(str(size))
+        except OSError:  # what earlier commands left in the page cache is above it
+            _write_if_there(self._memory / "memory.force_empty", "0")
+            memory.write_text(str(size))
         pids = self._pids / "pids.max"
         pids.write_text(str(limits.processes + 3))  # bubblewrap's own two and their helper
         return (

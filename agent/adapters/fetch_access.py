@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.adapters import fetch_forwarder
 from agent.adapters.fetch_proxy import Access, FilteringProxy
 from agent.adapters.fetch_rules import Endpoint
+from agent.files import make_enterable
 from agent.ports import Mount
 
 _PYTHON = "/usr/bin/python3"
@@ -51,7 +52,7 @@ class FetchAccess:
     @contextlib.asynccontextmanager
     async def open(self, uid: int | None) -> AsyncGenerator[Door]:
         endpoints = await self._endpoints()
-        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_enterable(self._folder)
         with tempfile.TemporaryDirectory(prefix="fetch-", dir=self._folder) as name:
             folder = Path(name)
             folder.chmod(0o711)

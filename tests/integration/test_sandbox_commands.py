@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -321,6 +323,28 @@ async def test_cancelling_at_once_leaves_nothing(box: BubblewrapBox):
     assert alive(marker) == []
 
 
+def test_a_killed_service_leaves_nothing_running(sandbox: BubblewrapSandbox, workspace: Path):
+    marker = f"{time.time_ns()}"
+    program = """
+import asyncio, sys
+from pathlib import Path
+from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
+async def main():
+    async with BubblewrapSandbox(Path(sys.argv[1])).open(Path(sys.argv[2])) as box:
+        await box.exec(["bash", "-c", "setsid sleep $1 & sleep $1", "bash", sys.argv[3]])
+asyncio.run(main())
+"""
+    words = [str(sandbox.folder), str(workspace), marker]
+    with subprocess.Popen([sys.executable, "-c", program, *words]) as service:
+        deadline = time.monotonic() + 10
+        while len(alive(marker)) < 3 and time.monotonic() < deadline:  # the service has it too
+            time.sleep(0.02)
+        assert len(alive(marker)) >= 3
+        service.kill()
+    time.sleep(0.2)
+    assert alive(marker) == []
+
+
 async def test_a_daemon_that_holds_the_output_does_not_hold_us(box: BubblewrapBox):
     marker = f"{time.time_ns()}"
     began = time.monotonic()
@@ -411,7 +435,7 @@ async def test_removing_a_hostile_tree(sandbox: BubblewrapSandbox, open_folder: 
     (outside / "kept").touch()
     hostile = sandbox.new_folder("hostile")
     async with sandbox.open(hostile) as box:
-        deep = "import os\nfor i in range(3000): os.mkdir('d'); os.chdir('d')"
+        deep = "import os\nfor i in range(1200): os.mkdir('d'); os.chdir('d')"
         await box.exec(["/usr/bin/python3", "-c", deep])
         await shell(
             box, 'mkdir locked; touch locked/x; chmod 0 locked; ln -s "$1" out', str(outside)
