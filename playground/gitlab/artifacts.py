@@ -34,9 +34,9 @@ def files_of(workspace: Path, patterns: Sequence[str], exclude: Sequence[str] = 
             path = full.relative_to(workspace).as_posix()
             above = [path, *(str(p) for p in PurePosixPath(path).parents)]
             named = any(each.fullmatch(part) for each in wanted for part in above)
-            if named and full.is_file() and not full.is_symlink():
-                if not any(each.fullmatch(path) for each in unwanted):
-                    found.append(path)
+            left_out = any(each.fullmatch(path) for each in unwanted)
+            if named and not left_out and full.is_file() and not full.is_symlink():
+                found.append(path)
     return found
 
 

@@ -103,9 +103,9 @@ async def _post(call: Call, on: Discussed, *, into: Discussion | None, individua
     if not call.text("body").strip():
         call.need("body")
         raise ApiError(400, {"message": '400 Bad request - Note {:note=>["can\'t be blank"]}'})
-    if isinstance(on, Issuable) and on.discussion_locked:
-        if call.state.access(call.project, call.user) < DEVELOPER:
-            raise ApiError(403, "403 Forbidden")
+    locked = isinstance(on, Issuable) and on.discussion_locked
+    if locked and call.state.access(call.project, call.user) < DEVELOPER:
+        raise ApiError(403, "403 Forbidden")
     body, changes = call.text("body"), {}
     if isinstance(on, (Issue, MergeRequest)):
         body, commands = quick_actions.extract(body)
@@ -176,7 +176,7 @@ async def one_note(call: Call) -> Any:
 
 async def update_note(call: Call) -> Any:
     on = await _talk(call)
-    talk, note = _note(call, on)
+    note = _note(call, on)[1]
     mine = note.author_id == call.user.id
     if "resolved" in call.params:
         _resolve(call, [note])
@@ -191,9 +191,9 @@ async def update_note(call: Call) -> Any:
 async def remove_note(call: Call) -> Any:
     on = await _talk(call)
     talk, note = _note(call, on)
-    if note.author_id != call.user.id:
-        if call.state.access(call.project, call.user) < MAINTAINER:
-            raise ApiError(403, "403 Forbidden")
+    mine = note.author_id == call.user.id
+    if not mine and call.state.access(call.project, call.user) < MAINTAINER:
+        raise ApiError(403, "403 Forbidden")
     talk.notes.remove(note)
     if not talk.notes:
         on.discussions.remove(talk)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from playground.gitlab.git_repo import ENVIRONMENT
+from playground.gitlab.http import ACTOR
 from playground.gitlab.records import DEVELOPER, REPORTER, Project, User
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def install_hooks(folder: Path) -> None:
 async def serve(forge: Forge, request: web.Request, path: str, service: str) -> web.StreamResponse:
     """`path` is the project's path, `service` what follows `.git/`."""
     actor, scopes = _credentials(forge, request)
-    request["actor"] = actor.username if actor else ""
+    request[ACTOR] = actor.username if actor else ""
     project = forge.state.project_by(path)
     pushing = "git-receive-pack" in (service, request.query.get("service"))
     if actor is None and (project is None or project.visibility != "public" or pushing):

@@ -18,6 +18,8 @@ from playground.gitlab.state import State
 if TYPE_CHECKING:
     from playground.gitlab.forge import Forge
 
+#: username of who asked, on every request with a valid token
+ACTOR: web.RequestKey[str] = web.RequestKey("actor", str)
 Handler = Callable[["Call"], Awaitable[Any]]
 
 

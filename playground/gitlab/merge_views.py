@@ -79,9 +79,9 @@ async def detailed_status(forge: Forge, project: Project, mr: MergeRequest) -> s
         if not passed:
             running = pipeline and pipeline.status in ("created", "pending", "running")
             return "ci_still_running" if running else "ci_must_pass"
-    if project.settings.get("only_allow_merge_if_all_discussions_are_resolved"):
-        if not all(d.resolved for d in mr.discussions if d.resolvable):
-            return "discussions_not_resolved"
+    settled = all(d.resolved for d in mr.discussions if d.resolvable)
+    if project.settings.get("only_allow_merge_if_all_discussions_are_resolved") and not settled:
+        return "discussions_not_resolved"
     if not approved(project, mr):
         return "not_approved"
     if project.settings.get("merge_method") in ("ff", "rebase_merge"):

@@ -93,9 +93,9 @@ def _first(
             raise ConfigError(f"{where}:rules:rule if {problem}") from problem
         changes = rule.get("changes")
         paths = changes.get("paths", []) if isinstance(changes, dict) else changes
-        if paths is not None and tree.changed is not None:
-            if not any_match(_many(paths), tree.changed, variables):
-                continue
+        known = paths is not None and tree.changed is not None
+        if known and not any_match(_many(paths), tree.changed or (), variables):
+            continue
         exists = rule.get("exists")
         wanted = exists.get("paths", []) if isinstance(exists, dict) else exists
         if wanted is not None and not any_match(_many(wanted), tree.files, variables):

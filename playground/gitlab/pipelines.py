@@ -29,6 +29,7 @@ class Pipelines:
         self.on_finished: Callable[[Project, Pipeline], Awaitable[None]] | None = None
         self._running: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ends: dict[int, asyncio.Event] = {}
         self._closed = False
 
     # --- making one
@@ -191,9 +192,9 @@ class Pipelines:
             return
         for older in project.pipelines.values():
             same = (older.ref, older.source) == (pipeline.ref, pipeline.source)
-            if same and older.id != pipeline.id and older.status in ("created", "pending"):
-                if older.sha != pipeline.sha and not pipeline.tag:
-                    self.cancel(project, older)
+            waiting = older.status in ("created", "pending")
+            if same and waiting and older.sha != pipeline.sha and not pipeline.tag:
+                self.cancel(project, older)
 
     def external(
         self, project: Project, user: User, ref: str, sha: str, pipeline_id: int | None
@@ -352,11 +353,14 @@ class Pipelines:
             return self.advance(project, pipeline)
         job.downstream_id = made.id
         if trigger.get("strategy") in ("depend", "mirror"):
-            while made.status not in DONE:
-                await asyncio.sleep(0.05)
+            await self._finished(made)
         failed = trigger.get("strategy") and made.status != "success"
         self._set(project, pipeline, job, "failed" if failed else "success")
         self.advance(project, pipeline)
+
+    async def _finished(self, pipeline: Pipeline) -> None:
+        if pipeline.status not in DONE:
+            await self._ends.setdefault(pipeline.id, asyncio.Event()).wait()
 
     def _set(self, project: Project, pipeline: Pipeline, job: Job, status: str) -> None:
         job.status = status
@@ -380,6 +384,8 @@ class Pipelines:
         finished = status in DONE
         pipeline.finished_at = pipeline.updated_at if finished else None
         self._announce(project, pipeline)
+        if finished and pipeline.id in self._ends:
+            self._ends.pop(pipeline.id).set()
         if finished and self.on_finished:
             self._spawn(self.on_finished(project, pipeline))
 

@@ -43,9 +43,8 @@ def new(
         visibility=visibility,
     )
     forge.state.projects[project.id] = project
-    if namespace_id in forge.state.groups and not owner.admin:
-        if forge.state.access(project, owner) < MAINTAINER:
-            forge.state.add_member(project, owner, MAINTAINER)
+    if forge.state.access(project, owner) < MAINTAINER:
+        forge.state.add_member(project, owner, MAINTAINER)
     return project
 
 

@@ -21,9 +21,9 @@ QUOTED = re.compile(r"^(`{3,}|~{3,})[^\n]*\n.*?^\1[ \t]*$|<!--.*?-->", re.MULTIL
 
 
 def extract(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """The text without its commands, and the commands. Carriage returns vanish first, so that a
-    command behind one stands at the start of a line; code blocks hide commands."""
-    plain = text.replace("\r", "")
+    """The text without its commands, and the commands. A carriage return counts as the end of a
+    line, so a command behind one stands at the start; code blocks hide commands."""
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
     hidden = [found.span() for found in QUOTED.finditer(plain)]
     commands: list[tuple[str, str]] = []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -46,7 +48,7 @@ from playground.gitlab import (
 )
 from playground.gitlab.forge import Forge
 from playground.gitlab.git_repo import GitError
-from playground.gitlab.http import ApiError, Call, Route, answer, json_response, parameters
+from playground.gitlab.http import ACTOR, ApiError, Call, Route, answer, json_response, parameters
 from playground.gitlab.records import Project, User
 from playground.gitlab.runner import Image
 from playground.gitlab.state import Seen, State
@@ -60,6 +62,18 @@ MODULES = (
     *(repository, files, commits, branches, merge_requests, merging, approvals, discussions),
     *(issues, ci_api, jobs, deployments),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One call of the API in full, for who holds it against a description."""
+
+    method: str
+    path: str  #: raw, without query
+    params: dict[str, Any]  #: of query and body
+    status: int
+    answer: bytes
+    content_type: str
 
 
 class GitLabStandIn:
@@ -76,6 +90,8 @@ class GitLabStandIn:
     ) -> None:
         self.forge = Forge(folder.absolute(), sandbox=sandbox, image=image)
         self.faults = Faults()
+        #: told of every answer of the API
+        self.on_exchange: Callable[[Exchange], None] | None = None
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
         self._history: dict[tuple[str, str], deque[tuple[float, web.Response]]] = {}
@@ -155,7 +171,7 @@ class GitLabStandIn:
                 self.state.requests.append(
                     Seen(
                         at=self.state.now(),
-                        actor=request.get("actor", ""),
+                        actor=request.get(ACTOR, ""),
                         method=request.method,
                         path=request.raw_path,
                         status=response.status if response is not None else 500,
@@ -194,10 +210,11 @@ class GitLabStandIn:
         return await pages.serve(self.forge, request)
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
+        params: dict[str, Any] = {}
         try:
             found = self._match(request)
             actor, scopes = self.forge.auth.identify(request)
-            request["actor"] = actor.username if actor else ""
+            request[ACTOR] = actor.username if actor else ""
             if isinstance(found, bool):
                 if found:
                     raise ApiError(405, {"error": "405 Not Allowed"})
@@ -216,10 +233,26 @@ class GitLabStandIn:
             )
             response = await answer(call, await route.handler(call))
         except ApiError as refusal:
-            return json_response(refusal.body, refusal.status)
+            response = json_response(refusal.body, refusal.status)
         except GitError as problem:
-            return json_response({"message": str(problem)}, 400)
+            response = json_response({"message": str(problem)}, 400)
+        self._tell(request, params, response)
         return self._aged(request, response)
+
+    def _tell(
+        self, request: web.Request, params: dict[str, Any], response: web.StreamResponse
+    ) -> None:
+        if self.on_exchange and isinstance(response, web.Response):
+            body = response.body
+            exchange = Exchange(
+                method=request.method,
+                path=request.raw_path.partition("?")[0],
+                params=params,
+                status=response.status,
+                answer=body if isinstance(body, bytes) else b"",
+                content_type=response.content_type,
+            )
+            self.on_exchange(exchange)
 
     def _aged(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         """Under `stale_reads`, the oldest answer of the last seconds to the same question."""
@@ -230,7 +263,7 @@ class GitLabStandIn:
             return response
         now = self.state.monotonic()
         past = self._history.setdefault(
-            (request.get("actor", ""), request.raw_path), deque(maxlen=50)
+            (request.get(ACTOR, ""), request.raw_path), deque(maxlen=50)
         )
         past.append((now, response))
         since = now - request.get(STALE_SECONDS, 0.0)
