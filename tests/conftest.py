@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from agent.adapters.database import Database, open_database
 from agent.adapters.embedded_postgres import ADMIN, APP, EmbeddedPostgres
 from agent.adapters.postgres import Connection, connect
+from agent.adapters.postgres_files import SYSTEM_FOLDER
 
 TEMPLATE = "template_migrated"
 _numbers = count(1)
@@ -22,6 +26,7 @@ _numbers = count(1)
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     from agent.adapters.migration import migrate
 
+    _sweep()
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off"})
 
     async def start() -> None:
@@ -69,6 +74,20 @@ async def owner(admin_url: str) -> AsyncIterator[Connection]:
     connection = await connect(admin_url)
     yield connection
     await connection.close()
+
+
+def _sweep() -> None:
+    """Ends and removes the servers of root's earlier sessions that were killed; their homes are
+    gone, since pytest keeps only the newest folders."""
+    for note in SYSTEM_FOLDER.glob("*/home"):
+        home = Path(note.read_text())
+        if "pytest-of-" not in str(home) or home.exists():
+            continue
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pid = int((note.parent / "data/postmaster.pid").read_text().split()[0])
+            if "postgres" in Path(f"/proc/{pid}/comm").read_text():
+                os.kill(pid, signal.SIGQUIT)
+        shutil.rmtree(note.parent, ignore_errors=True)
 
 
 async def _as_admin(server: EmbeddedPostgres, statement: str) -> None:
