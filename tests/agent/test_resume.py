@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ async def same_outcome(bench: Bench, run: Run) -> None:
 async def test_every_prompt_begins_with_the_whole_one_before(bench: Bench):
     prompts = await uninterrupted(bench)
     assert len(prompts) == len(SCRIPT)
-    for before, after in zip(prompts, prompts[1:], strict=False):
+    for before, after in pairwise(prompts):
         assert after.startswith(before + b"\n")
 
 

@@ -1,0 +1,201 @@
+"""What the loop does when the model, people or limits get in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from engine_bench import FINISH, GOOD, MIA, PLAN, Bench
+
+from agent.events import InstructionTaken, ToolReturned
+from agent.ports import Answer, Message, ToolCall
+from agent.run import Person, RunStatus, Usage
+from agent.testing import Reply, ScriptedModel, call, say
+
+SAM = Person(id="U2", name="sam", gitlab_id=8)
+
+
+@dataclass(kw_only=True)
+class Interrupted(ScriptedModel):
+    """Something happens while the model works on its answer number `at`."""
+
+    at: int
+    deed: Callable[[], Awaitable[object]]
+
+    async def complete(self, *args: Any, **more: Any) -> Answer:
+        answer = await super().complete(*args, **more)
+        if self.given == self.at:
+            await self.deed()
+        return answer
+
+
+async def ends_with(bench: Bench, replies: list[Reply]) -> str:
+    run = await bench.ask("in vain")
+    await bench.go(run, replies)
+    state = await bench.state(run)
+    assert state.status is RunStatus.ESCALATED, await bench.story(run)
+    return state.reason
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (("edit", "{broken"), "not valid JSON"),
+        (("edit", "[1]"), "one JSON object"),
+        (("fly", "{}"), "there is no tool `fly`. Tools: search, read, edit"),
+        (("read", "{}"), "`path` is missing"),
+        (("update_plan", '{"steps": [{"title": "a", "status": "later"}]}'), "must be one of"),
+        (("read", '{"path": 7}'), "`path` must be a string"),
+    ],
+)
+async def test_nonsense_is_answered_and_ends_the_loop_after_three(
+    bench: Bench, bad: tuple[str, str], told: str
+):
+    run = await bench.ask()
+    model = await bench.go(run, [say(bad), say(bad), say(bad)])
+    assert f"Invalid call: {told}"[:14] in model.prompts[1].decode()
+    assert told in model.prompts[1].decode()
+    state = await bench.state(run)
+    assert state.status is RunStatus.ESCALATED
+    assert "3 tool calls in a row that could not be understood" in state.reason
+
+
+async def test_a_good_call_between_forgives_the_bad_ones(bench: Bench):
+    run = await bench.ask()
+    bad, look = say(("fly", "{}")), say(call("read", path="calc.py"))
+    await bench.go(run, [bad, bad, look, bad, bad, PLAN, GOOD, FINISH])
+    assert (await bench.state(run)).status is RunStatus.PUBLISHING
+
+
+async def test_empty_answers_are_nudged_then_end(bench: Bench):
+    reason = await ends_with(bench, [say(), say(), say()])
+    assert reason.startswith("The model gave 3 empty answers in a row.")
+
+
+async def test_talk_without_a_tool_is_nudged_then_ends(bench: Bench):
+    run = await bench.ask()
+    model = await bench.go(run, [say(text="Sure!"), PLAN, GOOD, FINISH])
+    assert b"Every answer must call a tool" in model.prompts[1]
+    assert (await bench.state(run)).status is RunStatus.PUBLISHING
+    reason = await ends_with(bench, [say(text=word) for word in ("Well", "So", "Hm")])
+    assert "3 times in a row without calling a tool" in reason
+
+
+async def test_the_same_call_three_times_ends_unless_its_result_changes(bench: Bench):
+    same = say(call("read", path="calc.py"))
+    reason = await ends_with(bench, [same, same, same])
+    assert "`read` 3 times in a row" in reason
+
+    run = await bench.ask("poll")
+    poll = say(call("run", command="echo x >> log; wc -l < log; rm -f nothing"))
+    await bench.go(run, [PLAN, poll, poll, poll, poll, FINISH])
+    assert (await bench.state(run)).status is RunStatus.PUBLISHING, await bench.story(run)
+
+
+async def test_a_circle_of_two_ends_after_six(bench: Bench):
+    one, two = say(call("read", path="calc.py")), say(call("read", path="check.sh"))
+    reason = await ends_with(bench, [one, two] * 3)
+    assert "circle: `read` and `read`, 6 calls" in reason
+
+
+async def test_a_refusal_of_the_provider_ends_with_its_words(bench: Bench):
+    run = await bench.ask()
+    said = Message(role="assistant", content="I can't help with that.")
+    refusal = Answer(message=said, finish="content_filter", usage=Usage(steps=1), model="m")
+    await bench.go(run, [refusal])
+    state = await bench.state(run)
+    assert state.status is RunStatus.FAILED
+    assert "declined to go on: I can't help with that." in state.reason
+
+
+async def test_an_answer_cut_at_its_limit_is_told(bench: Bench):
+    run = await bench.ask()
+    said = Message(role="assistant", content="Once upon a")
+    cut = Answer(message=said, finish="length", usage=Usage(steps=1), model="m")
+    model = await bench.go(run, [cut, PLAN, GOOD, FINISH])
+    assert b"cut at the model's length limit" in model.prompts[1]
+
+
+async def test_several_calls_run_in_order_and_nothing_runs_before_a_plan(bench: Bench):
+    run = await bench.ask()
+    both = say(call("write", path="a", content="1"), *map(_pair, PLAN.tool_calls))
+    more = say(call("write", path="a", content="2"), call("run", command="cat a; exit 3"))
+    model = await bench.go(run, [both, more, GOOD, FINISH])
+    assert b"Call `update_plan` first" in model.prompts[1]
+    returned = await bench.facts(run, ToolReturned)
+    assert [r.tool for r in returned[:4]] == ["write", "update_plan", "write", "run"]
+    assert [r.ok for r in returned[:4]] == [False, True, True, False]
+    assert b"exit 3\\n2" in model.prompts[2]
+    assert returned[3].summary.startswith("cat a; exit 3: exit 3 in ")
+
+
+def _pair(call: ToolCall) -> tuple[str, str]:
+    return call.name, call.arguments
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"steps": 2}, "limit of 2 steps"),
+        ({"tokens": 2_000}, "limit of 2,000 tokens"),
+        ({"money": 0.5}, "limit of $0.50"),
+        ({"seconds": 120.0}, "limit of 2 minutes of work"),
+    ],
+)
+async def test_a_limit_is_checked_before_each_call_and_said(
+    bench: Bench, limits: dict[str, float], told: str
+):
+    run = await bench.ask(limits=limits)
+    usage = Usage(steps=1, prompt_tokens=1000, completion_tokens=50, money=0.3)
+    look = say(call("read", path="calc.py"))
+
+    def slow(messages: object) -> Message:
+        bench.clock.advance(70)
+        return PLAN if bench.clock.monotonic() < 80 else look
+
+    model = await bench.go(run, [slow, slow, look], usage=usage)
+    state = await bench.state(run)
+    assert state.status is RunStatus.ESCALATED
+    assert told in state.reason
+    assert model.given == 2
+
+
+async def test_a_follow_up_after_a_limit_has_a_new_allowance(bench: Bench):
+    run = await bench.ask(limits={"steps": 2})
+    await bench.go(run, [say(call("read", path="calc.py")), PLAN])
+    assert (await bench.state(run)).status is RunStatus.ESCALATED
+    await bench.service().instruct(run.id, "go on", MIA, message="2")
+    await bench.go(run, [GOOD, FINISH])
+    assert (await bench.state(run)).status is RunStatus.PUBLISHING
+
+
+async def test_what_people_add_reaches_the_model_between_two_steps(bench: Bench):
+    run = await bench.ask()
+    service = bench.service()
+
+    async def add() -> None:
+        await service.instruct(run.id, "in Dutch, please", SAM, message="9")
+
+    bench_model = Interrupted(replies=[PLAN, GOOD, FINISH], at=2, deed=add)
+    await bench.worker(bench_model).advance(run.id)
+    assert b"Dutch" not in bench_model.prompts[1]
+    assert b"sam (U2) adds:\\nin Dutch, please" in bench_model.prompts[2]
+    taken = await bench.facts(run, InstructionTaken)
+    assert [t.step for t in taken] == [3]
+    assert (await bench.state(run)).waiting_followups == ()
+
+
+async def test_what_comes_at_the_very_end_is_not_lost(bench: Bench):
+    run = await bench.ask()
+    service = bench.service()
+    await bench.go(run, [PLAN, GOOD, FINISH])
+    await service.instruct(run.id, "and a readme", MIA, message="3")
+    await bench.publish(run)
+    readme = say(call("write", path="README", content="It adds.\n"))
+    model = await bench.go(run, [readme, FINISH])
+    assert b"and a readme" in model.prompts[0]
+    state = await bench.state(run)
+    assert state.status is RunStatus.PUBLISHING
+    assert len(state.commits) == 2
