@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from agent.testoutput import ERROR, FAILED, MESSAGE, PASSED, SKIPPED, Parsed
@@ -34,7 +35,11 @@ def tap(text: str) -> Parsed:
             if result[4]:
                 status = SKIPPED
             name = " > ".join((*names[:depth], result[3]))
-            cases.append(_js_case(name, status, block if status is FAILED else ""))
+            _, stack, frames = block.partition("stack:")
+            case = _js_case(name, status, block)
+            if stack and (place := _JS_PLACE.search(frames)):
+                case = replace(case, path=place[1], line=int(place[2]))
+            cases.append(case)
     return Parsed(cases=cases, found=True)
 
 
@@ -54,8 +59,10 @@ def _js_case(name: str, status: CaseStatus, said: str, file: str = "") -> TestCa
         return TestCase(id=name, status=status)
     said = re.sub(r"\x1b\[[0-9;]*m", "", said)
     places = cast("list[tuple[str, str]]", _JS_PLACE.findall(said))
-    own = [place for place in places if place[0] == file] or places
-    path, line = own[0] if own else (file, "0")
+    in_test = re.search(rf"\b{re.escape(file)}:(\d+)", said) if file else None
+    path, line = places[0] if places else (file, "0")
+    if in_test:
+        path, line = file, in_test[1]
     message = said.strip()[:MESSAGE]
     return TestCase(id=name, status=status, message=message, path=path, line=int(line))
 
@@ -73,7 +80,12 @@ def jest(data: bytes) -> Parsed:
             status = _JEST_STATUS.get(str(result.get("status")), SKIPPED)
             said = "\n".join(str(m) for m in cast("list[Any]", result.get("failureMessages") or []))
             name = " > ".join((file, str(result.get("fullName", "")).strip()))
-            cases.append(_js_case(name, status, said, file))
+            case = _js_case(name, status, said, file)
+            place: Any = result.get("location")
+            if case.path and not case.line and isinstance(place, dict):
+                line: Any = cast("dict[str, Any]", place).get("line")
+                case = replace(case, line=line if isinstance(line, int) else 0)
+            cases.append(case)
         if not results and suite.get("status") == "failed":
             cases.append(_js_case(file, ERROR, str(suite.get("message", "")), file))
     return Parsed(cases=cases, found=True)

@@ -95,6 +95,7 @@ def _unit_id(name: str, owner: str) -> str:
 
 _GO_PLACE = re.compile(r"^\s*(?:\./)?([\w./-]+\.go):(\d+)(?::\d+)?:? ", re.MULTILINE)
 _GO_PLAIN = re.compile(r"^ *--- (PASS|FAIL|SKIP): (\S+) \(", re.MULTILINE)
+_GO_BUILD = re.compile(r"^FAIL\t(\S+) \[(?:build|setup) failed\]", re.MULTILINE)
 _GO_STATUS = {"pass": PASSED, "fail": FAILED, "skip": SKIPPED}
 
 
@@ -106,6 +107,7 @@ def go(text: str, module: str = "") -> Parsed:
     output: dict[tuple[str, str], list[str]] = {}
     cases: list[TestCase] = []
     broken: set[str] = set()
+    explained: set[str] = set()
     for event in events:
         package = str(event.get("Package") or event.get("ImportPath") or "").split(" ")[0]
         test, action = str(event.get("Test", "")), str(event["Action"])
@@ -114,13 +116,16 @@ def go(text: str, module: str = "") -> Parsed:
         elif test and action in _GO_STATUS:
             said = "".join(output.get((package, test), ()))
             cases.append(_go_case(package, test, _GO_STATUS[action], said, module))
+            if action == "fail":
+                explained.add(package)
         elif action == "fail":
             broken.add(package)
+    # Before Go 1.24, what does not compile is told outside of the JSON.
     loose = "\n".join(line for line in text.splitlines() if not line.startswith("{"))
-    for package in sorted(broken - {c.id.rpartition(".Test")[0] for c in cases}):
-        if not any(c.id.startswith(f"{package}.") and c.status is FAILED for c in cases):
-            said = "".join(output.get((package, ""), ())) + loose
-            cases.append(_go_case(package, "", ERROR, said, module))
+    broken.update(_GO_BUILD.findall(loose))
+    for package in sorted(broken - explained):
+        said = "".join(output.get((package, ""), ())) + loose
+        cases.append(_go_case(package, "", ERROR, said, module))
     return Parsed(cases=cases, found=True)
 
 
@@ -150,7 +155,7 @@ def _go_plain(text: str) -> Parsed:
         ]
         cases.append(_go_case("", match[2], _GO_STATUS[match[1].lower()], said, ""))
     cases = [replace(case, id=case.id.removeprefix(".")) for case in cases]
-    for package in re.findall(r"^FAIL\t(\S+) \[(?:build|setup) failed\]", text, re.MULTILINE):
+    for package in _GO_BUILD.findall(text):
         cases.append(_go_case(package, "", ERROR, text, ""))
     return Parsed(cases=cases, found=True)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import junit
+from agent import junit, testoutput
+from agent.jsresults import jest, mocha, tap
 from agent.ports import CommandLimits, CommandResult, Mount, Network
 from agent.runners import REPORT, Runner, TestCommand, find_tests
 from agent.testreport import CaseStatus, TestCase, TestReport
@@ -385,3 +386,121 @@ def test_failures_are_told_with_their_code() -> None:
     assert len(many) < 400
     assert many.endswith("more failing tests")
     assert "exit code 1" in described(report, [], {}, limit=100)
+
+
+# --- other runners, as recorded ----------------------------------------------------------
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def summed_up(cases: Sequence[TestCase]) -> list[tuple[str, CaseStatus, str, int]]:
+    return [(c.id, c.status, c.path, c.line) for c in junit.merged(cases)]
+
+
+def text_of(name: str) -> str:
+    return (RECORDED / name).read_text()
+
+
+def test_go_writes_json() -> None:
+    parsed = testoutput.go(text_of("go.json"), "example.com/calc")
+    assert summed_up(parsed.cases) == [
+        ("example.com/calc.TestAdds", PASSED, "", 0),
+        ("example.com/calc.TestTable/one", PASSED, "", 0),
+        ("example.com/calc.TestTable/two_words", FAILED, "calc_test.go", 8),
+        ("example.com/calc.TestTable", FAILED, "", 0),
+        ("example.com/calc.TestLater", SKIPPED, "", 0),
+        ("example.com/calc/sub", ERROR, "sub/sub_test.go", 3),
+    ]
+    assert parsed.cases[2].message == "calc_test.go:8: got 2"
+    assert "undefined: undefined" in parsed.cases[-1].message
+
+
+def test_go_prints_plain_text() -> None:
+    cases = summed_up(testoutput.anything(text_of("go_plain.txt")).cases)
+    assert [case[:2] for case in cases] == [
+        ("TestTable", FAILED),
+        ("TestTable/two_words", FAILED),
+        ("example.com/calc/sub", ERROR),
+    ]
+
+
+def test_cargo_is_read() -> None:
+    parsed = testoutput.cargo(text_of("cargo.txt"))
+    assert sorted(summed_up(parsed.cases)) == [
+        ("calc (docs)::src/lib.rs - add (line 1)", PASSED, "", 0),
+        ("src/lib.rs::tests::fails", FAILED, "src/lib.rs", 13),
+        ("src/lib.rs::tests::later", SKIPPED, "", 0),
+        ("src/lib.rs::tests::panics", PASSED, "", 0),
+        ("src/lib.rs::tests::works", PASSED, "", 0),
+        ("tests/more.rs::outside", FAILED, "tests/more.rs", 2),
+    ]
+
+
+def test_a_cargo_that_does_not_compile_is_an_error() -> None:
+    (case,) = testoutput.cargo(text_of("cargo_broken.txt")).cases
+    assert (case.id, case.status, case.path, case.line) == ("cargo build", ERROR, "src/lib.rs", 4)
+    assert "cannot find value `c`" in case.message
+
+
+def test_node_speaks_tap() -> None:
+    parsed = tap(text_of("node.txt"))
+    assert summed_up(parsed.cases) == [
+        ("adds", PASSED, "", 0),
+        ("fails \\# hard", FAILED, "a.test.js", 3),
+        ("later", SKIPPED, "", 0),
+        ("suite > inner ok", PASSED, "", 0),
+        ("suite > inner bad", FAILED, "a.test.js", 5),
+    ]
+    assert "boom" in parsed.cases[4].message
+
+
+def test_jest_writes_json() -> None:
+    cases = summed_up(jest((RECORDED / "jest.json").read_bytes()).cases)
+    assert sorted(cases) == [
+        ("j/a.test.js > adds", PASSED, "", 0),
+        ("j/a.test.js > suite fails", FAILED, "j/a.test.js", 4),
+        ("j/a.test.js > suite later", SKIPPED, "", 0),
+        ("j/a.test.js > suite some day", SKIPPED, "", 0),
+        ("j/broken.test.js", ERROR, "j/broken.test.js", 0),
+    ]
+
+
+def test_vitest_writes_the_same() -> None:
+    cases = summed_up(jest((RECORDED / "vitest.json").read_bytes()).cases)
+    assert sorted(cases) == [
+        ("v/a.test.js > adds", PASSED, "", 0),
+        ("v/a.test.js > suite fails", FAILED, "v/a.test.js", 5),
+        ("v/a.test.js > suite later", SKIPPED, "", 0),
+        ("v/broken.test.js", ERROR, "v/broken.test.js", 0),
+    ]
+
+
+def test_mocha_writes_json() -> None:
+    cases = summed_up(mocha((RECORDED / "mocha.json").read_bytes()).cases)
+    assert sorted(cases) == [
+        ('m/a.js > hooked "before all" hook for "never"', FAILED, "m/a.js", 10),
+        ("m/a.js > suite adds", PASSED, "", 0),
+        ("m/a.js > suite fails", FAILED, "m/a.js", 5),
+        ("m/a.js > suite later", SKIPPED, "", 0),
+    ]
+
+
+def test_surefire_writes_junit() -> None:
+    sources = ["src/main/java/x/Calc.java", "src/test/java/x/CalcTest.java"]
+    cases = junit.parse((RECORDED / "surefire.xml").read_bytes(), sources)
+    assert sorted(summed_up(cases)) == [
+        ("x.CalcTest.adds", PASSED, "", 0),
+        ("x.CalcTest.breaks", ERROR, "src/test/java/x/CalcTest.java", 9),
+        ("x.CalcTest.fails", FAILED, "src/test/java/x/CalcTest.java", 7),
+        ("x.CalcTest.later", SKIPPED, "", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello\n", "ok\n", "{", '{"Action": 1}\n', "1..0\n", "test x"]
+)
+def test_any_output_is_survived(text: str) -> None:
+    testoutput.anything(text)
+    tap(text)
+    jest(text.encode())
+    mocha(text.encode())
