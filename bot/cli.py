@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import importlib.util
 import sys
 from collections.abc import Coroutine, Sequence
@@ -59,9 +60,8 @@ def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
 
             return runs_command(arguments)
         case _:
-            from bot.doctor import run  # pyright: ignore
-
-            return run()
+            doctor: Any = importlib.import_module("bot.doctor")
+            return doctor.run()
 
 
 def _parser() -> argparse.ArgumentParser:

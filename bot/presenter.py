@@ -183,7 +183,7 @@ class _Page:
 
     async def _decorate(self, state: RunState) -> None:
         thread, slack = state.request.thread, self.presenter.slack
-        await self._react("reaction", thread.ts, view.reaction(state.status))
+        await self._react("reaction", thread.ts, view.reaction(state))
         for followup in state.followups:
             if re.fullmatch(r"\d+\.\d+", followup.given.message):
                 taken = followup.taken_at_step is not None

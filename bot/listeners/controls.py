@@ -18,6 +18,7 @@ from bot.slack_api import SlackRejected
 from bot.views import blocks as b
 from bot.views import errors, talk
 from bot.views import text as t
+from bot.views.words import plan_stands
 
 log = logging.getLogger("journeyman.listeners")
 
@@ -83,6 +84,13 @@ class Controls:
     async def on_retry(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
         await self.runs.retry(_run(_action(body)["value"]), person)
+
+    async def on_plan_approved(self, body: Json) -> None:
+        person = await self.people.person(where(body).user)
+        run = _run(_action(body)["value"])
+        if not plan_stands(await self.runs.status(run)):
+            raise Refused(errors.plan_gone())
+        await self.runs.instruct(run, "The plan is approved. Carry it out.", person)
 
     async def on_answer(self, body: Json) -> None:
         run, seq, index = (int(part) for part in _action(body)["value"].split(":"))

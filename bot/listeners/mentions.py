@@ -106,17 +106,18 @@ class Mentions:
         return True
 
     async def _start(self, said: Words, parsed: Command, project: str) -> None:
+        entry = self.settings.project(project)
         person, context = await asyncio.gather(self.people.person(said.user), self._context(said))
         await self.runs.start(
             Request(
                 text=parsed.text,
                 project=project,
-                base_branch=parsed.branch or self.settings.project(project).default_branch,
+                base_branch=parsed.branch or entry.default_branch,
                 requester=person,
                 thread=said.thread,
                 message=said.ts,
                 model=parsed.model,
-                plan_only=parsed.plan_only,
+                plan_only=parsed.plan_only or entry.plan_approval,
                 context=context,
             )
         )

@@ -21,10 +21,10 @@ def outcome(state: RunState, links: w.Links) -> Message:
         return _escalated(state, links)
     if state.status is RunStatus.FAILED:
         return _failed(state, links)
+    if w.plan_stands(state):
+        return _plan(state, links)
     if state.end and state.end.answer:
         return _answer(state, links)
-    if state.request.plan_only and not state.commits:
-        return _plan(state, links)
     return _result(state, links)
 
 
@@ -112,8 +112,22 @@ def _plan(state: RunState, links: w.Links) -> Message:
             "facts": b.context(
                 f"Assumes: {assumed}" if assumed else "",
                 f"Likely to touch: {files}" if files else "",
-                "Nothing has been changed. Mention me in this thread to go ahead or to change "
-                "the plan.",
+                "Nothing has been changed yet.",
+            ),
+            "act": b.actions(
+                b.button(
+                    "Approve plan",
+                    "plan_approve",
+                    str(state.run),
+                    style="primary",
+                    reads=f"Approve the plan of run {state.run}; the work then starts",
+                ),
+                b.button(
+                    "Change…",
+                    "run_changes",
+                    str(state.run),
+                    reads=f"Change the plan of run {state.run}",
+                ),
             ),
         },
         more=links.run(state.run),

@@ -8,7 +8,7 @@ from bot.views.blocks import Message
 from bot.views.outcome import outcome
 from bot.views.question import question
 from bot.views.run import card
-from bot.views.words import Links
+from bot.views.words import Links, plan_stands
 
 CARD = "card"
 
@@ -26,8 +26,10 @@ def messages(state: RunState, links: Links) -> dict[str, Message]:
     return shown
 
 
-def reaction(status: RunStatus) -> str:
-    match status:
+def reaction(state: RunState) -> str:
+    match state.status:
+        case RunStatus.SUCCEEDED if plan_stands(state):
+            return "raised_hand"
         case RunStatus.WAITING_FOR_ANSWER | RunStatus.WAITING_FOR_APPROVAL:
             return "raised_hand"
         case RunStatus.SUCCEEDED:

@@ -54,7 +54,7 @@ def headline(state: RunState) -> str:
         case RunStatus.DELIVERING:
             return "Delivering"
         case RunStatus.SUCCEEDED:
-            return "Done"
+            return "Plan ready" if plan_stands(state) else "Done"
         case RunStatus.FAILED:
             return "Failed"
         case RunStatus.ESCALATED:
@@ -63,6 +63,12 @@ def headline(state: RunState) -> str:
             return f"Stopped by {t.user(state.stop.by.id)}" if state.stop else "Stopped"
         case _:
             assert_never(state.status)
+
+
+def plan_stands(state: RunState) -> bool:
+    """The run has ended with a plan, which somebody may set going."""
+    ended = state.status is RunStatus.SUCCEEDED and state.rounds == 1
+    return ended and state.request.plan_only and state.plan is not None
 
 
 def spoken(state: RunState) -> str:

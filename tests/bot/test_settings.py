@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.errors import SettingsError
+from bot.settings import VARIABLES, Settings, load, require
+
+ROOT = Path(__file__).parents[2]
+
+
+def read(folder: Path, text: str, **env: str) -> Settings:
+    file = folder / "journeyman.toml"
+    file.write_text(text)
+    return load({"HOME": str(folder), "JOURNEYMAN_CONFIG": str(file)} | env)
+
+
+def test_the_example_file_is_valid_and_shows_every_rule() -> None:
+    settings = load({"JOURNEYMAN_CONFIG": str(ROOT / "journeyman.example.toml")})
+
+    assert settings.allowed("C024BE91L") == ("platform/api", "platform/web")
+    assert settings.default_project("C024BE91L") == "platform/api"
+    assert settings.allowed("D024BE91L") == ("platform/api",)
+    assert settings.allowed("C0OTHER") == ()
+    assert settings.people == {"U024BE7LH": 42}
+    assert settings.project("platform/api").test_command == "make test"
+    assert settings.project("platform/web").limits.steps == 100
+
+
+def test_every_variable_is_listed_with_a_line_of_its_own() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    for variable in VARIABLES:
+        at = lines.index(f"{variable.name}=")
+        assert lines[at - 1] == f"# {variable.about}"
+
+
+def test_defaults_hold_where_a_project_says_nothing(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        """
+        [defaults]
+        max_runs = 3
+        [defaults.limits]
+        steps = 7
+        minutes = 2
+        [projects."a/b"]
+        plan_approval = true
+        [projects."a/b".limits]
+        steps = 9
+        """,
+    )
+
+    entry = settings.project("a/b")
+    assert (entry.max_runs, entry.limits.steps, entry.limits.seconds) == (3, 9, 120)
+    assert entry.plan_approval
+    assert settings.project("other/one").limits.steps == 7
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = '[model]\nname = "from-file"\n'
+    assert read(tmp_path, file).model == "from-file"
+    assert read(tmp_path, file, JOURNEYMAN_MODEL="from-env").model == "from-env"
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("xoxb-1\n")
+
+    settings = load({"HOME": str(tmp_path), "SLACK_BOT_TOKEN_FILE": str(secret)})
+
+    assert settings.slack_bot_token == "xoxb-1"
+    assert settings.home == tmp_path / ".journeyman"
+
+
+def test_no_secret_is_shown() -> None:
+    settings = Settings(slack_bot_token="xoxb-secret", openai_api_key="sk-secret")
+    assert "secret" not in repr(settings)
+    assert settings.secrets == ("xoxb-secret", "sk-secret")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[defaults]\nmax_rums = 2", "defaults.max_rums is not a setting; did you mean max_runs?"),
+        ("[projects.foo]", "projects.foo has a wrong form; a project is a path like group/name."),
+        ("[people]\nmia = 1", "people.mia has a wrong form; a person is a Slack member id"),
+        ('[people]\nU1 = "x"', "people.U1 is 'x', but input should be a valid integer"),
+        ('[channels]\nC1 = ["x"]', "channels.C1.0 has a wrong form; a project is a path"),
+        ('[channels]\ngeneral = ["a/b"]', "channels.general has a wrong form; a channel is an id"),
+        ("[model]\nwindow = 1", "model.window is 1, but input should be greater than or equal"),
+        ("x =", "is not valid TOML"),
+        (
+            '[projects."a/b"]\nchannels=["C1"]\n[projects."a/c"]\nchannels=["C1"]',
+            "channel C1 is the default of both a/b and a/c",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_with_key_and_remedy(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(tmp_path, text)
+    assert told in str(refused.value)
+    assert str(tmp_path / "journeyman.toml") in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"SLACK_BOT_TOKEN": "abc"}, "SLACK_BOT_TOKEN does not begin with xoxb-"),
+        ({"SLACK_APP_TOKEN": "xoxb-1"}, "SLACK_APP_TOKEN does not begin with xapp-"),
+        ({"GITLAB_URL": "gitlab.com"}, "GITLAB_URL is 'gitlab.com'"),
+        ({"GITLAB_TOKEN_FILE": "/nowhere"}, "GITLAB_TOKEN_FILE names /nowhere, which cannot"),
+        ({"GITLAB_TOKEN": "a", "GITLAB_TOKEN_FILE": "b"}, "Both GITLAB_TOKEN and"),
+        ({"JOURNEYMAN_CONFIG": "/nowhere"}, "JOURNEYMAN_CONFIG names /nowhere"),
+    ],
+)
+def test_a_wrong_variable_is_told_with_its_remedy(env: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load(env)
+
+
+def test_each_role_names_the_first_thing_that_it_lacks() -> None:
+    with pytest.raises(SettingsError, match="SLACK_BOT_TOKEN is not set: create a Slack app"):
+        require(Settings(), ("front",))
+    with pytest.raises(SettingsError, match="JOURNEYMAN_MODEL is not set"):
+        require(Settings(), ("worker",))
+    with pytest.raises(SettingsError, match="GITLAB_URL is not set"):
+        require(Settings(), ("effects",))
+    local = Settings(model="m", openai_base_url="http://127.0.0.1:1/v1")
+    require(local, ("try",))
+
+
+def test_without_a_signing_secret_http_is_refused() -> None:
+    settings = Settings(slack_bot_token="xoxb-1", gitlab_url="https://g", gitlab_read_token="t")
+    with pytest.raises(SettingsError, match="Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET"):
+        require(settings, ("front",))
+
+
+@pytest.mark.parametrize("listen", ["8080x", "127.0.0.1", "127.0.0.1:99999"])
+def test_an_address_that_is_none_is_refused(listen: str) -> None:
+    with pytest.raises(SettingsError, match="JOURNEYMAN_LISTEN"):
+        _ = Settings(listen=listen).address
