@@ -1,0 +1,121 @@
+"""Who may do what with a run, and that saying it twice does it once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, Members
+
+from agent.errors import Refused
+from agent.events import InstructionGiven
+from agent.run import Linked, Person, Request, Run, RunStatus, Thread
+from agent.service import RunService
+from agent.testing import call, say
+
+SAM = Person(id="U2", name="sam", gitlab_id=8)
+REQUEST = Request(
+    text="add it",
+    project="team/calc",
+    base_branch=None,
+    requester=replace(MIA, access=0),
+    thread=Thread(team="T", channel="C", ts="1"),
+    message="1",
+)
+
+
+async def test_a_developer_starts_a_run_once(bench: Bench):
+    service = bench.service()
+    run = await service.start(REQUEST)
+    assert run.status is RunStatus.QUEUED
+    assert run.request.requester.access == 30
+    assert (await service.start(REQUEST)).id == run.id
+
+
+async def test_a_guest_is_refused_with_the_rule(bench: Bench):
+    with pytest.raises(Refused) as refused:
+        await bench.service(access=10).start(REQUEST)
+    assert str(refused.value) == (
+        "You can't start runs on `team/calc`: GitLab says you are a Guest there, "
+        "Developer is needed. Ask a maintainer of the project."
+    )
+
+
+async def test_somebody_without_a_gitlab_account_is_told_how_to_get_in(bench: Bench):
+    with pytest.raises(Refused, match=r'add `"U1" = <your GitLab user id>` under \[people\]'):
+        await bench.service().start(replace(REQUEST, requester=Person(id="U1", name="mia")))
+
+
+async def test_a_project_that_nobody_allowed_is_refused(bench: Bench):
+    service = RunService(store=bench.db.store, forge=Members(50), projects=lambda path: None)
+    with pytest.raises(Refused, match="`team/calc` is not among the projects"):
+        await service.start(REQUEST)
+
+
+async def test_links_to_issues_of_the_project_are_read_and_others_left_alone(bench: Bench):
+    issue = Linked(kind="issue", iid=4, url="u", title="Sum", text="wrong")
+    service = RunService(
+        store=bench.db.store, forge=Members(30, {4: issue}), projects=lambda path: bench.project
+    )
+    here = "https://gitlab.example.com/team/calc/-/issues/"
+    other = "https://gitlab.example.com/secret/x/-/issues/4"
+    run = await service.start(replace(REQUEST, text=f"fix {here}4 {here}4 {here}5 {other}"))
+    assert run.request.linked == (issue,)
+
+
+async def test_an_instruction_said_twice_is_given_once(bench: Bench):
+    run = await bench.ask()
+    for _ in range(2):
+        await bench.service().instruct(run.id, "more", SAM, message="5")
+    given = await bench.facts(run, InstructionGiven)
+    assert [g.text for g in given] == ["more"]
+
+
+async def test_the_requester_s_mention_answers_an_open_question_another_s_waits(bench: Bench):
+    run = await asked(bench)
+    await bench.service().instruct(run.id, "hurry", SAM, message="3")
+    assert (await bench.state(run)).status is RunStatus.WAITING_FOR_ANSWER
+    await bench.service().instruct(run.id, "words", MIA, message="4")
+    assert (await bench.state(run)).status is RunStatus.QUEUED
+    model = await bench.go(run, [PLAN, GOOD, FINISH])
+    assert b"answers: words" in model.prompts[0]
+    assert b"sam (U2) adds:\\nhurry" in model.prompts[0]
+
+
+async def test_an_answer_that_comes_too_late_is_refused(bench: Bench):
+    run = await asked(bench)
+    await bench.service().answer(run.id, "a", MIA, message="2")
+    await bench.service().answer(run.id, "a", MIA, message="2")  # the same delivery once more
+    with pytest.raises(Refused, match="no longer open"):
+        await bench.service().answer(run.id, "b", SAM, message="3")
+
+
+async def test_a_run_that_waits_is_stopped_at_once_and_can_be_retried(bench: Bench):
+    run = await asked(bench)
+    await bench.service().stop(run.id, MIA, how="mention")
+    assert (await bench.state(run)).status is RunStatus.CANCELLED
+    await bench.service().retry(run.id, MIA)
+    model = await bench.go(run, [PLAN, GOOD, FINISH])
+    assert b"Not carried out: the run had ended" in model.prompts[0]
+    assert (await bench.state(run)).status is RunStatus.PUBLISHING
+
+
+async def test_a_stranger_may_not_stop_the_run_of_another(bench: Bench):
+    run = await bench.ask()
+    with pytest.raises(Refused, match="stop runs on"):
+        await bench.service(access=0).stop(run.id, SAM, how="mention")
+
+
+async def test_only_what_ended_badly_is_retried(bench: Bench):
+    run = await bench.ask()
+    with pytest.raises(Refused, match="This run is queued"):
+        await bench.service().retry(run.id, MIA)
+    await bench.go(run, [say(call("finish", summary="s", answer="a"))])
+    with pytest.raises(Refused, match="This run is done"):
+        await bench.service().retry(run.id, MIA)
+
+
+async def asked(bench: Bench) -> Run:
+    run = await bench.ask("vague")
+    await bench.go(run, [say(call("ask", question="What?", choices=["speed", "words"]))])
+    return run

@@ -1,0 +1,218 @@
+"""Each tool on a real work tree, as the model sees its answer."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
+from agent.errors import ToolFailed
+from agent.files import WorkspaceFiles
+from agent.plan import Plan, PlanStep
+from agent.project import ProjectSettings
+from agent.run import Limits, Person, Request, RunId, Thread
+from agent.state import RunState
+from agent.tools import BY_NAME
+from agent.tools.base import Arguments, ToolContext, ToolOutcome
+from agent.tools.search import Match, rank, tokens
+
+REQUEST = Request(
+    text="x",
+    project="p",
+    base_branch=None,
+    requester=Person(id="U1", name="mia"),
+    thread=Thread(team="T", channel="C", ts="1"),
+    message="1",
+)
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+STATE = RunState(
+    run=RunId(1), request=REQUEST, limits=Limits(), accepted_at=NOW, updated_at=NOW,
+    plan=Plan(steps=(PlanStep(title="Do it"),), files=("a.py",)),
+)  # fmt: skip
+FILES = {
+    "src/invoice.py": "class Invoice:\n    def export_csv(self):\n        return 'csv'\n",
+    "src/store.py": "def issued():\n    return []\n\n\ndef get():\n    return None\n",
+    "src/deep/invoice_view.py": "VIEW = 1\n",
+    "docs/invoice.md": "# Export\nThe invoice is exported.\n",
+    "node_modules/invoice/index.js": "invoice\n",
+    "crlf.txt": "one\r\ntwo\r\nthree\r\n",
+    "latin.txt": "caf\udce9 one\n",
+    "odd name: 1.txt": "needle here\n",
+}
+
+
+@pytest.fixture(scope="module")
+def roomy() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="journeyman-tests-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Desk:
+    """The tools on one work tree."""
+
+    def __init__(self, root: Path, context: ToolContext) -> None:
+        self.root = root
+        self._context = context
+
+    async def use(self, name: str, **arguments: object) -> ToolOutcome:
+        return await BY_NAME[name].act(self._context, Arguments(arguments))
+
+
+@pytest.fixture
+async def desk(roomy: Path) -> AsyncIterator[Desk]:
+    sandbox = BubblewrapSandbox(roomy)
+    folder = sandbox.new_folder("desk")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    sandbox.adopt(folder)
+    async with sandbox.open(folder) as box:
+        context = ToolContext(
+            state=STATE,
+            project=ProjectSettings(path="p", output=2_000),
+            files=WorkspaceFiles(folder),
+            box=box,
+            harness=None,  # pyright: ignore[reportArgumentType]
+            answer=None,
+        )
+        yield Desk(folder, context)
+    await sandbox.remove(folder)
+
+
+async def test_search_finds_lines_and_leaves_dependencies_out(desk: Desk):
+    found = await desk.use("search", query="invoice")
+    assert found.output == "docs/invoice.md:2: The invoice is exported."
+    assert (await desk.use("search", query="def (get|issued)")).output.splitlines() == [
+        "src/store.py:1: def issued():",
+        "src/store.py:5: def get():",
+    ]
+    odd = await desk.use("search", query="needle", path="/workspace")
+    assert odd.output == "odd name: 1.txt:1: needle here"
+
+
+async def test_search_stays_in_a_folder_and_says_when_nothing_is_there(desk: Desk):
+    assert "Nothing found" in (await desk.use("search", query="issued", path="docs")).output
+    assert (await desk.use("search", query="-x --foo")).summary == "text '-x --foo': nothing found"
+    with pytest.raises(ToolFailed, match="regular expression"):
+        await desk.use("search", query="(")
+    with pytest.raises(ToolFailed, match="No such file"):
+        await desk.use("search", query="x", path="nowhere")
+
+
+async def test_search_by_name_takes_words_and_globs(desk: Desk):
+    found = await desk.use("search", query="invoice", mode="names")
+    assert found.output.splitlines() == [
+        "docs/invoice.md",
+        "src/invoice.py",
+        "src/deep/invoice_view.py",
+    ]
+    found = await desk.use("search", query="src/*.py", mode="names")
+    assert found.output.splitlines() == ["src/invoice.py", "src/store.py"]
+
+
+async def test_ranked_search_puts_rare_words_close_together_first(desk: Desk):
+    found = await desk.use("search", query="where is exportCSV of an Invoice", mode="ranked")
+    assert found.output.splitlines()[0] == "src/invoice.py:2: def export_csv(self):"
+
+
+def test_identifiers_are_split_into_their_words():
+    assert tokens("exportCSV_file HTTPServer2 x") == [
+        "export",
+        "csv",
+        "file",
+        "http",
+        "server",
+        "2",
+        "x",
+    ]
+
+
+def test_a_word_that_is_everywhere_weighs_little():
+    common = [Match(path=f"f{n}.py", line=1, text="import os") for n in range(20)]
+    rare = Match(path="z.py", line=9, text="import ledger")
+    assert rank([*common, rare], ["import", "ledger"])[0] == rare
+
+
+async def test_read_numbers_lines_and_tells_how_to_go_on(desk: Desk):
+    seen = await desk.use("read", path="src/store.py", start=5)
+    assert seen.output == "5\tdef get():\n6\t    return None"
+    assert seen.summary == "src/store.py:5-6"
+    seen = await desk.use("read", path="/workspace/src/store.py", start=1, end="2")
+    assert seen.output.splitlines()[-1] == "[… 6 lines in all; go on with start=3]"
+    (desk.root / "long").write_text("x" * 90 + "\n" + "y" * 90 + "\n" * 400)
+    long = await desk.use("read", path="long")
+    assert len(long.output) < 2_600
+    assert "go on with start=" in long.output
+
+
+async def test_read_lists_folders_and_refuses_what_is_not_there(desk: Desk):
+    assert (await desk.use("read", path="src")).output.splitlines() == [
+        "deep/",
+        "invoice.py",
+        "store.py",
+    ]
+    assert "node_modules/" in (await desk.use("read", path=".")).output
+    (desk.root / "data").write_bytes(b"\0\1\2")
+    assert (await desk.use("read", path="data")).output == "data is a binary file of 3 bytes."
+    with pytest.raises(ToolFailed, match=r"missing.py does not exist"):
+        await desk.use("read", path="missing.py")
+    with pytest.raises(ToolFailed, match="outside the workspace"):
+        await desk.use("read", path="../../etc/passwd")
+
+
+async def test_edit_replaces_exactly_one_place(desk: Desk):
+    done = await desk.use("edit", path="src/store.py", old="return []", new="return [1]")
+    assert done.output == "Edited src/store.py at line 2."
+    assert "return [1]" in (desk.root / "src/store.py").read_text()
+
+
+async def test_edit_says_why_it_cannot(desk: Desk):
+    with pytest.raises(ToolFailed, match=r"2 times \(lines 1, 5\)"):
+        await desk.use("edit", path="src/store.py", old="def ", new="async def ")
+    with pytest.raises(ToolFailed, match=r"Line 1 is nearest: def issued\(\):"):
+        await desk.use("edit", path="src/store.py", old="def isued():", new="x")
+    with pytest.raises(ToolFailed, match="first line stands at line 2"):
+        await desk.use("edit", path="src/store.py", old="\treturn []\n\n", new="x")
+    with pytest.raises(ToolFailed, match="is empty"):
+        await desk.use("edit", path="src/store.py", old="", new="x")
+    with pytest.raises(ToolFailed, match="does not exist"):
+        await desk.use("edit", path="none.py", old="a", new="b")
+
+
+async def test_edit_keeps_line_ends_and_bytes_that_are_not_utf8(desk: Desk):
+    await desk.use("edit", path="crlf.txt", old="one\ntwo", new="1\n2")
+    assert (desk.root / "crlf.txt").read_bytes() == b"1\r\n2\r\nthree\r\n"
+    await desk.use("edit", path="latin.txt", old="one", new="two")
+    assert (desk.root / "latin.txt").read_bytes() == b"caf\xe9 two\n"
+
+
+async def test_write_makes_folders_and_replaces(desk: Desk):
+    done = await desk.use("write", path="new/place/a.py", content="a = 1\n")
+    assert done.output == "Wrote new/place/a.py, 1 lines."
+    await desk.use("write", path="new/place/a.py", content="")
+    assert (desk.root / "new/place/a.py").read_text() == ""
+
+
+async def test_a_plan_keeps_files_and_assumptions_that_are_not_repeated(desk: Desk):
+    steps = [{"title": "Do\u202e it\nwell", "status": "complete", "note": "3 files"}]
+    done = await desk.use("update_plan", steps=steps, assumptions=["all is well"])
+    (made,) = done.payloads
+    plan = made.plan  # pyright: ignore
+    assert plan.steps[0].title == "Do it well"
+    assert plan.files == ("a.py",)
+    assert plan.assumptions == ("all is well",)
+    assert done.summary == "1 of 1 steps done"
+    with pytest.raises(ToolFailed, match="1 to 12 steps"):
+        await desk.use("update_plan", steps=[])
+
+
+async def test_a_question_has_at_most_four_choices(desk: Desk):
+    with pytest.raises(ToolFailed, match="At most 4"):
+        await desk.use("ask", question="Which?", choices=list("abcde"))
