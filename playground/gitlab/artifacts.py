@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
+from playground.gitlab.ci_records import Artifact, Job, Pipeline
 from playground.gitlab.ci_rules import glob
-from playground.gitlab.records import Artifact, Job, Pipeline
 
 LARGEST_ARCHIVE = 200 << 20
 LARGEST_REPORT = 20 << 20

@@ -6,9 +6,10 @@ from typing import Any
 
 from playground.gitlab import artifacts, ci_config
 from playground.gitlab.ci_config import ConfigError
+from playground.gitlab.ci_records import Pipeline
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, not_found
 from playground.gitlab.pipeline_views import pipeline_basic, pipeline_full, pipeline_with_name
-from playground.gitlab.records import DEVELOPER, OWNER, REPORTER, Pipeline, Project, User
+from playground.gitlab.records import DEVELOPER, OWNER, REPORTER, Project, User
 from playground.gitlab.views import when
 
 routes = Routes()

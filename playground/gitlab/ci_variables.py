@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from playground.gitlab.ci_records import Job, Pipeline
 from playground.gitlab.ci_rules import expand
 from playground.gitlab.git_repo import Commit
-from playground.gitlab.records import Group, Job, Pipeline, Project, Variable
+from playground.gitlab.records import Group, Project, Variable
 
 if TYPE_CHECKING:
     from playground.gitlab.ci_config import Config, JobSpec
@@ -45,7 +46,7 @@ def predefined(
         "CI_PROJECT_DIR": "/workspace",
         "CI_BUILDS_DIR": "/",
         "CI_DEFAULT_BRANCH": project.default_branch,
-        "CI_CONFIG_PATH": project.settings.get("ci_config_path") or ".gitlab-ci.yml",
+        "CI_CONFIG_PATH": project.setting("ci_config_path") or ".gitlab-ci.yml",
         "CI_REPOSITORY_URL": f"{forge.web_url(project)}.git",
         "CI_PIPELINE_ID": str(pipeline.id),
         "CI_PIPELINE_IID": str(pipeline.iid),

@@ -38,7 +38,7 @@ def close(forge: Forge, project: Project, user: User, issue: Issue) -> None:
 
 async def close_by_commits(forge: Forge, project: Project, user: User, old: str, new: str) -> None:
     """What the default branch's new commits say."""
-    if not project.settings.get("autoclose_referenced_issues", True):
+    if not project.setting("autoclose_referenced_issues"):
         return
     span = [new] if old == ZERO else [new, f"^{old}"]
     for commit in await forge.repository(project).log("-100", *span, "--"):

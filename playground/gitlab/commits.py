@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from playground.gitlab import views
+from playground.gitlab.ci_records import Job, Pipeline
 from playground.gitlab.git_repo import EMPTY_TREE, ZERO, GitError, MergeConflict, Signature
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, not_found
 from playground.gitlab.merge_views import basic
-from playground.gitlab.records import DEVELOPER, Discussed, Discussion, Job, Note, Pipeline, Project
+from playground.gitlab.records import DEVELOPER, Discussed, Discussion, Note, Project
 from playground.gitlab.repository import CODE, commit_of
 from playground.gitlab.views import when
 

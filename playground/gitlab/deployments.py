@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from playground.gitlab import environments, views
+from playground.gitlab.ci_records import Deployment, Environment
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, not_found
 from playground.gitlab.merge_views import basic
 from playground.gitlab.pipeline_views import deployment, environment
-from playground.gitlab.records import (
-    DEVELOPER,
-    MAINTAINER,
-    REPORTER,
-    Deployment,
-    Environment,
-    Project,
-)
+from playground.gitlab.records import DEVELOPER, MAINTAINER, REPORTER, Project
 from playground.gitlab.repository import commit_of
 
 routes = Routes()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from playground.gitlab import payloads
+from playground.gitlab.ci_records import Deployment, Environment, Job, Pipeline
 from playground.gitlab.ci_rules import expand
 from playground.gitlab.ci_variables import slug
-from playground.gitlab.records import Deployment, Environment, Job, Pipeline, Project, User
+from playground.gitlab.records import Project, User
 
 if TYPE_CHECKING:
     from playground.gitlab.forge import Forge

@@ -149,7 +149,7 @@ class Forge:
         return moved
 
     def _new_commits(self, target: Project, user: User, merge_request: MergeRequest) -> None:
-        if target.settings.get("reset_approvals_on_push", True):
+        if target.setting("reset_approvals_on_push"):
             merge_request.approved_by.clear()
         payload = payloads.merge_request(self, target, merge_request, user, "update")
         self.webhooks.fire(target, "merge_requests_events", payload)

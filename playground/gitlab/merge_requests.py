@@ -19,8 +19,8 @@ BASE = LIST + "/{iid}"
 
 async def _visible_branch(call: Call, project: Project, branch: str) -> str | None:
     """The head, unless the push is too fresh for GitLab's background work."""
-    age = call.state.monotonic() - project.pushed_at.get(branch, float("-inf"))
-    if age < call.state.lags.branch:
+    pushed_at = project.pushed_at.get(branch, float("-inf"))
+    if call.state.younger(pushed_at, call.state.lags.branch):
         return None
     return await call.forge.repository(project).branch(branch)
 
@@ -64,7 +64,7 @@ async def create(call: Call) -> Any:
         sha=sha,
         checking_since=call.state.monotonic(),
         remove_source_branch=call.flag("remove_source_branch")
-        or target.settings.get("remove_source_branch_after_merge", False),
+        or target.setting("remove_source_branch_after_merge"),
     )
     _fill(call, target, mr)
     target.merge_requests[mr.iid] = mr

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from playground.gitlab import views
+from playground.gitlab.ci_records import Pipeline
 from playground.gitlab.git_repo import MergeConflict
 from playground.gitlab.pipeline_views import pipeline_basic, pipeline_full
-from playground.gitlab.records import Issuable, MergeRequest, Pipeline, Project, User
+from playground.gitlab.records import Issuable, MergeRequest, Project, User
 from playground.gitlab.views import Json, when
 
 if TYPE_CHECKING:
@@ -53,17 +54,19 @@ async def conflicts(forge: Forge, project: Project, mr: MergeRequest) -> bool:
 def approved(project: Project, mr: MergeRequest) -> bool:
     needed = mr.approvals_required
     if needed is None:
-        needed = int(project.settings.get("approvals_before_merge") or 0)
+        needed = int(project.setting("approvals_before_merge") or 0)
     return len(mr.approved_by) >= needed
 
 
 async def detailed_status(forge: Forge, project: Project, mr: MergeRequest) -> str:
     if mr.state != "opened":
         return "not_open"
-    lags, age = forge.state.lags, forge.state.monotonic() - mr.checking_since
-    if age < lags.merge_check:
-        return "preparing" if age < lags.merge_check / 3 else "checking"
-    if age < lags.merge_check + lags.approvals:
+    lags, since = forge.state.lags, mr.checking_since
+    if forge.state.younger(since, lags.merge_check / 3):
+        return "preparing"
+    if forge.state.younger(since, lags.merge_check):
+        return "checking"
+    if forge.state.younger(since, lags.merge_check + lags.approvals):
         return "approvals_syncing"
     if mr.sha is None:
         return "commits_status"
@@ -72,19 +75,19 @@ async def detailed_status(forge: Forge, project: Project, mr: MergeRequest) -> s
     if await conflicts(forge, project, mr):
         return "conflict"
     pipeline = head_pipeline(forge, project, mr)
-    if project.settings.get("only_allow_merge_if_pipeline_succeeds"):
+    if project.setting("only_allow_merge_if_pipeline_succeeds"):
         passed = pipeline and pipeline.status == "success"
         if pipeline and pipeline.status == "skipped":
-            passed = project.settings.get("allow_merge_on_skipped_pipeline")
+            passed = project.setting("allow_merge_on_skipped_pipeline")
         if not passed:
             running = pipeline and pipeline.status in ("created", "pending", "running")
             return "ci_still_running" if running else "ci_must_pass"
     settled = all(d.resolved for d in mr.discussions if d.resolvable)
-    if project.settings.get("only_allow_merge_if_all_discussions_are_resolved") and not settled:
+    if project.setting("only_allow_merge_if_all_discussions_are_resolved") and not settled:
         return "discussions_not_resolved"
     if not approved(project, mr):
         return "not_approved"
-    if project.settings.get("merge_method") in ("ff", "rebase_merge"):
+    if project.setting("merge_method") in ("ff", "rebase_merge"):
         target = await forge.repository(project).branch(mr.target_branch)
         if target and not await forge.repository(project).is_ancestor(target, mr.sha):
             return "need_rebase"
@@ -173,7 +176,7 @@ async def basic(forge: Forge, project: Project, mr: MergeRequest) -> Json:
         "prepared_at": None if status == "preparing" else when(mr.created_at),
         "reference": f"!{mr.iid}",
         "squash": mr.squash,
-        "squash_on_merge": mr.squash or project.settings.get("squash_option") == "always",
+        "squash_on_merge": mr.squash or project.setting("squash_option") == "always",
         "has_conflicts": conflict,
         "blocking_discussions_resolved": all(d.resolved for d in mr.discussions if d.resolvable),
         "approvals_before_merge": None,

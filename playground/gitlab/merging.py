@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from playground.gitlab import closing, payloads
+from playground.gitlab.ci_records import Pipeline
 from playground.gitlab.git_repo import GitError, MergeConflict, Signature
 from playground.gitlab.http import ApiError, Call, Reply, Routes, not_found
 from playground.gitlab.merge_views import (
@@ -16,7 +17,7 @@ from playground.gitlab.merge_views import (
     head_pipeline,
 )
 from playground.gitlab.pipelines import ACTIVE
-from playground.gitlab.records import DEVELOPER, REPORTER, MergeRequest, Pipeline, Project, User
+from playground.gitlab.records import DEVELOPER, REPORTER, MergeRequest, Project, User
 
 if TYPE_CHECKING:
     from playground.gitlab.forge import Forge
@@ -58,7 +59,7 @@ async def merge(
     """Raises `ApiError` with the status that GitLab gives each obstacle."""
     if not forge.state.may_merge(project, user, mr.target_branch):
         raise ApiError(401, "401 Unauthorized")
-    if sha is None and project.settings.get("require_sha_for_merge"):
+    if sha is None and project.setting("require_sha_for_merge"):
         raise ApiError(400, "SHA must be provided when merging")
     status = await detailed_status(forge, project, mr)
     if status == "conflict":
@@ -105,11 +106,11 @@ async def _merge_commit(
     mr.base_sha = await repository.merge_base(target, source)
     try:
         tree = await repository.merged_tree(target, source)
-        if squash or project.settings.get("squash_option") == "always":
+        if squash or project.setting("squash_option") == "always":
             text = squash_message or mr.title
             source = await repository.commit_tree(tree, [target], text, by)
             mr.squash_commit_sha = source
-        if project.settings.get("merge_method") == "ff":
+        if project.setting("merge_method") == "ff":
             new = source
         else:
             text = message or _merge_message(forge, project, mr)

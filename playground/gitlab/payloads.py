@@ -5,18 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from playground.gitlab.ci_records import Deployment, Environment, Job, Pipeline
 from playground.gitlab.git_repo import ZERO
-from playground.gitlab.records import (
-    Deployment,
-    Environment,
-    Issue,
-    Job,
-    MergeRequest,
-    Note,
-    Pipeline,
-    Project,
-    User,
-)
+from playground.gitlab.records import Issue, MergeRequest, Note, Project, User
 from playground.gitlab.views import moment_of, when
 
 if TYPE_CHECKING:
@@ -60,7 +51,7 @@ def project(forge: Forge, record: Project) -> Json:
         "visibility_level": {"private": 0, "internal": 10, "public": 20}[record.visibility],
         "path_with_namespace": path,
         "default_branch": record.default_branch,
-        "ci_config_path": record.settings.get("ci_config_path"),
+        "ci_config_path": record.setting("ci_config_path"),
         "homepage": web,
         "url": f"git@localhost:{path}.git",
         "ssh_url": f"git@localhost:{path}.git",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from playground.gitlab.ci_config import Config, ConfigError, JobSpec, Need, base_name, seconds
+from playground.gitlab.ci_records import Pipeline
 from playground.gitlab.ci_rules import RuleError, any_match, expand, holds
 from playground.gitlab.git_repo import GitError, Repository
-from playground.gitlab.records import Pipeline
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from playground.gitlab import views
+from playground.gitlab.ci_records import Deployment, Environment, Job, Pipeline
 from playground.gitlab.git_repo import Commit
-from playground.gitlab.records import Deployment, Environment, Job, Pipeline, Project
+from playground.gitlab.records import Project
 from playground.gitlab.views import Json, when
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from agent.ports import Sandbox
 from playground.gitlab import ci_config, ci_variables, environments, payloads, pipeline_plan
 from playground.gitlab.ci_config import Config, ConfigError, JobSpec
+from playground.gitlab.ci_records import Job, Pipeline
 from playground.gitlab.git_repo import ZERO
-from playground.gitlab.records import Job, MergeRequest, Pipeline, Project, User
+from playground.gitlab.records import MergeRequest, Project, User
 from playground.gitlab.runner import Image, Outcome, Runner
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Pipelines:
         config_path: str = "",
     ) -> Pipeline | None:
         """None when there is nothing to run. Raises `ConfigError`."""
-        if not project.settings.get("jobs_enabled", True):
+        if not project.setting("jobs_enabled"):
             return None
         repository = self.forge.repository(project)
 
@@ -95,7 +96,7 @@ class Pipelines:
             found = await repository.file(sha, path)
             return found[1].decode("utf-8", "replace") if found else None
 
-        path = config_path or project.settings.get("ci_config_path") or ".gitlab-ci.yml"
+        path = config_path or project.setting("ci_config_path") or ".gitlab-ci.yml"
         text = await read_file(path)
         if text is None:
             return None
@@ -188,7 +189,7 @@ class Pipelines:
 
     def _cancel_older(self, project: Project, pipeline: Pipeline) -> None:
         """A newer commit makes what has not started yet for its branch superfluous."""
-        if project.settings.get("auto_cancel_pending_pipelines", "enabled") != "enabled":
+        if project.setting("auto_cancel_pending_pipelines") != "enabled":
             return
         for older in project.pipelines.values():
             same = (older.ref, older.source) == (pipeline.ref, pipeline.source)

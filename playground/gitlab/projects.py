@@ -15,17 +15,21 @@ from playground.gitlab.git_repo import ZERO, Repository, Signature, run_git
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, json_response, not_found
 from playground.gitlab.records import (
     GUEST,
+    HIDDEN_SETTINGS,
     MAINTAINER,
     OWNER,
+    PROJECT_SETTINGS,
     REPORTER,
     Project,
     User,
 )
 
 routes = Routes()
-FLAGS = {name for name, value in views.PROJECT_SETTINGS.items() if isinstance(value, bool)}
+FLAGS = {
+    name for name, value in (PROJECT_SETTINGS | HIDDEN_SETTINGS).items() if isinstance(value, bool)
+}
 NUMBERS = {"ci_default_git_depth", "build_timeout", "approvals_before_merge"}
-SETTINGS = {*views.PROJECT_SETTINGS, "require_sha_for_merge", "reset_approvals_on_push"}
+SETTINGS = {*PROJECT_SETTINGS, *HIDDEN_SETTINGS}
 
 
 def new(
@@ -186,7 +190,7 @@ async def create(call: Call) -> Any:
     await call.forge.create_repository(project)
     if call.flag("initialize_with_readme"):
         await _readme(call, project)
-    return views.project_with_access(call.forge, project, call.actor)
+    return views.project(call.forge, project, call.actor)
 
 
 async def _readme(call: Call, project: Project) -> None:
@@ -232,7 +236,7 @@ async def edit(call: Call) -> Any:
         await call.forge.repository(project).git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
     project.path = call.text("path", project.path)
     _update(call, project)
-    return views.project_with_access(call.forge, project, call.actor)
+    return views.project(call.forge, project, call.actor)
 
 
 @routes.delete("/projects/{id}", OWNER)

@@ -4,10 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
+from playground.gitlab.ci_records import Deployment, Environment, Pipeline
+from playground.gitlab.ci_records import Job as Job
+
 GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
+
+#: settings that may be changed, and what they are on a new project
+PROJECT_SETTINGS: dict[str, Any] = {
+    "merge_method": "merge",
+    "squash_option": "default_off",
+    "only_allow_merge_if_pipeline_succeeds": False,
+    "allow_merge_on_skipped_pipeline": None,
+    "only_allow_merge_if_all_discussions_are_resolved": False,
+    "remove_source_branch_after_merge": True,
+    "printing_merge_request_link_enabled": True,
+    "autoclose_referenced_issues": True,
+    "request_access_enabled": True,
+    "shared_runners_enabled": True,
+    "lfs_enabled": True,
+    "packages_enabled": True,
+    "container_registry_enabled": True,
+    "issues_enabled": True,
+    "merge_requests_enabled": True,
+    "wiki_enabled": True,
+    "jobs_enabled": True,
+    "snippets_enabled": True,
+    "ci_config_path": None,
+    "ci_default_git_depth": 20,
+    "build_timeout": 3600,
+    "auto_cancel_pending_pipelines": "enabled",
+    "public_jobs": True,
+    "suggestion_commit_message": None,
+    "merge_commit_template": None,
+    "squash_commit_template": None,
+    "approvals_before_merge": 0,
+    "mirror": False,
+}
+
+
+#: the same, but the project's JSON does not show them
+HIDDEN_SETTINGS: dict[str, Any] = {"require_sha_for_merge": False, "reset_approvals_on_push": True}
 
 
 @dataclass(kw_only=True)
@@ -254,101 +292,6 @@ class MergeRequest(Issuable):
 
 
 @dataclass(kw_only=True)
-class Artifact:
-    file: Path
-    size: int
-    kind: str = "archive"
-
-
-@dataclass(kw_only=True)
-class Job:
-    id: int
-    pipeline_id: int
-    name: str
-    stage: str
-    ref: str
-    tag: bool
-    user_id: int
-    created_at: datetime
-    spec: Any  #: `ci_config.JobSpec`; None for a status that an outside system reported
-    status: str = "created"
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    erased_at: datetime | None = None
-    failure_reason: str | None = None
-    allow_failure: bool = False
-    retried: bool = False
-    trace: bytearray = field(default_factory=bytearray)
-    artifacts: dict[str, Artifact] = field(default_factory=dict)
-    junit: list[bytes] = field(default_factory=list)
-    dotenv: dict[str, str] = field(default_factory=dict)
-    exit_code: int | None = None
-    coverage: float | None = None
-    variables: dict[str, str] = field(default_factory=dict)
-    masks: tuple[str, ...] = ()  #: values that the trace must not show
-    external: dict[str, Any] = field(default_factory=dict)
-    downstream_id: int | None = None
-
-    @property
-    def manual(self) -> bool:
-        return self.status == "manual"
-
-
-@dataclass(kw_only=True)
-class Pipeline:
-    id: int
-    iid: int
-    project_id: int
-    sha: str
-    ref: str
-    source: str
-    user_id: int
-    created_at: datetime
-    updated_at: datetime
-    before_sha: str = "0" * 40
-    tag: bool = False
-    status: str = "created"
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    yaml_errors: str | None = None
-    name: str | None = None
-    variables: dict[str, str] = field(default_factory=dict)  #: given by who started it
-    merge_request_iid: int | None = None
-    stages: list[str] = field(default_factory=list)
-    jobs: list[Job] = field(default_factory=list)
-
-
-@dataclass(kw_only=True)
-class Environment:
-    id: int
-    name: str
-    slug: str
-    created_at: datetime
-    updated_at: datetime
-    external_url: str | None = None
-    tier: str = "other"
-    state: str = "available"
-    description: str | None = None
-
-
-@dataclass(kw_only=True)
-class Deployment:
-    id: int
-    iid: int
-    environment_id: int
-    ref: str
-    sha: str
-    tag: bool
-    user_id: int
-    created_at: datetime
-    updated_at: datetime
-    status: str = "created"
-    finished_at: datetime | None = None
-    job_id: int | None = None
-    approvals: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(kw_only=True)
 class Project:
     id: int
     name: str
@@ -382,6 +325,9 @@ class Project:
     #: branch -> when it last came in, on the monotonic clock
     pushed_at: dict[str, float] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
+
+    def setting(self, name: str) -> Any:
+        return self.settings.get(name, {**PROJECT_SETTINGS, **HIDDEN_SETTINGS}.get(name))
 
     def next_iid(self, kind: str) -> int:
         self.counters[kind] = self.counters.get(kind, 0) + 1

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from agent.errors import SandboxUnusable
 from agent.ports import CommandLimits, CommandResult, Mount, Sandbox
 from playground.gitlab import artifacts, ci_variables
+from playground.gitlab.ci_records import Job, Pipeline
 from playground.gitlab.git_repo import GitError, run_git
-from playground.gitlab.records import Job, Pipeline, Project
+from playground.gitlab.records import Project
 
 if TYPE_CHECKING:
     from playground.gitlab.forge import Forge
@@ -98,7 +99,7 @@ class Runner:
     async def _checkout(self, project: Project, pipeline: Pipeline, workspace: Path) -> None:
         """A shallow clone, as GitLab's runner makes it; nothing of the job has run yet."""
         source = f"file://{self.forge.repository(project).path}"
-        depth = str(project.settings.get("ci_default_git_depth") or 20)
+        depth = str(project.setting("ci_default_git_depth") or 20)
         await run_git("init", "--quiet", str(workspace))
         await run_git(
             *("fetch", "--quiet", f"--depth={depth}", source, pipeline.sha), cwd=workspace
@@ -117,7 +118,7 @@ class Runner:
         mounts: Sequence[Mount],
     ) -> Outcome:
         spec = job.spec
-        seconds = spec.timeout or float(project.settings.get("build_timeout") or 3600)
+        seconds = spec.timeout or float(project.setting("build_timeout") or 3600)
         async with self.sandbox.open(workspace, mounts=mounts) as box:
 
             async def run(lines: Sequence[str], limit: float, env: dict[str, str]) -> CommandResult:

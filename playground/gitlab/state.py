@@ -76,6 +76,10 @@ class State:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def younger(self, since: float, seconds: float) -> bool:
+        """Whether it began less than so many seconds ago."""
+        return 0 <= self.monotonic() - since < seconds
+
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Calls back on every change until the returned function is called."""
         self._subscribers.append(callback)

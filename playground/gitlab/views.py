@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from playground.gitlab.git_repo import Commit, FileDiff
 from playground.gitlab.records import (
+    PROJECT_SETTINGS,
     Group,
     Label,
     Member,
@@ -110,45 +111,12 @@ def project_basic(forge: Forge, project: Project) -> Json:
         "web_url": web,
         "readme_url": f"{web}/-/blob/{project.default_branch}/README.md",
         "forks_count": len(forks),
-        "avatar_url": project.settings.get("avatar_url"),
+        "avatar_url": project.setting("avatar_url"),
         "star_count": len(project.stars),
         "last_activity_at": when(project.updated_at),
         "visibility": project.visibility,
         "namespace": namespace(forge, project.namespace_id),
     }
-
-
-#: settings that may be changed, and what they are on a new project
-PROJECT_SETTINGS: Json = {
-    "merge_method": "merge",
-    "squash_option": "default_off",
-    "only_allow_merge_if_pipeline_succeeds": False,
-    "allow_merge_on_skipped_pipeline": None,
-    "only_allow_merge_if_all_discussions_are_resolved": False,
-    "remove_source_branch_after_merge": True,
-    "printing_merge_request_link_enabled": True,
-    "autoclose_referenced_issues": True,
-    "request_access_enabled": True,
-    "shared_runners_enabled": True,
-    "lfs_enabled": True,
-    "packages_enabled": True,
-    "container_registry_enabled": True,
-    "issues_enabled": True,
-    "merge_requests_enabled": True,
-    "wiki_enabled": True,
-    "jobs_enabled": True,
-    "snippets_enabled": True,
-    "ci_config_path": None,
-    "ci_default_git_depth": 20,
-    "build_timeout": 3600,
-    "auto_cancel_pending_pipelines": "enabled",
-    "public_jobs": True,
-    "suggestion_commit_message": None,
-    "merge_commit_template": None,
-    "squash_commit_template": None,
-    "approvals_before_merge": 0,
-    "mirror": False,
-}
 
 
 def project(forge: Forge, record: Project, viewer: User | None) -> Json:

@@ -13,7 +13,7 @@ from playground.gitlab.quick_actions import extract
 
 
 def _refused(status: int) -> Any:
-    return pytest.raises(python_gitlab.GitlabHttpError, match=str(status))
+    return pytest.raises(python_gitlab.GitlabError, match=str(status))
 
 
 async def _merge(scene: Scene, iid: int, who: str = "sam", **more: Any) -> Any:
