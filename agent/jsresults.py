@@ -57,7 +57,7 @@ def _yaml_block(lines: Sequence[str], start: int, indent: str) -> str:
 def _js_case(name: str, status: CaseStatus, said: str, file: str = "") -> TestCase:
     if status not in (FAILED, ERROR):
         return TestCase(id=name, status=status)
-    said = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", said[:20_000])
     places = cast("list[tuple[str, str]]", _JS_PLACE.findall(said))
     in_test = re.search(rf"\b{re.escape(file)}:(\d+)", said) if file else None
     path, line = places[0] if places else (file, "0")

@@ -21,7 +21,9 @@ _STATUS = {
     "skipped": CaseStatus.SKIPPED,
 }
 _PYTHON_FRAME = re.compile(r"^(?:/workspace/)?([^\s:/][^\s:]*\.py):(\d+): ", re.MULTILINE)
-_JAVA_FRAME = re.compile(r"\bat ([\w.$]+)\.[\w$<>]+\((\w+\.(?:java|kt|scala|groovy)):(\d+)\)")
+_JAVA_FRAME = re.compile(
+    r"^[ \t]*at (\S{1,400})\((\w{1,200}\.(?:java|kt|scala|groovy)):(\d{1,9})\)", re.MULTILINE
+)
 
 
 class BadReport(ValueError):
@@ -81,7 +83,7 @@ def _test_case(case: _Case, files: Collection[str]) -> TestCase:
     attributes = case.attributes
     file = attributes.get("file", "").removeprefix("/workspace/")
     bad = case.status in (CaseStatus.FAILED, CaseStatus.ERROR)
-    text = "".join(case.text)
+    text = "".join(case.text)[-50_000:]
     path, line = _place(text, attributes.get("classname", ""), files) if bad else ("", 0)
     return TestCase(
         id=_id(attributes.get("classname", ""), attributes.get("name", ""), file),
@@ -127,8 +129,9 @@ def _place(text: str, classname: str, files: Collection[str]) -> tuple[str, int]
 def _java_place(
     frames: Sequence[tuple[str, str, str]], classname: str, files: Collection[str]
 ) -> tuple[str, int]:
-    own = [frame for frame in frames if frame[0].partition("$")[0] == classname] or frames
-    for owner, name, line in own:
+    owned = [(method.rpartition(".")[0], name, line) for method, name, line in frames]
+    own = [frame for frame in owned if frame[0].partition("$")[0] == classname] or owned
+    for owner, name, line in own[:50]:
         package = posixpath.dirname(owner.partition("$")[0].replace(".", "/"))
         wanted = posixpath.join(package, name)
         for file in files:

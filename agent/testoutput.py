@@ -32,19 +32,11 @@ class Parsed:
 
 # --- unittest ----------------------------------------------------------------------------
 
-_UNIT_NAME = r"(\w+) \(([^)\s]+)\)"
-_UNIT_LINE = re.compile(
-    rf"^ *{_UNIT_NAME}(?:( [(\[].*?[)\]]))?(?:\n(?!.*\(\S+\) \.\.\. ).*?)?"
-    r" \.\.\. (?:[^\n]*?)(ok|FAIL|ERROR|skipped|expected failure|unexpected success)\b.*$",
-    re.MULTILINE,
-)
-_UNIT_BLOCK = re.compile(
-    rf"^={{70}}\n(FAIL|ERROR): {_UNIT_NAME}( [(\[].*[)\]])?\n((?:.*\n)*?)-{{70}}\n"
-    r"((?:.*\n)*?)(?=={70}\n|-{70}\nRan )",
-    re.MULTILINE,
-)
+_UNIT_NAME = re.compile(r" *(\w+) \(([^)\s]+)\)( [(\[].*[)\]])?$")
+_UNIT_END = re.compile(r"(ok|FAIL|ERROR|skipped .*|expected failure|unexpected success)$")
+_UNIT_HEAD = re.compile(r"(FAIL|ERROR): (.*)")
 _UNIT_SUM = re.compile(r"^Ran (\d+) tests? in .*\n\n(.*)$", re.MULTILINE)
-_FRAME = re.compile(r'^\s*File "(?:/workspace/)?([^"/][^"]*)", line (\d+)', re.MULTILINE)
+_FRAME = re.compile(r'^ *File "(?:/workspace/)?([^"/][^"]*)", line (\d+)', re.MULTILINE)
 _UNIT_STATUS = {
     "ok": PASSED,
     "FAIL": FAILED,
@@ -59,22 +51,7 @@ def unittest(text: str) -> Parsed:
     total = _UNIT_SUM.search(text)
     if total is None:
         return Parsed()
-    cases = [
-        TestCase(id=_unit_id(name, owner) + (sub or ""), status=_UNIT_STATUS[status])
-        for name, owner, sub, status in _UNIT_LINE.findall(text)
-    ]
-    for kind, name, owner, sub, _, trace in _UNIT_BLOCK.findall(text):
-        frames = [f for f in _FRAME.findall(trace) if "site-packages" not in f[0]]
-        path, line = frames[-1] if frames else ("", "0")
-        cases.append(
-            TestCase(
-                id=_unit_id(name, owner) + sub,
-                status=_UNIT_STATUS[kind],
-                message=trace.strip()[-MESSAGE:],
-                path=path,
-                line=int(line),
-            )
-        )
+    cases = [*_unit_lines(text), *_unit_blocks(text)]
     sums = {name: int(count) for name, count in re.findall(r"([\w ]+)=(\d+)", total[2])}
     sums = {name.strip(): count for name, count in sums.items()}
     failed = sums.get("failures", 0) + sums.get("unexpected successes", 0)
@@ -85,6 +62,40 @@ def unittest(text: str) -> Parsed:
     return Parsed(cases=cases, counts=counts, found=True)
 
 
+def _unit_lines(text: str) -> Iterator[TestCase]:
+    """What `-v` prints of each test: name, maybe its docstring on a line of its own, result."""
+    name = ""
+    for line in text.splitlines():
+        head, dots, tail = line.partition(" ... ")
+        found = _UNIT_NAME.match(head[:500])
+        if found:
+            name = _unit_id(found[1], found[2]) + (found[3] or "")
+        ended = _UNIT_END.search(tail[-500:]) if dots else None
+        if ended and name:
+            yield TestCase(id=name, status=_UNIT_STATUS[ended[1].split(" '")[0]])
+        if dots or not found:
+            name = ""
+
+
+def _unit_blocks(text: str) -> Iterator[TestCase]:
+    for block in text.split("=" * 70 + "\n")[1:]:
+        title, _, trace = block.partition("-" * 70 + "\n")
+        trace = trace.partition("-" * 70 + "\nRan ")[0]
+        head = _UNIT_HEAD.match(title.partition("\n")[0])
+        found = _UNIT_NAME.match(head[2][:500]) if head else None
+        if not head or not found:
+            continue
+        frames = [f for f in _FRAME.findall(trace[-20_000:]) if "site-packages" not in f[0]]
+        path, line = frames[-1] if frames else ("", "0")
+        yield TestCase(
+            id=_unit_id(found[1], found[2]) + (found[3] or ""),
+            status=_UNIT_STATUS[head[1]],
+            message=trace.strip()[-MESSAGE:],
+            path=path,
+            line=int(line),
+        )
+
+
 def _unit_id(name: str, owner: str) -> str:
     """`a.B.test_c`, whether or not this Python repeats the name in the brackets."""
     owner = owner.removeprefix("unittest.loader._FailedTest.")
@@ -93,7 +104,7 @@ def _unit_id(name: str, owner: str) -> str:
 
 # --- go ----------------------------------------------------------------------------------
 
-_GO_PLACE = re.compile(r"^\s*(?:\./)?([\w./-]+\.go):(\d+)(?::\d+)?:? ", re.MULTILINE)
+_GO_PLACE = re.compile(r"^ *(?:\./)?([\w./-]+\.go):(\d+)(?::\d+)?:? ", re.MULTILINE)
 _GO_PLAIN = re.compile(r"^ *--- (PASS|FAIL|SKIP): (\S+) \(", re.MULTILINE)
 _GO_BUILD = re.compile(r"^FAIL\t(\S+) \[(?:build|setup) failed\]", re.MULTILINE)
 _GO_STATUS = {"pass": PASSED, "fail": FAILED, "skip": SKIPPED}
@@ -124,7 +135,7 @@ def go(text: str, module: str = "") -> Parsed:
     loose = "\n".join(line for line in text.splitlines() if not line.startswith("{"))
     broken.update(_GO_BUILD.findall(loose))
     for package in sorted(broken - explained):
-        said = "".join(output.get((package, ""), ())) + loose
+        said = "".join(output.get((package, ""), ())) + loose[-20_000:]
         cases.append(_go_case(package, "", ERROR, said, module))
     return Parsed(cases=cases, found=True)
 
@@ -133,12 +144,13 @@ def _go_case(package: str, test: str, status: CaseStatus, said: str, module: str
     name = f"{package}.{test}" if test else package
     if status not in (FAILED, ERROR):
         return TestCase(id=name, status=status)
+    said = said[-20_000:]
     place = _GO_PLACE.search(said)
     path, line = (place[1], int(place[2])) if place else ("", 0)
     folder = package.removeprefix(module).strip("/") if module else ""
     if path and folder and "/" not in path:
         path = f"{folder}/{path}"
-    noise = r"^(=== .*|\s*--- (FAIL|PASS|SKIP): .*)\n?"
+    noise = r"^(=== .*| *--- (FAIL|PASS|SKIP): .*)\n?"
     message = re.sub(noise, "", said, flags=re.MULTILINE).strip()
     return TestCase(id=name, status=status, message=message[-MESSAGE:], path=path, line=line)
 

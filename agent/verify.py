@@ -6,6 +6,7 @@ limits: what is in it was written by the project under test.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
@@ -21,7 +22,7 @@ from agent.runners import ENVIRONMENT, REPORT, Runner, TestCommand
 from agent.testoutput import Parsed
 from agent.testreport import BAD, CaseStatus, TestCase, TestReport
 
-OUTPUT = 8 * 2**20  #: bytes of output in which results are looked for, the last ones
+OUTPUT = 4 * 2**20  #: bytes of output in which results are looked for, the last ones
 FILES = 3_000  #: report files read
 #: The most failures that a report carries into the log; passing tests are only counted there.
 CASES = 2_000
@@ -58,8 +59,9 @@ async def run_tests(
         mounts=[*mounts, Mount(source=folder, target=REPORT, writable=True)],
         on_output=printed.add,
     )
-    text = _ESCAPES.sub("", printed.data.decode("utf-8", "replace")).replace("\r\n", "\n")
-    report = _report(command, result, text, _read_folder(folder), files)
+    report = await asyncio.to_thread(
+        _report, command, result, bytes(printed.data), _read_folder(folder), files
+    )
     digest = hashlib.sha256(result.output.encode("utf-8", "replace")).hexdigest()
     return Tests(report=replace(report, output=digest), output=result.output)
 
@@ -67,10 +69,11 @@ async def run_tests(
 def _report(
     command: TestCommand,
     result: CommandResult,
-    text: str,
+    printed: bytes,
     written: dict[str, bytes],
     files: Collection[str],
 ) -> TestReport:
+    text = _ESCAPES.sub("", printed.decode("utf-8", "replace")).replace("\r\n", "\n")
     parsed = read_results(command, text, written, files)
     cases = junit.merged(parsed.cases)
     counts = parsed.counts or Counter(case.status for case in cases)

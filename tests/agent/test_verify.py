@@ -504,3 +504,35 @@ def test_any_output_is_survived(text: str) -> None:
     tap(text)
     jest(text.encode())
     mocha(text.encode())
+
+
+HOSTILE = [
+    "=" * 70 + "\nFAIL: test_a (b.C)\n" + "-" * 70 + "\n",
+    "t (a) ( ... ... ",
+    "t (a) (\n",
+    "---- a stdout ----\n",
+    "FAIL\tx [build failed]\n",
+    "\n",
+    " ",
+    "not ok 1 - a # \n  ---\n",
+    "error: a\n ",
+    "test a ... FAILED\n",
+    '{"Action":"fail","Test":"T","Package":"p"}\n',
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_hostile_output_is_read_in_reasonable_time(piece: str) -> None:
+    text = "Ran 1 test in 1s\n\nOK\n1..1\n" + piece * (2**19 // len(piece))
+    began = time.process_time()
+    testoutput.anything(text)
+    tap(text)
+    assert time.process_time() - began < 10  # a pattern that backtracks would take hours
+
+
+def test_a_hostile_report_is_read_in_reasonable_time() -> None:
+    line = "at " + "a.b" * 100_000
+    xml = f'<t><testcase name="x"><failure>{line}\n{" " * 100_000}at at</failure></testcase></t>'
+    began = time.process_time()
+    assert len(junit.parse(xml.encode())) == 1
+    assert time.process_time() - began < 10
