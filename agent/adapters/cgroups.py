@@ -119,7 +119,8 @@ class Group:
 
     def add(self, pid: int) -> None:
         for folder in self._folders:
-            (folder / "cgroup.procs").write_text(str(pid))
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                (folder / "cgroup.procs").write_text(str(pid))
 
     def memory_kills(self) -> int:
         name = "memory.oom_control" if self._version == 1 else "memory.events"

@@ -18,7 +18,7 @@ from agent.adapters.bubblewrap_args import BWRAP
 from agent.adapters.cgroups import Group
 from agent.adapters.output import HeadTail
 from agent.adapters.watchdog import Disk, watch
-from agent.errors import ToolFailed
+from agent.errors import SandboxUnusable, ToolFailed
 from agent.ports import CommandLimits
 
 Stopped = Literal["", "timeout", "memory", "processes", "disk", "cancelled"]
@@ -65,18 +65,11 @@ async def run(
     child = _Child(start, HeadTail(limits.head, limits.tail), on_output)
     stopped: Stopped = ""
     try:
-        child.begin(group)
-        watcher = asyncio.create_task(watch(child.pid, limits, group, disk))
-        try:
-            await asyncio.wait(
-                {child.exited, watcher},
-                timeout=limits.seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not child.exited.done():
-                stopped = watcher.result() if watcher.done() else "timeout"
-        finally:
-            watcher.cancel()
+        async with asyncio.timeout(limits.seconds):
+            await child.begin(group)
+            stopped = await _end(child, limits, group, disk)
+    except TimeoutError:
+        stopped = "timeout"
     finally:
         await child.end(group)
     if group and not stopped and child.exit_code and group.memory_kills() > kills:
@@ -89,6 +82,16 @@ async def run(
         stopped=stopped,
         started=bool(stopped) or "exit-code" in child.status(),
     )
+
+
+async def _end(child: _Child, limits: CommandLimits, group: Group | None, disk: Disk) -> Stopped:
+    """Waits for the command's own end, or for a reason to end it."""
+    watcher = asyncio.create_task(watch(child.pid, limits, group, disk))
+    try:
+        await asyncio.wait({child.exited, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        return "" if child.exited.done() else watcher.result()
+    finally:
+        watcher.cancel()
 
 
 class _Child:
@@ -112,14 +115,15 @@ class _Child:
 
         seccomp, seccomp_in = os.pipe()
         arguments, arguments_in = os.pipe()
+        gate, gate_in = os.pipe()
         self._output_fd, output_in = os.pipe()
         self._status_fd, status_in = os.pipe()
-        inside = [seccomp, arguments, output_in, status_in]
+        inside = [seccomp, arguments, gate, output_in, status_in]
         try:
             os.write(seccomp_in, start.seccomp)
-            self._process = _spawn(start, seccomp, arguments, output_in, status_in)
+            self._process = _spawn(start, arguments, output_in, (seccomp, gate, status_in))
         except BaseException:
-            for fd in (arguments_in, self._output_fd, self._status_fd):
+            for fd in (arguments_in, gate_in, self._output_fd, self._status_fd):
                 os.close(fd)
             raise
         finally:
@@ -136,27 +140,57 @@ class _Child:
         self._loop.add_reader(self._output_fd, self._on_readable)
 
         self._arguments_in = open(arguments_in, "wb", buffering=0)  # noqa: SIM115
-        more = ["--seccomp", str(seccomp), "--json-status-fd", str(status_in), ""]
+        self._gate_in = open(gate_in, "wb", buffering=0)  # noqa: SIM115
+        more = ["--seccomp", str(seccomp), "--json-status-fd", str(status_in)]
+        more += ["--block-fd", str(gate), ""]
         self._arguments = os.fsencode("\0".join([*start.arguments, *more]))
 
-    def begin(self, group: Group | None) -> None:
-        """bubblewrap waits for its arguments: until then it can be put under its limits."""
-        with self._arguments_in as pipe, contextlib.suppress(BrokenPipeError):
+    async def begin(self, group: Group | None) -> None:
+        """The command itself waits until it has been put under its limits, which may take as long
+        as the namespaces do: both go on at the same time."""
+        with contextlib.suppress(BrokenPipeError):
+            with self._arguments_in as pipe:
+                pipe.write(self._arguments)
             if group:
-                group.add(self.pid)
-            pipe.write(self._arguments)
+                inner = await self._inner()
+                if inner is None:
+                    return
+                await asyncio.to_thread(_admit, group, inner)
+            self._gate_in.write(b"x")
+
+    async def _inner(self) -> int | None:
+        """The first process inside; None when bubblewrap failed before there was one."""
+        fd, more = self._status_fd, asyncio.Event()
+        assert fd is not None
+        self._loop.add_reader(fd, more.set)
+        try:
+            while b"\n" not in self._status_text:  # it is written in several pieces
+                await more.wait()
+                more.clear()
+                if not self._read_status():
+                    return None
+        finally:
+            self._loop.remove_reader(fd)
+        return self.status().get("child-pid")
 
     def status(self) -> dict[str, int]:
         """What bubblewrap reported: `child-pid` once set up, `exit-code` at the command's end."""
-        if self._status_fd is not None:
-            with contextlib.suppress(BlockingIOError):
-                while data := os.read(self._status_fd, 4096):
-                    self._status_text += data
+        self._read_status()
         facts: dict[str, int] = {}
         for line in self._status_text.splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 facts |= json.loads(line)
         return facts
+
+    def _read_status(self) -> bool:
+        """False when there will be nothing more."""
+        if self._status_fd is None:
+            return False
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._status_fd, 4096):
+                self._status_text += data
+            return False
+        return True
 
     async def end(self, group: Group | None) -> None:
         """Nothing of the tree is alive afterwards."""
@@ -167,6 +201,7 @@ class _Child:
                 group.kill()
             await asyncio.wait({self._drained}, timeout=_DYING)
         finally:
+            self._gate_in.close()  # not earlier: the command would take it for its start
             self.status()
             if not self.exited.done():
                 self._loop.remove_reader(self._pidfd)
@@ -223,8 +258,17 @@ class _Child:
             self._on_output(data)
 
 
+def _admit(group: Group, pid: int) -> None:
+    try:
+        group.add(pid)
+    except OSError as error:
+        raise SandboxUnusable(
+            f"The command could not be put under its limits, and was not run: {error}."
+        ) from error
+
+
 def _spawn(
-    start: Start, seccomp: int, arguments: int, output: int, status: int
+    start: Start, arguments: int, output: int, more: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
     # without `user=`, Popen can use vfork, which does not copy this process's page tables
     try:
@@ -235,7 +279,7 @@ def _spawn(
             stderr=output,
             env=_OUTER_ENVIRONMENT,
             cwd="/",
-            pass_fds=(seccomp, arguments, status),
+            pass_fds=(arguments, *more),
             start_new_session=True,
             umask=0o022,
         )

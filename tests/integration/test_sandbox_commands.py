@@ -407,6 +407,29 @@ async def test_memory_of_many_processes_is_bounded_together(limited: BubblewrapB
     assert result.stopped == "memory"
 
 
+async def test_no_command_runs_outside_of_its_group(sandbox: BubblewrapSandbox, workspace: Path):
+    parents = sandbox.host.parents
+    if parents is None:
+        pytest.skip("this host gives no control groups")
+    async with sandbox.open(workspace) as box:
+        group = next(parents.memory.glob(f"box-{os.getpid()}-*"))
+        for _ in range(10):
+            marker = f"{time.time_ns()}"
+            task = asyncio.create_task(shell(box, "exec sleep $1", marker))
+            async with asyncio.timeout(5):
+                while not (found := alive(marker)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+            # what waits at the gate carries the marker too, a moment before it is let in
+            await asyncio.sleep(0.15)
+            inside = (group / "cgroup.procs").read_text().split()
+            running = [pid for pid in found if Path("/proc", pid, "comm").read_text() == "sleep\n"]
+            assert set(running) <= set(inside)
+            assert len(inside) == 2
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
 async def test_the_size_of_a_file_is_bounded(box: BubblewrapBox, workspace: Path):
     result = await shell(box, "head -c 30000000 /dev/zero > big", file_mb=10)
     assert result.exit_code != 0
