@@ -67,7 +67,11 @@ def mrkdwn(text: str) -> Element:
 
 
 def plain(text: str, limit: int = 75) -> Element:
-    return {"type": "plain_text", "text": t.line(text, limit), "emoji": False}
+    return {
+        "type": "plain_text",
+        "text": t.cut(t.inert(t.line(text, limit)), limit),
+        "emoji": False,
+    }
 
 
 def section(

@@ -1,0 +1,430 @@
+"""What people read: each message is valid for Slack, reads well, and can ping nobody."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log import (
+    FILES,
+    MIA,
+    SAM,
+    answered,
+    moved,
+    plan,
+    published,
+    ran,
+    ready,
+    request,
+    state,
+    tool,
+)
+from slack_schema import block_problems, needs_specs, view_problems
+
+from agent import events as e
+from agent.run import Digest, RunStatus, TreeSha
+from agent.state import RunState
+from bot.views import blocks as b
+from bot.views import talk
+from bot.views import text as t
+from bot.views.blocks import MAX_BLOCKS, MAX_SECTION, MAX_TOTAL, Message
+from bot.views.thread import messages, reaction
+from bot.views.words import Links
+
+LINKS = Links(public_url="https://agent.example")
+S = RunStatus
+HOSTILE = (
+    "<!channel> <!here> @everyone <@U1> <!subteam^S1> <https://evil.example|https://gitlab.example>"
+    " &lt;!channel&gt; https://evil.example/?leak=1 mailto:a@evil.example \u202egnp.exe\u202c"
+    " *✅ Approved by @lead, merged*\r\n```\n> quote"
+)
+
+CHECKPOINT = e.CheckpointTaken(tree=TreeSha("b2" * 20), patch=Digest("0" * 64), files=FILES)
+WORKING = (moved(S.PLANNING), ready(), plan(0), answered(), moved(S.WORKING))
+RUNS: dict[str, RunState] = {
+    "queued": state(moved(S.PLANNING), moved(S.QUEUED, "Run 41 works on it. You are next.")),
+    "planning": state(moved(S.PLANNING)),
+    "working": state(*WORKING, plan(1), tool("pytest -q: exit 1 in 2.1 s")),
+    "stopping": state(*WORKING, e.StopAsked(by=SAM, how="mention")),
+    "waiting for the model": state(
+        *WORKING,
+        e.ModelFailed(
+            call=2,
+            problem="The model provider is not answering (503).",
+            attempt=2,
+            attempts=5,
+            retry_in=120,
+        ),
+    ),
+    "following": state(
+        *WORKING,
+        e.InstructionGiven(text="use semicolons", by=SAM, message="1.2"),
+        e.InstructionTaken(given=7, step=12),
+        e.InstructionGiven(text="and quotes", by=SAM, message="1.3"),
+    ),
+    "repairing": state(
+        *WORKING,
+        moved(S.TESTING),
+        ran("base"),
+        ran(failing=["a::b"]),
+        e.HealStarted(attempt=1, attempts=3, failing=("a::b",)),
+        moved(S.WORKING),
+    ),
+    "question": state(
+        *WORKING,
+        e.QuestionAsked(question="Comma or semicolon?", choices=("Comma", "Semicolon")),
+        moved(S.WAITING_FOR_ANSWER),
+    ),
+    "answered": state(
+        *WORKING,
+        e.QuestionAsked(question="Comma or semicolon?", choices=("Comma", "Semicolon")),
+        moved(S.WAITING_FOR_ANSWER),
+        e.QuestionAnswered(text="Semicolon", by=MIA),
+        moved(S.WORKING),
+    ),
+    "done": state(
+        *WORKING,
+        plan(3),
+        ran("base", passed=205),
+        ran(),
+        *published(),
+        e.RunEnded(status=S.SUCCEEDED, summary="Adds `GET /invoices/export`.\n- drafts stay in"),
+    ),
+    "answer": state(
+        moved(S.PLANNING),
+        ready(),
+        answered(),
+        e.RunEnded(status=S.SUCCEEDED, answer="Drafts have no number (`store.py:12`)."),
+        asked=request("why does the export skip drafts?"),
+    ),
+    "plan only": state(
+        moved(S.PLANNING),
+        ready(),
+        plan(-1),
+        e.RunEnded(status=S.SUCCEEDED, answer="1. Read the router"),
+        asked=request(plan_only=True),
+    ),
+    "escalated": state(
+        *WORKING,
+        ran("base"),
+        ran(failing=["a::b"]),
+        CHECKPOINT,
+        e.RunEnded(
+            status=S.ESCALATED,
+            reason="The tests still fail after 3 repairs.",
+            escalation=e.Escalation(
+                reason="The tests still fail after 3 repairs.",
+                attempts=(e.Attempt(number=1, failing=("a::b",), tried="registered the route"),),
+                likely_cause="The image lacks the `reporting` schema.",
+                not_tried="changing .gitlab-ci.yml",
+            ),
+        ),
+    ),
+    "failed": state(moved(S.PLANNING), e.RunEnded(status=S.FAILED, reason="…", error_id="7f3a")),
+    "stopped": state(
+        *WORKING,
+        *published()[:2],
+        e.StopAsked(by=MIA, how="mention"),
+        e.RunEnded(status=S.CANCELLED),
+    ),
+    "hostile": state(
+        moved(S.PLANNING),
+        ready(),
+        plan(1, *[HOSTILE] * 60),
+        tool(HOSTILE),
+        e.InstructionGiven(text=HOSTILE, by=SAM, message="1.2"),
+        e.QuestionAsked(question=HOSTILE * 50, choices=(HOSTILE,) * 4),
+        moved(S.WAITING_FOR_ANSWER),
+        asked=request(HOSTILE),
+    ),
+    "hostile end": state(
+        *WORKING,
+        plan(3, *[HOSTILE] * 60),
+        *published(),
+        ran(failing=[HOSTILE] * 30),
+        e.RunEnded(status=S.SUCCEEDED, summary=HOSTILE * 100),
+        asked=request(HOSTILE),
+    ),
+    "hostile answer": state(
+        moved(S.PLANNING), e.RunEnded(status=S.SUCCEEDED, answer=HOSTILE * 200)
+    ),
+    "hostile escalation": state(
+        *WORKING,
+        e.RunEnded(
+            status=S.ESCALATED,
+            reason=HOSTILE,
+            escalation=e.Escalation(
+                reason=HOSTILE,
+                attempts=tuple(
+                    e.Attempt(number=n, failing=(HOSTILE,) * 9, tried=HOSTILE) for n in range(20)
+                ),
+                likely_cause=HOSTILE * 9,
+            ),
+        ),
+    ),
+}
+
+
+def everything() -> Iterator[tuple[str, Message]]:
+    for name, run in RUNS.items():
+        for slot, message in messages(run, LINKS).items():
+            yield f"{name} {slot}", message
+    yield "picker", talk.picker("1.1", "U0MIA", [f"a/b{n}" for n in range(150)], HOSTILE)
+    yield "picked", talk.picked("1.1", "<@U0MIA> chose `a/b`.")
+    yield "help", talk.help_text()
+
+
+ALL = dict(everything())
+
+
+@needs_specs
+@pytest.mark.parametrize("name", ALL)
+def test_every_message_is_valid_for_slack(name: str) -> None:
+    assert block_problems(list(ALL[name].blocks)) == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_message_keeps_to_the_limits(name: str) -> None:
+    message = ALL[name]
+    assert len(message.blocks) <= MAX_BLOCKS
+    assert len(json.dumps(message.blocks, ensure_ascii=False)) <= MAX_TOTAL
+    assert all(len(text) <= MAX_SECTION for _, text in texts(message.blocks))
+    assert message.text.rstrip().endswith((".", "?", "…", "!")) or "hostile" in name
+    assert len({block["block_id"] for block in message.blocks}) == len(message.blocks)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_message_pings_or_links_for_anybody_else(name: str) -> None:
+    for kind, text in [("mrkdwn", ALL[name].text), *texts(ALL[name].blocks)]:
+        if kind == "mrkdwn":
+            ours = re.sub(
+                r"<@U0(?:MIA|SAM)>|<!date\^[^<>]*>|<https://(?:agent|gitlab)\.example/"
+                r"[^<>|]*\|[^<>|]*>",
+                "",
+                text,
+            )
+            assert "<" not in ours
+        assert "https://evil" not in text
+        assert "mailto:" not in text
+        assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if "card" in n])
+def test_each_edit_has_new_block_ids(name: str) -> None:
+    run = RUNS[name.rpartition(" ")[0]]
+    assert all(b["block_id"].startswith(f"run:42:v{run.seq}:") for b in ALL[name].blocks)
+
+
+def test_a_version_alone_is_no_reason_to_edit() -> None:
+    one = b.message("run:42", 7, "Hm.", {"head": b.section("*Hm*")})
+    two = b.message("run:42", 8, "Hm.", {"head": b.section("*Hm*")})
+    assert one.same_as(two)
+    assert one != two
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    {
+        "working card": [
+            "*Run 42 · Working* — add endpoint for invoices export",
+            "`platform/api` from `main`, for <@U0MIA>",
+            "Last: pytest -q: exit 1 in 2.1 s",
+            "Plan — 1 of 3 done",
+            "complete: Read the router (3 files changed)",
+            "in_progress: Add the route",
+            "pending: Test it",
+            "4 min · 1 step · 184k tokens, $0.92 of $5.00 · updated 10:25 UTC",
+        ],
+        "waiting for the model card": [
+            "*Run 42 · Working* — add endpoint for invoices export",
+            "`platform/api` from `main`, for <@U0MIA>",
+            "The model provider is not answering (503). Trying again in 2 min, attempt 2 of 5. "
+            "Nothing is lost.",
+            "Plan — 0 of 3 done",
+            "in_progress: Read the router",
+            "pending: Add the route",
+            "pending: Test it",
+            "3 min · 1 step · 184k tokens, $0.92 of $5.00 · updated 10:25 UTC",
+        ],
+        "question question:7": [
+            "<@U0MIA> *I have a question before I go on:*",
+            "Comma or semicolon?",
+            "[Comma] [Semicolon]",
+            "Press a button, or reply in this thread; no mention is needed. The run waits and "
+            "uses nothing.",
+        ],
+        "answered question:7": [
+            "*Question answered*",
+            "Comma or semicolon?",
+            "<@U0MIA> answered: “Semicolon”",
+        ],
+        "done outcome:1": [
+            "<@U0MIA> *Done:* draft merge request !318 — Add invoices export",
+            "Adds GET /invoices/export.",
+            "- drafts stay in",
+            "*Tests after* 212 passed, 0 failed",
+            "*Tests before* 205 passed, 0 failed",
+            "*Diff* 2 files, +143 −8",
+            "*Time and cost* 6 min · 1 step · 184k tokens, $0.92 of $5.00",
+            "[View diff] [Request changes…]",
+            "Written by a language model (gpt-5.2). The tests were run by me, not by the model. "
+            "Please read the diff before you merge.",
+        ],
+        "stopped outcome:1": [
+            "*Stopped by <@U0MIA> at step 1.* The branch `agent/42` is kept with 1 commit.",
+            "[Resume]",
+            "Timeline of the run",
+        ],
+        "failed outcome:1": [
+            "<@U0MIA> *Failed.* Something broke on our side (error `7f3a`).",
+            "Nothing had been changed yet.",
+            "[Try again]",
+            "Timeline of the run",
+        ],
+        "escalated outcome:1": [
+            "*Needs a person* — <@U0MIA>",
+            "The tests still fail after 3 repairs.",
+            "The changes so far (2 files) are kept with the run. Nothing was merged.",
+            "Tests: 212 passed, 1 failed",
+            "What was tried",
+            "- Attempt 1: registered the route Still failing: a::b.",
+            "Most likely cause: The image lacks the reporting schema.",
+            "Not tried: changing .gitlab-ci.yml",
+            "[Try again with a hint…]",
+            "4 min · 1 step · 184k tokens, $0.92 of $5.00",
+            "Timeline of the run",
+        ],
+        "plan only outcome:1": [
+            "<@U0MIA> *Plan* — add endpoint for invoices export",
+            "- Read the router",
+            "- Add the route",
+            "- Test it",
+            "Assumes: Drafts stay inside.",
+            "Likely to touch: `api/invoices.py`, `tests/test_export.py`",
+            "Nothing has been changed yet.",
+            "[Approve plan] [Change…]",
+        ],
+    }.items(),
+)
+def test_it_reads_like_this(name: str, lines: list[str]) -> None:
+    assert list(read(ALL[name])) == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [
+        ("working", "eyes"),
+        ("question", "raised_hand"),
+        ("plan only", "raised_hand"),
+        ("done", "white_check_mark"),
+        ("escalated", "warning"),
+        ("failed", "warning"),
+        ("stopped", "octagonal_sign"),
+    ],
+)
+def test_the_root_says_how_it_stands(name: str, sign: str) -> None:
+    assert reaction(RUNS[name]) == sign
+
+
+@needs_specs
+def test_modals_are_valid() -> None:
+    ask = b.input_modal("run_text", "42 C1 1.1", "Try again with a hint", "Send", "What?")
+    sure = b.confirm_modal("stop_run", "42 C1 1.1", "Stop run 42?", "Stop run", "Kept.")
+    assert view_problems(ask) == []
+    assert view_problems(sure) == []
+
+
+def test_old_failures_are_told_as_such() -> None:
+    run = state(*WORKING, ran("base", ["a::b"]), ran("change", ["a::b"]))
+    (card,) = messages(run, LINKS).values()
+    assert "212 passed, 1 failed (each of them failed before, too)" in json.dumps(card.blocks)
+
+
+@settings(max_examples=200)
+@given(st.text(alphabet="<>!@#&|*_`~ \n\r\u202e\u200bachnel:/.w-0123456789ht", max_size=80))
+def test_no_text_becomes_markup(said: str) -> None:
+    escaped = t.escape(said)
+    assert "<" not in escaped
+    assert ">" not in escaped
+    assert "://" not in escaped
+    assert "`" not in t.code(said)[1:-1]
+    assert all(kind == "text" for kind in kinds(t.rich(said)))
+
+
+@settings(max_examples=100)
+@given(st.text(max_size=4000), st.integers(1, 400))
+def test_whatever_is_said_fits(said: str, count: int) -> None:
+    run = state(
+        *WORKING,
+        plan(1, *[said] * min(count, 30)),
+        CHECKPOINT,
+        e.RunEnded(status=S.ESCALATED, reason=said * count),
+        asked=request(said),
+    )
+    for message in messages(run, LINKS).values():
+        assert len(json.dumps(message.blocks, ensure_ascii=False)) <= MAX_TOTAL
+        assert len(message.text) <= MAX_SECTION
+
+
+def texts(node: Any) -> Iterator[tuple[str, str]]:
+    """Kind and text of everything that is shown."""
+    if isinstance(node, dict):
+        if isinstance(node.get("text"), str):
+            yield node["type"], node["text"]
+        for key in ("title",):
+            if isinstance(node.get(key), str):
+                yield "plain", node[key]
+        for value in node.values():
+            yield from texts(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from texts(value)
+
+
+def kinds(elements: list[dict[str, Any]]) -> Iterator[str]:
+    for element in elements:
+        for inner in element["elements"]:
+            yield from kinds([inner]) if "elements" in inner else [inner["type"]]
+
+
+def read(message: Message) -> Iterator[str]:
+    """The message as somebody reads it aloud."""
+    for block in message.blocks:
+        match block["type"]:
+            case "section":
+                shown = [block["text"]] if "text" in block else []
+                for part in shown:
+                    yield from _plain(part["text"]).split("\n")
+                for part in block.get("fields", []):
+                    yield " ".join(_plain(part["text"]).split())
+            case "context":
+                yield from (_plain(part["text"]) for part in block["elements"])
+            case "rich_text":
+                yield from _rich(block["elements"])
+            case "plan":
+                yield block["title"]
+                for task in block["tasks"]:
+                    note = "".join(_rich(task["output"]["elements"])) if "output" in task else ""
+                    yield f"{task['status']}: {task['title']}" + (f" ({note})" if note else "")
+            case "actions":
+                yield " ".join(f"[{each['text']['text']}]" for each in block["elements"])
+            case _:
+                pass
+
+
+def _plain(mrkdwn: str) -> str:
+    return re.sub(r"<[^<>@|]*\|([^<>]*)>", r"\1", mrkdwn)
+
+
+def _rich(elements: list[dict[str, Any]]) -> Iterator[str]:
+    for element in elements:
+        if element["type"] == "rich_text_list":
+            for item in element["elements"]:
+                yield "- " + "".join(span["text"] for span in item["elements"])
+        else:
+            yield from "".join(span["text"] for span in element["elements"]).split("\n")
