@@ -10,7 +10,6 @@ import platform
 import re
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,7 +80,7 @@ class BubblewrapSandbox:
         with self.users.hold(workspace) as uid:
             group = None
             if host.parents:
-                group = Group(host.parents, f"box-{os.getpid()}-{time.monotonic_ns()}")
+                group = Group(host.parents)
                 group.create()
             try:
                 yield BubblewrapBox(self, workspace, uid, group, mounts)

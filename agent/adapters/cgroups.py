@@ -18,6 +18,7 @@ from agent.ports import CommandLimits
 
 _ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("memory", "pids")
+_PREFIX = "journeyman-"  # followed by the process id of the service
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ def find_parents(root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> P
     parents = _version_2(root, paths) or _version_1(root, paths)
     if parents is None:
         return None
-    probe = Group(parents, f"probe-{os.getpid()}-{time.monotonic_ns()}")
+    _sweep(parents)
+    probe = Group(parents)
     try:
         probe.create()
         return parents if probe.limit(CommandLimits()) else None
@@ -48,6 +50,16 @@ def find_parents(root: Path = _ROOT, own: Path = Path("/proc/self/cgroup")) -> P
         return None
     finally:
         probe.remove()
+
+
+def _sweep(parents: Parents) -> None:
+    """Removes the empty groups of services that were killed."""
+    for parent in {parents.memory, parents.pids, parents.cpu}:
+        for folder in parent.glob(f"{_PREFIX}[0-9]*"):
+            service = folder.name.removeprefix(_PREFIX).partition("-")[0]
+            if not Path("/proc", service).exists():
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 def _version_1(root: Path, paths: Mapping[str, str]) -> Parents | None:
@@ -87,7 +99,8 @@ def _make_room(own: Path) -> None:
 class Group:
     """The processes of one box."""
 
-    def __init__(self, parents: Parents, name: str) -> None:
+    def __init__(self, parents: Parents) -> None:
+        name = f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}"
         self._version = parents.version
         self._memory, self._pids = parents.memory / name, parents.pids / name
         self._cpu = parents.cpu / name

@@ -42,16 +42,27 @@ def test_a_group_shared_with_others_is_left_alone(delegated: tuple[Path, Path]):
     assert not (unit / "journeyman-main").exists()
 
 
+def test_groups_of_killed_services_are_removed(delegated: tuple[Path, Path]):
+    root, own = delegated
+    unit = root / "system.slice" / "bot.service"
+    (unit / "journeyman-999999999-1").mkdir()  # no process has such a number
+    (unit / f"journeyman-{os.getpid()}-1").mkdir()
+    find_parents(root, own)
+    assert not (unit / "journeyman-999999999-1").exists()
+    assert (unit / f"journeyman-{os.getpid()}-1").exists()
+
+
 def test_no_control_groups(tmp_path: Path):
     assert find_parents(tmp_path, tmp_path / "missing") is None
 
 
 def test_limits_are_written_for_version_2(tmp_path: Path):
-    group = Group(Parents(memory=tmp_path, pids=tmp_path, cpu=tmp_path, version=2), "box")
+    group = Group(Parents(memory=tmp_path, pids=tmp_path, cpu=tmp_path, version=2))
     group.create()
+    (folder,) = tmp_path.iterdir()
     assert group.limit(CommandLimits(memory_mb=100, processes=50))
-    assert (tmp_path / "box" / "memory.max").read_text() == str(100 * 1024 * 1024)
-    assert int((tmp_path / "box" / "pids.max").read_text()) == 53
-    (tmp_path / "box" / "memory.events").write_text("low 0\noom_kill 2\n")
-    (tmp_path / "box" / "cpu.stat").write_text("usage_usec 1500000\n")
+    assert (folder / "memory.max").read_text() == str(100 * 1024 * 1024)
+    assert int((folder / "pids.max").read_text()) == 53
+    (folder / "memory.events").write_text("low 0\noom_kill 2\n")
+    (folder / "cpu.stat").write_text("usage_usec 1500000\n")
     assert (group.memory_kills(), group.cpu_seconds()) == (2, 1.5)

@@ -412,7 +412,7 @@ async def test_no_command_runs_outside_of_its_group(sandbox: BubblewrapSandbox, 
     if parents is None:
         pytest.skip("this host gives no control groups")
     async with sandbox.open(workspace) as box:
-        group = next(parents.memory.glob(f"box-{os.getpid()}-*"))
+        group = next(parents.memory.glob(f"journeyman-{os.getpid()}-*"))
         for _ in range(10):
             marker = f"{time.time_ns()}"
             task = asyncio.create_task(shell(box, "exec sleep $1", marker))
