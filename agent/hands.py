@@ -19,6 +19,7 @@ from agent.events import (
 )
 from agent.guards import INVALID
 from agent.journal import digest_of
+from agent.limits import only_plan
 from agent.ports import Message, ToolCall
 from agent.prompt import clean
 from agent.run import RunStatus
@@ -75,6 +76,8 @@ async def perform(work: Work, call: ToolCall) -> ToolOutcome:
         return _invalid(f"the arguments of `{tool.name}` must be one JSON object.")
     if not tool.early and work.state.plan is None:
         return _failed("Call `update_plan` first: nothing is edited or run before there is a plan.")
+    if tool.changes and only_plan(work.state):
+        return _failed("Only a plan was asked for: nothing is edited or run.")
     if tool.changes:
         work.dirty = True
     context = ToolContext(

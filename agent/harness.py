@@ -117,6 +117,7 @@ class Harness:
             async with self._sandbox.open(folder) as box:
                 tests = await self._test(box, folder, ())
         finally:
+            self._vault.forget(folder)
             await self._sandbox.remove(folder)
         if tests is None:
             return None

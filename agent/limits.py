@@ -8,6 +8,7 @@ from dataclasses import replace
 from agent.errors import LimitReached
 from agent.events import ModelAnswered, RunClaimed, RunEnded, RunEvent, StatusChanged
 from agent.run import WAITING, Limits, RunStatus, Usage
+from agent.state import RunState
 from agent.work import Work
 
 _PARKED = WAITING | {RunStatus.QUEUED, RunStatus.PUBLISHING}
@@ -21,6 +22,11 @@ def check(work: Work) -> None:
     if reached := exceeded(used, work.state.limits):
         name, told = reached
         raise LimitReached(f"The run reached its limit of {told}.", limit=name)
+
+
+def only_plan(state: RunState) -> bool:
+    """Until people say more, after the plan."""
+    return state.request.plan_only and state.rounds == 1
 
 
 def exceeded(used: Usage, limits: Limits) -> tuple[str, str] | None:

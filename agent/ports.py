@@ -237,6 +237,10 @@ class Vault(Protocol):
 
     async def remote_head(self, origin: Origin, branch: str) -> CommitSha | None: ...
 
+    def forget(self, folder: Path) -> None:
+        """Drops what is kept for a workspace that is gone."""
+        ...
+
 
 # --- GitLab ------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
@@ -17,7 +18,17 @@ from agent.events import (
 )
 from agent.ports import ForgeReader, Store, Write
 from agent.project import Projects
-from agent.run import DEVELOPER, ENDED, Linked, Person, Request, Run, RunId, RunStatus
+from agent.run import (
+    DEVELOPER,
+    ENDED,
+    Linked,
+    Person,
+    Request,
+    Run,
+    RunId,
+    RunStatus,
+    ThreadMessage,
+)
 from agent.state import RunState, fold
 
 ROLES = {0: "no member", 5: "a member with minimal access", 10: "a Guest", 15: "a Planner"} | {
@@ -53,12 +64,15 @@ class RunService:
         return run
 
     async def instruct(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
-        """Adds to a run: between two steps while it works, else by queueing it again. While its
-        own requester is being asked something, it is the answer."""
+        """Adds to a run: between two steps while it works, else by queueing it again; once its
+        merge request is merged or closed, as a run of its own. While its own requester is being
+        asked something, it is the answer."""
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "instruct runs on")
         if row.status is RunStatus.WAITING_FOR_ANSWER and by.id == row.request.requester.id:
             return await self.answer(run, text, by, message=message)
+        if row.status in ENDED and not await self._continues(row):
+            return await self._anew(row, text, by, message)
         given = InstructionGiven(text=text, by=by, message=message)
 
         def change(row: Run) -> tuple[Payload, ...]:
@@ -103,6 +117,25 @@ class RunService:
 
     async def status(self, run: RunId) -> RunState:
         return fold(await self._store.events(run))
+
+    async def _continues(self, run: Run) -> bool:
+        """Is there still a branch to go on with, or nothing published yet?"""
+        made = await self._forge.merge_requests(run.request.project, run.branch)
+        return not made or made[0].state in ("opened", "locked")
+
+    async def _anew(self, run: Run, text: str, by: Person, message: str) -> Run:
+        old = run.request
+        context = ThreadMessage(author=old.requester.name, text=old.text)
+        request = Request(
+            text=text,
+            project=old.project,
+            base_branch=old.base_branch,
+            requester=by,
+            thread=old.thread,
+            message=message or f"{run.id}-{secrets.token_hex(4)}",
+            context=(context,),
+        )
+        return await self.start(request)
 
     async def _apply(
         self,

@@ -72,6 +72,7 @@ class Work:
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+            self.dirty = True  # what it may have saved has not been stored
 
     async def snapshot(self) -> Snapshot:
         """The work tree as a tree in the vault. Call it while no command runs."""

@@ -7,11 +7,13 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from agent.context import Context
 from agent.dependencies import Installer
 from agent.errors import (
     Fenced,
+    ForgeUnavailable,
     JourneymanError,
     LimitReached,
     Refused,
@@ -23,10 +25,11 @@ from agent.events import RunEnded, WorkspaceReady
 from agent.files import WorkspaceFiles
 from agent.hands import redo
 from agent.harness import Harness
-from agent.journal import Journal
-from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault
+from agent.journal import ACTOR, Journal
+from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import Projects
-from agent.run import CommitSha, RunId, RunStatus, TreeSha
+from agent.report import report_on
+from agent.run import CommitSha, Run, RunId, RunStatus, TreeSha
 from agent.runners import TestCommand, find_tests
 from agent.stages.implement import implement
 from agent.stages.keep import end
@@ -37,6 +40,7 @@ from agent.work import Work
 
 log = logging.getLogger(__name__)
 
+PAUSES = (1.0, 4.0, 15.0)  #: seconds before GitLab is asked again for the code
 STAGES = {
     RunStatus.PLANNING: plan,
     RunStatus.WORKING: implement,
@@ -76,41 +80,28 @@ class Worker:
         run = await self._store.claim(run_id, self.name)
         if run is None:
             return
-        began = self._clock.monotonic()
         log.info("run_claimed", extra={"run": run.id, "epoch": run.epoch, "status": run.status})
-        journal = await Journal.load(self._store, run)
+        held = _Held(run=run, began=self._clock.monotonic())
         try:
             async with AsyncExitStack() as stack:
-                await self._guarded(journal, stack, began)
+                verdict = await _guarded(run, self._go(held, stack))
+                if verdict is None:
+                    return
+                log.info("run_ends", extra={"run": run.id, "reason": verdict.reason})
+                if held.work is not None and await _guarded(run, _keep(held.work, verdict)) is None:
+                    return
+            ended = RunEnded(
+                status=verdict.status, reason=verdict.reason, error_id=verdict.error_id
+            )
+            await self._store.write(run.id, Write(payloads=(ended,)), actor=ACTOR, epoch=run.epoch)
         except Fenced:
             log.info("run_fenced", extra={"run": run.id, "epoch": run.epoch})
 
-    async def _guarded(self, journal: Journal, stack: AsyncExitStack, began: float) -> None:
-        """The one place where whatever goes wrong becomes the end of the run."""
-        work: Work | None = None
-        error_id = ""
-        try:
-            async with _until(lambda: self._store.stop_asked(journal.run.id)):
-                work = await self._open(journal, stack, began)
-                await walk(work)
-            return
-        except (Fenced, StoreUnavailable):
-            raise
-        except Stopped:
-            await journal.refresh()
-            by = journal.state.stop.by.name if journal.state.stop else "somebody"
-            status, reason = RunStatus.CANCELLED, f"Stopped by @{by} at step {journal.state.calls}."
-        except LimitReached as error:
-            status, reason = RunStatus.ESCALATED, str(error)
-        except JourneymanError as error:
-            status, reason = RunStatus.FAILED, str(error)
-        except Exception:
-            error_id = secrets.token_hex(2)
-            log.exception("run_broke", extra={"run": journal.run.id, "error": error_id})
-            status = RunStatus.FAILED
-            reason = f"Something broke on our side (error {error_id})."
-        log.info("run_ended", extra={"run": journal.run.id, "status": status, "reason": reason})
-        await _end(journal, work, status, reason, error_id)
+    async def _go(self, held: _Held, stack: AsyncExitStack) -> None:
+        async with _until(lambda: self._store.stop_asked(held.run.id)):
+            journal = await Journal.load(self._store, held.run)
+            held.work = await self._open(journal, stack, held.began)
+            await walk(held.work)
 
     async def _open(self, journal: Journal, stack: AsyncExitStack, began: float) -> Work:
         """The workspace as it was left, in a new empty folder, and the conversation so far."""
@@ -126,6 +117,7 @@ class Worker:
         base, branch = await self._base(journal, vault)
         folder = self._sandbox.new_folder(f"run-{run.id}-{run.epoch}")
         stack.push_async_callback(self._sandbox.remove, folder)
+        stack.callback(vault.forget, folder)
         notes = await vault.checkout(await _tree(journal, vault, base), folder)
         await asyncio.to_thread(self._sandbox.adopt, folder)
         paths = await vault.list(base)
@@ -176,10 +168,23 @@ class Worker:
         request, ready = journal.run.request, journal.state.workspace
         if ready is not None and await vault.has(ready.base):
             return ready.base, ready.branch
-        origin = await self._origin(request.project)
         wanted = ready.branch if ready else request.base_branch
-        newest, branch = await vault.fetch(origin, wanted)
+        newest, branch = await self._fetched(vault, request.project, wanted)
         return (ready.base if ready else newest), branch
+
+    async def _fetched(
+        self, vault: Vault, project: str, branch: str | None
+    ) -> tuple[CommitSha, str]:
+        """Patient with a GitLab that does not answer for a moment."""
+        for pause in (*PAUSES, None):
+            try:
+                return await vault.fetch(await self._origin(project), branch)
+            except ForgeUnavailable as error:
+                if pause is None:
+                    raise
+                log.warning("fetch_waits", extra={"project": project, "problem": str(error)})
+                await self._clock.sleep(error.retry_after or pause)
+        raise AssertionError("unreachable")
 
 
 async def walk(work: Work) -> None:
@@ -220,13 +225,50 @@ async def _test_command(
     return await find_tests(paths, read, named)
 
 
-async def _end(
-    journal: Journal, work: Work | None, status: RunStatus, reason: str, error_id: str
-) -> None:
-    if work is not None:
-        await end(work, status, reason, error_id=error_id)
-    else:
-        await journal.write(RunEnded(status=status, reason=reason, error_id=error_id))
+async def _keep(work: Work, verdict: _Verdict) -> None:
+    status, reason = verdict.status, verdict.reason
+    if status is RunStatus.CANCELLED:
+        await work.journal.refresh()
+        by = work.state.stop.by.name if work.state.stop else "somebody"
+        reason = f"Stopped by @{by} at step {work.state.calls}."
+    report = report_on(work, reason) if status is RunStatus.ESCALATED else None
+    await end(work, status, reason, escalation=report, error_id=verdict.error_id)
+
+
+@dataclass(kw_only=True)
+class _Held:
+    run: Run
+    began: float
+    work: Work | None = None  #: as soon as the workspace stands
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    """How a run ends that did not come to its own end."""
+
+    status: RunStatus
+    reason: str
+    error_id: str = ""
+
+
+async def _guarded(run: Run, deed: Awaitable[None]) -> _Verdict | None:
+    """The one place where whatever goes wrong becomes the end of a run."""
+    try:
+        await deed
+    except (Fenced, StoreUnavailable):
+        raise
+    except Stopped as error:
+        return _Verdict(status=RunStatus.CANCELLED, reason=str(error))
+    except LimitReached as error:
+        return _Verdict(status=RunStatus.ESCALATED, reason=str(error))
+    except JourneymanError as error:
+        return _Verdict(status=RunStatus.FAILED, reason=str(error))
+    except Exception:
+        error_id = secrets.token_hex(2)
+        log.exception("run_broke", extra={"run": run.id, "error": error_id})
+        reason = f"Something broke on our side (error {error_id})."
+        return _Verdict(status=RunStatus.FAILED, reason=reason, error_id=error_id)
+    return None
 
 
 @asynccontextmanager

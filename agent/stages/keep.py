@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent.branch import on_branch, published
 from agent.errors import JourneymanError
@@ -29,13 +29,12 @@ async def commit(work: Work, at: datetime) -> Committed | None:
         return None
     said = last_finish(work.context.messages)
     message = commit_message(work.state.request, work.state.run, said.summary if said else "")
-    made = await work.vault.commit(
-        checkpoint.tree,
-        parent.commit if parent else work.base,
-        message,
-        author=AUTHOR,
-        at=at,
-    )
+    before = {made.commit for made in work.state.commits}
+    base = parent.commit if parent else work.base
+    made = await work.vault.commit(checkpoint.tree, base, message, author=AUTHOR, at=at)
+    while made in before:  # tried in this very second, and refused: another one is wanted
+        at += timedelta(seconds=1)
+        made = await work.vault.commit(checkpoint.tree, base, message, author=AUTHOR, at=at)
     title = message.partition("\n")[0]
     return Committed(commit=made, tree=checkpoint.tree, files=checkpoint.files, title=title)
 
@@ -55,14 +54,14 @@ async def end(
         saved = await work.snapshot()
         if saved.payloads:
             await work.journal.write(*saved.payloads, bodies=saved.bodies)
-        made = await commit(work, work.state.updated_at)
+        tried = work.state.commits[-1].tree if work.state.commits else None
+        if work.state.checkpoint is not None and work.state.checkpoint.tree != tried:
+            made = await commit(work, work.state.updated_at)
     except JourneymanError as error:
         log.warning("run_not_kept", extra={"run": work.state.run, "problem": str(error)})
     intents: tuple[Intent, ...] = ()
-    if made is not None and (parent is None or parent.tree != made.tree):
+    if made is not None:
         intents = (Push(commit=made.commit, expected=parent.commit if parent else None),)
-    else:
-        made = None
     ended = RunEnded(
         status=status,
         reason=f"{reason} {kept(work, made)}",
@@ -75,11 +74,13 @@ async def end(
 def kept(work: Work, made: Committed | None) -> str:
     """What is left of the run, as a sentence."""
     last = made or on_branch(work)
-    branch = work.journal.run.branch
+    if last is None and work.state.checkpoint and work.state.checkpoint.files:
+        return "The change is kept in the run's record; a retry publishes it."
     if last is None:
         return "Nothing was changed."
     count = len({c.tree for c in (*work.state.commits, last)})
-    return f"Branch {branch} is kept with {count} commit{'s' if count > 1 else ''}."
+    branch = "The branch" if work.project.local else f"Branch {work.journal.run.branch}"
+    return f"{branch} is kept with {count} commit{'s' if count > 1 else ''}."
 
 
 async def succeed(work: Work) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.compaction import plan_text
 from agent.events import RunEnded
+from agent.limits import only_plan
 from agent.loop import converse
 from agent.ports import Message
 from agent.prompt import RULES, first_message, orientation, rules_text, system_prompt
@@ -17,7 +18,7 @@ async def plan(work: Work) -> None:
     await converse(work, until=lambda state: state.plan is not None)
     if work.state.status is not RunStatus.PLANNING:
         return
-    if work.state.request.plan_only:
+    if only_plan(work.state):
         answer = plan_text(work.state.plan)
         summary = "Only a plan was asked for; nothing was changed."
         end = RunEnded(status=RunStatus.SUCCEEDED, summary=summary, answer=answer)

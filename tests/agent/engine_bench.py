@@ -15,7 +15,7 @@ from agent.adapters.git_vault import GitVaults
 from agent.errors import NotFound
 from agent.events import EffectDone, EffectFailed, RunEvent
 from agent.intents import KIND, Intent
-from agent.ports import Origin, Project
+from agent.ports import MergeRequest, Origin, Project
 from agent.project import ProjectSettings
 from agent.run import Limits, Linked, Person, Request, Run, Thread
 from agent.service import RunService
@@ -72,6 +72,7 @@ class Members:
     def __init__(self, level: int, linked: Mapping[int, Linked] | None = None) -> None:
         self._level = level
         self._linked = linked or {}
+        self.made: list[MergeRequest] = []
 
     async def access(self, project: str, user_id: int) -> int:
         return self._level
@@ -84,6 +85,9 @@ class Members:
             clone_url="",
             web_url=f"https://gitlab.example.com/{path}",
         )
+
+    async def merge_requests(self, project: str, source_branch: str) -> Sequence[MergeRequest]:
+        return self.made
 
     async def linked(self, project: str, kind: str, iid: int) -> Linked:
         if iid not in self._linked:

@@ -9,6 +9,7 @@ from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, Members
 
 from agent.errors import Refused
 from agent.events import InstructionGiven
+from agent.ports import MergeRequest
 from agent.run import Linked, Person, Request, Run, RunStatus, Thread
 from agent.service import RunService
 from agent.testing import call, say
@@ -113,6 +114,33 @@ async def test_only_what_ended_badly_is_retried(bench: Bench):
     await bench.go(run, [say(call("finish", summary="s", answer="a"))])
     with pytest.raises(Refused, match="This run is done"):
         await bench.service().retry(run.id, MIA)
+
+
+async def test_after_the_merge_a_mention_begins_a_run_of_its_own(bench: Bench):
+    run = await bench.ask()
+    await bench.go(run, [say(call("finish", summary="s", answer="a"))])
+    forge = Members(30)
+    service = RunService(store=bench.db.store, forge=forge, projects=lambda path: bench.project)
+    merged = MergeRequest(
+        project="team/calc",
+        iid=1,
+        url="u",
+        title="t",
+        description="",
+        state="merged",
+        draft=False,
+        source_branch=run.branch,
+        target_branch="main",
+        sha=None,
+        author_id=None,
+    )
+    forge.made = [merged]
+    other = await service.instruct(run.id, "and more", MIA, message="9")
+    assert other.id != run.id
+    assert other.request.text == "and more"
+    assert other.request.thread == run.request.thread
+    forge.made = [replace(merged, state="opened")]
+    assert (await service.instruct(run.id, "and more", MIA, message="10")).id == run.id
 
 
 async def asked(bench: Bench) -> Run:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from engine_bench import GOOD, MIA, PLAN, Bench
 
 from agent.events import ToolReturned
 from agent.intents import Push
+from agent.ports import Answer
 from agent.run import Run, RunStatus
 from agent.testing import Reply, ScriptedModel, call, say
 
@@ -16,11 +18,28 @@ from agent.testing import Reply, ScriptedModel, call, say
 PATIENCE = 1.0
 
 
-async def stopped_after(bench: Bench, run: Run, model: ScriptedModel, seconds: float) -> float:
+class Speaker(ScriptedModel):
+    """Says when it gives the reply number `last`; with no replies it never answers."""
+
+    def __init__(self, replies: list[Reply], last: int = 0, by_prompt: bool = False) -> None:
+        super().__init__(replies=replies, by_prompt=by_prompt)
+        self.spoken = asyncio.Event()
+        self._last = last or len(replies)
+
+    async def complete(self, *args: Any, **more: Any) -> Answer:
+        if not self.replies:
+            self.spoken.set()
+            await asyncio.sleep(3600)
+        answer = await super().complete(*args, **more)
+        if self.given == self._last:
+            self.spoken.set()
+        return answer
+
+
+async def stopped_after(bench: Bench, run: Run, model: Speaker, seconds: float) -> float:
     """Lets the run begin, stops it, gives how long the stop took."""
     work = asyncio.create_task(bench.worker(model).advance(run.id))
-    while not model.prompts or model.given < len(model.replies):
-        await asyncio.sleep(0.01)
+    await model.spoken.wait()
     await asyncio.sleep(seconds)
     began = time.monotonic()
     await bench.service().stop(run.id, MIA, how="mention")
@@ -31,7 +50,7 @@ async def stopped_after(bench: Bench, run: Run, model: ScriptedModel, seconds: f
 async def test_stop_ends_a_running_command_within_a_second_and_keeps_the_branch(bench: Bench):
     run = await bench.ask()
     slow = say(call("run", command="sleep 60 & sleep 60", timeout=100))
-    model = ScriptedModel(replies=[PLAN, GOOD, slow])
+    model = Speaker([PLAN, GOOD, slow])
     assert await stopped_after(bench, run, model, 0.3) < PATIENCE
     state = await bench.state(run)
     assert state.status is RunStatus.CANCELLED
@@ -41,7 +60,7 @@ async def test_stop_ends_a_running_command_within_a_second_and_keeps_the_branch(
 
 async def test_stop_ends_a_model_call_within_a_second(bench: Bench):
     run = await bench.ask()
-    model = Silent(replies=[])
+    model = Speaker([])
     assert await stopped_after(bench, run, model, 0.2) < PATIENCE
     state = await bench.state(run)
     assert state.status is RunStatus.CANCELLED
@@ -51,7 +70,7 @@ async def test_stop_ends_a_model_call_within_a_second(bench: Bench):
 async def test_a_stopped_command_is_not_started_again_by_a_retry(bench: Bench):
     run = await bench.ask()
     slow = say(call("run", command="sleep 60", timeout=100))
-    await stopped_after(bench, run, ScriptedModel(replies=[PLAN, slow]), 0.2)
+    await stopped_after(bench, run, Speaker([PLAN, slow]), 0.2)
     await bench.service().instruct(run.id, "without sleeping", MIA, message="2")
     replies: list[Reply] = [GOOD, say(call("finish", summary="Done"))]
     model = await bench.go(run, replies)
@@ -66,10 +85,9 @@ async def test_a_worker_that_is_shut_down_leaves_the_run_for_another(bench: Benc
     run = await bench.ask()
     slow = say(call("run", command="sleep 1"))
     replies: list[Reply] = [PLAN, slow, GOOD, say(call("finish", summary="Done"))]
-    model = ScriptedModel(replies=replies, by_prompt=True)
+    model = Speaker(replies, last=2, by_prompt=True)
     work = asyncio.create_task(bench.worker(model).advance(run.id))
-    while model.given < 1 or len(model.prompts) < 2:
-        await asyncio.sleep(0.01)
+    await model.spoken.wait()
     await asyncio.sleep(0.2)
     work.cancel()
     await asyncio.wait({work})
@@ -77,9 +95,3 @@ async def test_a_worker_that_is_shut_down_leaves_the_run_for_another(bench: Benc
     assert (await bench.state(run)).status is RunStatus.WORKING
     await bench.worker(model, name="w2").advance(run.id)
     assert (await bench.state(run)).status is RunStatus.PUBLISHING
-
-
-class Silent(ScriptedModel):
-    async def complete(self, *args: object, **more: object) -> None:  # type: ignore[override]
-        self.prompts.append(b"")
-        await asyncio.sleep(3600)
