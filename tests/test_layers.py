@@ -9,10 +9,10 @@ DOMAIN = {"run", "plan", "testreport", "events", "intents", "errors", "state", "
 
 #: library -> the only places that may import it
 HOMES = {
-    "slack_bolt": ("bot/front.py", "bot/listeners/"),
-    "slack_sdk": ("bot/front.py", "bot/slack_api.py", "bot/listeners/"),
+    "slack_bolt": ("bot/front.py", "bot/slack", "bot/listeners/"),
+    "slack_sdk": ("bot/front.py", "bot/slack", "bot/listeners/"),
     # slack_sdk lets the errors of aiohttp through
-    "aiohttp": ("bot/app.py", "bot/front.py", "bot/slack_api.py", "bot/web/"),
+    "aiohttp": ("bot/app.py", "bot/front.py", "bot/slack", "bot/signature.py", "bot/web/"),
     "apscheduler": ("bot/schedule.py",),
     "openai": ("agent/adapters/",),
     "gitlab": ("agent/adapters/",),

@@ -37,6 +37,7 @@ class _GitLab:
         self._token = token
         self._token_name = token_name
         self._client: Gitlab | None = None
+        self._me: int | None = None
         self._asked = threading.local()
 
     async def __aenter__(self) -> Self:
@@ -59,6 +60,17 @@ class _GitLab:
         if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
             url = f"{self._url}/{project.path}.git"
         return Origin(url=url, token=self._token)
+
+    async def scopes(self) -> tuple[str, ...]:
+        """What the token may do. Raises `NotFound` where GitLab does not tell (before 15.5)."""
+        told = record(await self._get("/personal_access_tokens/self"))
+        return tuple(str(scope) for scope in cast("list[object]", told.get("scopes") or []))
+
+    async def me(self) -> int:
+        """Id of the user whose token this is."""
+        if self._me is None:
+            self._me = integer(record(await self._get("/user")), "id")
+        return self._me
 
     async def _get(self, path: str, **query: str | int) -> Any:
         return await self._call(lambda gitlab: gitlab.http_get(path, query, **_ONCE))
@@ -224,12 +236,6 @@ class GitLabWriter(_GitLab):
 
     def __init__(self, url: str, token: str, *, token_name: str = "GITLAB_TOKEN") -> None:
         super().__init__(url, token, token_name=token_name)
-        self._me: int | None = None
-
-    async def me(self) -> int:
-        if self._me is None:
-            self._me = integer(record(await self._get("/user")), "id")
-        return self._me
 
     async def open_merge_request(
         self, project: str, *, source: str, target: str, title: str, description: str

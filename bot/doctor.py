@@ -1,0 +1,159 @@
+"""`journeyman doctor`: is everything there, and if not, what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+
+from agent.errors import JourneymanError, NotFound
+from agent.ports import Check, Message
+from agent.run import DEVELOPER, MAINTAINER
+from bot.build import make_model, make_sandbox
+from bot.settings import Settings, load
+
+Checks = Sequence[Check]
+
+
+async def run() -> int:
+    """Prints a line a check; 0 when all is well, else 1."""
+    settings = load()
+    parts: tuple[tuple[str, Callable[[Settings], Awaitable[Checks]]], ...] = (
+        ("Settings", _settings),
+        ("Database", _database),
+        ("Sandbox", _sandbox),
+        ("Slack", _slack),
+        ("GitLab", _gitlab),
+        ("Model", _model),
+    )
+    well = True
+    for name, part in parts:
+        try:
+            checks = await part(settings)
+        except JourneymanError as error:
+            checks = [Check(name=name, ok=False, detail=str(error))]
+        for check in checks:
+            well = well and check.ok
+            print(f"{'ok' if check.ok else 'FAILED':<7} {check.name}: {check.detail}", flush=True)
+            if check.remedy:
+                print(f"        {check.remedy}")
+    print("All is well." if well else "Not everything is well: see FAILED above.")
+    return 0 if well else 1
+
+
+async def _settings(settings: Settings) -> Checks:
+    file = str(settings.config) if settings.config else "no journeyman.toml"
+    people, projects = len(settings.people), settings.listed_projects
+    checks = [Check(name="Settings", ok=True, detail=f"{file}; state in {settings.home}")]
+    detail = f"{len(projects)} projects, {people} people"
+    remedy = "" if projects and people else "Nobody can start anything: see docs/connect.md, 3."
+    checks.append(Check(name="Projects and people", ok=not remedy, detail=detail, remedy=remedy))
+    return checks
+
+
+async def _database(settings: Settings) -> Checks:
+    from agent.adapters.database import open_database
+
+    async with open_database(home=settings.home, url=settings.database_url) as database:
+        version = str(await database.pool.fetchval("SHOW server_version"))
+        vector = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+        pgvector = await database.pool.fetchval(vector)
+    where = "DATABASE_URL" if settings.database_url else "our own"
+    detail = f"PostgreSQL {version} ({where}), pgvector {pgvector}, schema up to date"
+    return [Check(name="Database", ok=True, detail=detail)]
+
+
+async def _sandbox(settings: Settings) -> Checks:
+    checks = await make_sandbox(settings).check()
+    failed = [check for check in checks if not check.ok]
+    if failed:
+        return failed
+    return [Check(name="Sandbox", ok=True, detail=f"{len(checks)} promises hold on this host")]
+
+
+async def _slack(settings: Settings) -> Checks:
+    from bot.slack_check import slack_checks
+
+    if not settings.slack_bot_token:
+        remedy = "Create a Slack app from slack-manifest.json: docs/connect.md, 1."
+        return [Check(name="Slack", ok=False, detail="SLACK_BOT_TOKEN is not set", remedy=remedy)]
+    return await slack_checks(settings)
+
+
+async def _gitlab(settings: Settings) -> Checks:
+    from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
+
+    if not settings.gitlab_url:
+        return [
+            Check(
+                name="GitLab",
+                ok=False,
+                detail="GITLAB_URL is not set",
+                remedy="See docs/connect.md, 2.",
+            )
+        ]
+    async with AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(
+            GitLabReader(settings.gitlab_url, settings.gitlab_read_token)
+        )
+        writer = await stack.enter_async_context(
+            GitLabWriter(settings.gitlab_url, settings.gitlab_token)
+        )
+        checks = [
+            await _scopes("GitLab read token", reader, {"read_api", "api"}, {"api"}),
+            await _scopes("GitLab write token", writer, {"api"}, set[str]()),
+        ]
+        me = await writer.me() if checks[1].ok else None
+        for path in settings.listed_projects:
+            checks.append(await _project(reader, path, me))
+    return checks
+
+
+async def _scopes(name: str, forge: object, one_of: set[str], too_much: set[str]) -> Check:
+    from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
+
+    assert isinstance(forge, GitLabReader | GitLabWriter)
+    try:
+        scopes = set(await forge.scopes())
+    except NotFound:
+        return Check(name=name, ok=True, detail="works; this GitLab does not tell its scopes")
+    except JourneymanError as error:
+        return Check(name=name, ok=False, detail=str(error))
+    detail = f"scopes {', '.join(sorted(scopes))}"
+    if not scopes & one_of:
+        remedy = f"Make a token with the scope {' or '.join(sorted(one_of))}."
+        return Check(name=name, ok=False, detail=detail, remedy=remedy)
+    if scopes & too_much:
+        remedy = "It may write, which a reader should not: read_api and read_repository suffice."
+        return Check(name=name, ok=True, detail=detail, remedy=remedy)
+    return Check(name=name, ok=True, detail=detail)
+
+
+async def _project(reader: object, path: str, writer: int | None) -> Check:
+    from agent.adapters.gitlab_forge import GitLabReader
+
+    assert isinstance(reader, GitLabReader)
+    try:
+        project = await reader.project(path)
+        access = await reader.access(path, writer) if writer is not None else 0
+    except JourneymanError as error:
+        return Check(name=f"Project {path}", ok=False, detail=str(error))
+    branch = project.default_branch or "no branch yet"
+    detail = f"default branch {branch}; the write token's access level is {access}"
+    if access < DEVELOPER:
+        remedy = "Give the write token's user the role Developer in this project."
+        return Check(name=f"Project {path}", ok=False, detail=detail, remedy=remedy)
+    if access >= MAINTAINER:
+        remedy = "Developer is enough: a Maintainer may push to protected branches."
+        return Check(name=f"Project {path}", ok=True, detail=detail, remedy=remedy)
+    return Check(name=f"Project {path}", ok=True, detail=detail)
+
+
+async def _model(settings: Settings) -> Checks:
+    if not settings.model:
+        remedy = "Name a model in JOURNEYMAN_MODEL, and give OPENAI_API_KEY."
+        return [Check(name="Model", ok=False, detail="JOURNEYMAN_MODEL is not set", remedy=remedy)]
+    async with make_model(settings) as model:
+        answer = await model.complete([Message(role="user", content="Answer with: ready")], [])
+    price = "price set" if settings.prices.get(settings.model) else "price not set: costs show as 0"
+    detail = f"{answer.model} answered in {answer.usage.seconds:.1f} s; {price}"
+    return [Check(name="Model", ok=True, detail=detail)]
