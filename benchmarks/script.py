@@ -63,6 +63,12 @@ def bash() -> list[dict[str, Any]]:
     return [{"content": "", "tool_calls": [call("bash", command=each)]} for each in commands]
 
 
+def commands() -> list[str]:
+    """Every shell command of both."""
+    calls = (reply["tool_calls"][0]["arguments"] for reply in (*ours(), *bash()))
+    return [arguments["command"] for arguments in calls if "command" in arguments]
+
+
 def repository(folder: Path) -> Path:
     """The sample project as a git repository of its own."""
     shutil.copytree(SAMPLE, folder)
