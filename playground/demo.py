@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -15,10 +15,13 @@ from rich.text import Text
 
 from playground import seed
 from playground.demo_view import card, message, plain
+from playground.gitlab.records import MergeRequest
 from playground.slack.records import Message
 from playground.town import Playground
 
 LIMIT_SECONDS = 600.0
+CARD_SECONDS = 5.0  #: for the last edit of the card, once the run has ended
+PROJECT = f"{seed.GROUP}/invoices"
 _DONE, _NEEDS_A_PERSON, _STOPPED = "white_check_mark", "warning", "octagonal_sign"
 
 
@@ -33,21 +36,23 @@ async def show(playground: Playground) -> int:
             outcome = await thread.follow(seed.REQUEST)
     except TimeoutError:
         outcome = "time"
-    problem = _problem(playground, outcome)
+    request = _merge_request(playground, thread.root)
+    problem = _problem(outcome, request)
     if problem:
         console.print(f"\n[bold red]{problem}[/]")
         console.print(f"The log of the service: {playground.service.log}")
-    else:
-        await _summary(playground, console)
+    elif request:
+        await _summary(playground, request, console)
+    console.print(f"\nThe page: {playground.page.url}")
     if sys.stdout.isatty():
-        console.print(f"\nGo on in the browser: {playground.page.url} (Ctrl-C stops)")
+        console.print("Go on there as long as you like; Ctrl-C stops everything.")
         await playground.service.ended()
     return 1 if problem else 0
 
 
 @dataclass
 class Thread:
-    """What has been shown of one thread."""
+    """What has been shown of one thread: the agent's first message is the status card."""
 
     playground: Playground
     console: Console
@@ -55,15 +60,17 @@ class Thread:
     def __post_init__(self) -> None:
         self._said: dict[str, str] = {}
         self._card: Message | None = None
+        self.root: Message | None = None
 
     async def follow(self, request: str) -> str:
         """Until the run ends. Returns the agent's last reaction on the request."""
         world = self.playground.world
-        changed = asyncio.Event()
+        changed, outcome, patience = asyncio.Event(), "", 0.0
+        loop = asyncio.get_running_loop()
         end = world.subscribe(lambda _: changed.set())
         failed = asyncio.create_task(self.playground.service.ended())
         failed.add_done_callback(lambda _: changed.set())
-        root = self.playground.slack.people.post("mia", "billing", request)
+        root = self.root = self.playground.slack.people.post("mia", "billing", request)
         live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         try:
             with live or nullcontext():
@@ -72,12 +79,16 @@ class Thread:
                     messages = world.thread(root.channel, root.ts)
                     for each in messages:
                         self._show(each, live)
-                    outcome = self._outcome(messages)
-                    if outcome:
+                    outcome = outcome or self._outcome(messages)
+                    if outcome and (self._card_is_final(messages) or loop.time() > patience):
                         return outcome
+                    if not outcome:
+                        patience = loop.time() + CARD_SECONDS
                     if failed.done():
                         failed.result()
-                    await changed.wait()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(1):
+                            await changed.wait()
                     await asyncio.sleep(0.1)
         finally:
             end()
@@ -91,11 +102,15 @@ class Thread:
                 return name
         return ""
 
+    def _card_is_final(self, messages: list[Message]) -> bool:
+        """Its last edit comes after the last word."""
+        return bool(self._card and self._card.edited_ts > messages[-1].ts)
+
     def _show(self, item: Message, live: Live | None) -> None:
         """A new message is printed; the status card stays below and changes in place."""
         world = self.playground.world
-        is_card = any(block["type"] == "plan" for block in item.blocks) or item.ts == self._card_ts
-        if is_card and (self._card is None or self._card.ts == item.ts):
+        agents = item.user == world.app.bot_user
+        if agents and (self._card is None or self._card.ts == item.ts):
             before, self._card = self._card, item
             if live is not None:
                 live.update(card(world, item), refresh=True)
@@ -103,42 +118,42 @@ class Thread:
                 for line in plain(item):
                     if self._said.get(line) is None:
                         self._said[line] = line
-                        self.console.print(f"  {line}", markup=False)
+                        self.console.print(f"  {line}", markup=False, soft_wrap=True)
         elif item.ts not in self._said:
             self._said[item.ts] = item.text
             self.console.print(message(world, item))
 
-    @property
-    def _card_ts(self) -> str:
-        return self._card.ts if self._card else ""
 
-
-def _problem(playground: Playground, outcome: str) -> str:
+def _problem(outcome: str, request: MergeRequest | None) -> str:
     if outcome == "time":
         return f"The run did not end within {LIMIT_SECONDS / 60:.0f} minutes."
     if outcome != _DONE:
         return "The run ended without a merge request; the thread above says why."
-    if not _merge_requests(playground):
+    if request is None:
         return "The run ended, but GitLab has no merge request of it."
     return ""
 
 
-def _merge_requests(playground: Playground):
-    project = playground.gitlab.state.project_by(f"{seed.GROUP}/invoices")
-    return list(project.merge_requests.values()) if project else []
+def _merge_request(playground: Playground, root: Message | None) -> MergeRequest | None:
+    """The one that was opened since the request."""
+    project = playground.page.forge.project(PROJECT)
+    since = float(root.ts) if root else 0.0
+    found = [
+        each for each in project.merge_requests.values() if each.created_at.timestamp() > since
+    ]
+    return found[-1] if found else None
 
 
-async def _summary(playground: Playground, console: Console) -> None:
-    newest = max(_merge_requests(playground), key=lambda each: each.created_at)
-    project = playground.page.forge.project(f"{seed.GROUP}/invoices")
-    shown = await playground.page.forge.merge_request(project, newest)
+async def _summary(playground: Playground, request: MergeRequest, console: Console) -> None:
+    forge = playground.page.forge
+    shown = await forge.merge_request(forge.project(PROJECT), request)
     console.print(Rule("merge request", style="dim"))
     console.print(Text(shown["title"], style="bold"))
-    console.print(shown["web_url"])
-    stat = shown["stat"]
-    for file in await playground.page.forge.files(shown["project"], shown["iid"]):
+    console.print(shown["web_url"], soft_wrap=True)
+    for file in await forge.files(PROJECT, request.iid):
         console.print(
             f"  {file['new_path']}  [green]+{file['additions']}[/] [red]−{file['deletions']}[/]"
         )
+    stat = shown["stat"]
     console.print(f"  {stat['files']} files, +{stat['additions']} −{stat['deletions']}\n")
     console.print(Markdown(shown["description"]))

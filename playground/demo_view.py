@@ -39,9 +39,13 @@ def message(world: World, item: Message) -> RenderableType:
 
 
 def plain(item: Message) -> list[str]:
-    """The card as lines, for a log: its sentence, and every step with its state and result."""
+    """The card as lines, for a log: its sentence, test results, and every step with its state
+    and result."""
     lines = [item.text]
     for block in item.blocks:
+        if block["type"] == "context":
+            texts = (each.get("text", "") for each in block["elements"])
+            lines += [text for text in texts if text.startswith("Tests: ")]
         for task in block.get("tasks", ()):
             if task["status"] != "pending":
                 output = _rich_text(task["output"]) if "output" in task else ""
@@ -57,8 +61,11 @@ def _blocks(world: World, item: Message) -> Iterator[RenderableType]:
         match block["type"]:
             case "section":
                 texts = [block["text"]] if "text" in block else []
-                for text in [*texts, *block.get("fields", ())]:
+                for text in texts:
                     yield Text(mrkdwn(world, text["text"]))
+                for field in block.get("fields", ()):
+                    name, _, value = mrkdwn(world, field["text"]).partition("\n")
+                    yield Text.assemble((f"{name:<14}", "dim"), value.replace("\n", ", "))
             case "header":
                 yield Text(block["text"]["text"], style="bold")
             case "markdown":

@@ -120,5 +120,6 @@ def test_a_thread_becomes_a_merge_request_and_a_second_run_is_stopped(
     thread.get_by_role("button", name="Stop", exact=True).click()
     expect(thread.get_by_text(re.compile("Stopped by @mia")).first).to_be_visible(timeout=15_000)
     expect(thread.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    expect(thread.get_by_text(re.compile("Run 2 · Stopped"))).to_be_visible(timeout=15_000)
     tab.screenshot(path=pictures / "5-stopped.png")
     assert len(list(pictures.glob("*.png"))) == 5

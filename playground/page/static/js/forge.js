@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { changes, stat } from "./diff.js";
 import { h, morph, morphChildren } from "./dom.js";
 import { icon } from "./icons.js";
-import { markdown } from "./markdown.js";
+import { inline, markdown } from "./markdown.js";
 import { attachLog, pill, pipelines } from "./pipeline.js";
 import { openMenu } from "./popup.js";
 import { store } from "./store.js";
@@ -14,7 +14,7 @@ const TABS = [["overview", "Overview"], ["changes", "Changes"], ["pipeline", "Pi
 
 function switcher(event) {
   openMenu(event.currentTarget, [...store.mergeRequests.values()].reverse().map((item) => ({
-    label: `!${item.iid} ${item.title}`, description: item.project,
+    label: [`!${item.iid} `, inline(item.title)], description: item.project,
     selected: item.key === store.mergeRequest,
     onpick: () => ((store.mergeRequest = item.key), store.changed()),
   })), { label: "Merge requests" });
@@ -98,7 +98,7 @@ export class ForgeView {
         `${item.project} !${item.iid}`, store.mergeRequests.size > 1 && icon("chevron")),
         h("span", { class: "spacer" }),
         item.stat && stat(item.stat.additions, item.stat.deletions)),
-      h("h1", { key: "title" }, item.title.replace(/^draft:\s*/i, "")),
+      h("h1", { key: "title" }, inline(item.title.replace(/^draft:\s*/i, ""))),
       h("p", { class: "branches", key: "branches" }, icon("branch"), h("code", {}, item.source_branch),
         " into ", h("code", {}, item.target_branch),
         h("span", { class: "muted" }, ` · ${item.author} · ${ago(item.created_at)}`)),
