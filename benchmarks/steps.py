@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _theirs(peer: Path, to: Endpoint, repository: Path, folder: Path) -> Round:
 
 
 def _round(used: Used, requests: list[dict[str, Any]], **more: float) -> Round:
-    pairs = zip(requests, requests[1:], strict=False)
+    pairs = pairwise(requests)
     gaps = tuple(after["arrived"] - before["answered"] for before, after in pairs)
     return Round(used=used, first=requests[0]["arrived"] - used.began, gaps=gaps, **more)
 
