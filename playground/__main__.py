@@ -82,14 +82,26 @@ def _machine() -> dict[str, str]:
 async def _run(options: Options, args: argparse.Namespace) -> int:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
+    code, asked = 0, False
+
+    def stop() -> None:
+        nonlocal asked
+        if not asked:  # a second Ctrl-C must not cut off the cleaning up
+            asked = True
+            task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop)
     try:
         async with running(options) as playground:
             if args.demo:
                 from playground.demo import show
 
-                return await show(playground)
+                code = await show(playground)
+                if not sys.stdout.isatty():
+                    return code
+                print("Go on there as long as you like; Ctrl-C stops everything.", flush=True)
+                await playground.service.ended()
             _announce(playground, as_json=args.json)
             if not (args.no_open or args.json):
                 await asyncio.to_thread(webbrowser.open, playground.page.url)
@@ -97,7 +109,7 @@ async def _run(options: Options, args: argparse.Namespace) -> int:
     except asyncio.CancelledError:
         with contextlib.suppress(BrokenPipeError):
             print("Stopped. The next start goes on from here.", file=sys.stderr)
-    return 0
+    return code
 
 
 def _announce(playground: Playground, *, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ _DONE, _NEEDS_A_PERSON, _STOPPED = "white_check_mark", "warning", "octagonal_sig
 async def show(playground: Playground) -> int:
     """Posts the request and follows its thread. Returns the exit code."""
     console = Console(highlight=False)
-    console.print(Text(playground.model_line, style="bold"))
+    console.print(Text(playground.model_line, style="bold"), soft_wrap=True)
     console.print(f"The same in the browser: {playground.page.url}\n")
     thread = Thread(playground, console)
     try:
@@ -44,9 +43,6 @@ async def show(playground: Playground) -> int:
     elif request:
         await _summary(playground, request, console)
     console.print(f"\nThe page: {playground.page.url}")
-    if sys.stdout.isatty():
-        console.print("Go on there as long as you like; Ctrl-C stops everything.")
-        await playground.service.ended()
     return 1 if problem else 0
 
 

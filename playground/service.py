@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -15,7 +16,14 @@ import aiohttp
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
+_PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def _end_with_parent() -> None:
+    """In the child: a killed playground leaves no service behind that would answer for the next."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ServiceFailed(Exception):
@@ -43,6 +51,7 @@ class Service:
                 stderr=log,
                 # Ctrl-C is for us; we end it ourselves, once
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         try:
             async with asyncio.timeout(START_SECONDS):

@@ -156,10 +156,7 @@ def _go_on(gitlab: GitLabStandIn) -> None:
 
 def _line(model: Mapping[str, str]) -> str:
     if not model:
-        return (
-            "The scripted model answers: it replays recorded sessions on the sample project. "
-            "Set OPENAI_API_KEY for a real one."
-        )
+        return "A scripted model answers from recorded sessions; OPENAI_API_KEY brings a real one."
     where = model.get("OPENAI_BASE_URL") or "api.openai.com"
     return f"{model['JOURNEYMAN_MODEL']} at {where} answers."
 
