@@ -102,6 +102,8 @@ async def _connect(stack: AsyncExitStack, door: Door, app_token: str) -> None:
     handler = AsyncSocketModeHandler(door.app, app_token)
     stack.push_async_callback(handler.close_async)
     try:
+        # asked for here, since `connect_async` would try a refused token for ever
+        handler.client.wss_uri = await handler.client.issue_new_wss_url()
         await handler.connect_async()
     except SlackApiError as error:
         raise SettingsError(

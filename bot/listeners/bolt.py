@@ -95,6 +95,8 @@ def _store_first(app: AsyncApp, identity: Identity, deliveries: Deliveries) -> N
     ) -> BoltResponse:
         if _DELIVERY in context:
             return await next()
+        if body.get("type") == "app_rate_limited":
+            log.warning("deliveries_dropped_by_slack", extra={"team": body.get("team_id")})
         key = key_of(body, identity)
         if key is None:
             return BoltResponse(status=200, body="")

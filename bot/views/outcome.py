@@ -221,7 +221,8 @@ def _report(report: Escalation) -> str:
         failing = ", ".join(f"`{t.line(test, 80)}`" for test in attempt.failing[:3])
         more = f" and {len(attempt.failing) - 3} more" if len(attempt.failing) > 3 else ""
         still = f" Still failing: {failing}{more}." if failing else ""
-        lines.append(f"- Attempt {attempt.number}: {t.line(attempt.tried, 300)}{still}")
+        tried = t.line(attempt.tried, 300).rstrip(".")
+        lines.append(f"- Attempt {attempt.number}: {tried}.{still}")
     if report.likely_cause:
         lines.append(f"**Most likely cause:** {report.likely_cause}")
     if report.not_tried:

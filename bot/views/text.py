@@ -10,7 +10,7 @@ from typing import Any
 #: Characters that hide, reorder or overwrite what is read.
 _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs"})
 _KEPT = frozenset("\n\t\u200d")
-_ADDRESS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*):(?=//)|\b(mailto|tel|slack):|\bwww\.")
+_ADDRESS = re.compile(r"(?i):(?=//)|\b(?:mailto|tel|slack)(?=:)|\bwww(?=\.)")
 _LIST = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 _HEADING = re.compile(r"^#{1,6}\s+")
 _INLINE = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*")
@@ -36,7 +36,7 @@ def line(text: str, limit: int = 150) -> str:
 
 def inert(text: str) -> str:
     """Addresses in it are no longer made into links."""
-    return _ADDRESS.sub(lambda m: m.group(0)[:-1] + _WORD_JOINER + m.group(0)[-1], text)
+    return _ADDRESS.sub(lambda match: match.group(0) + _WORD_JOINER, text)
 
 
 def escape(text: str) -> str:

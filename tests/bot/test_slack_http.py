@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from face import Face, open_face, settings_for
+from face import Face, open_face, settings_for, started
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ from bot.signature import verified
 from bot.web.slack_events import MAX_BODY, add_slack_events
 from playground.slack.server import SlackStandIn
 
-SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+SECRET = "playground-signing-secret"  # of the stand-in
 
 
 def sign(body: bytes, timestamp: str, secret: str = SECRET) -> str:
@@ -82,6 +82,18 @@ async def test_a_signed_mention_starts_a_run(site: Site) -> None:
     assert await site.post(site.mention(root.ts)) == 200
 
     await site.face.until(lambda: site.face.ours(root))
+
+
+async def test_a_click_by_http_reaches_the_same_listeners(site: Site) -> None:
+    face = site.face
+    face.slack.delivery.request_url = site.url
+    root, run = await started(face)
+
+    await face.slack.people.click("mia", face.ours(root)[0], "run_menu", f"stop:{run.id}")
+    await face.until(lambda: face.slack.world.modals.get("U0MIA"))
+    await face.slack.people.submit("mia")
+
+    await face.until(lambda: face.runs.of("stop") == [("stop", run.id, "menu")])
 
 
 async def test_slack_verifies_the_address(site: Site) -> None:

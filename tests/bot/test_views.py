@@ -292,7 +292,7 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
             "The changes so far (2 files) are kept with the run. Nothing was merged.",
             "Tests: 212 passed, 1 failed",
             "What was tried",
-            "- Attempt 1: registered the route Still failing: a::b.",
+            "- Attempt 1: registered the route. Still failing: a::b.",
             "Most likely cause: The image lacks the reporting schema.",
             "Not tried: changing .gitlab-ci.yml",
             "[Try again with a hint…]",
