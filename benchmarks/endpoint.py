@@ -16,6 +16,8 @@ from aiohttp import web
 
 
 async def serve(script: list[dict[str, Any]], log: Path, latency: float) -> None:
+    before: dict[str, str] = {}
+
     async def completions(request: web.Request) -> web.Response:
         arrived = time.monotonic()
         raw = await request.read()
@@ -24,18 +26,23 @@ async def serve(script: list[dict[str, Any]], log: Path, latency: float) -> None
         given = sum(message["role"] == "assistant" for message in messages)
         reply = script[min(given, len(script) - 1)]
         await asyncio.sleep(latency)
-        text = json.dumps(messages, separators=(",", ":"))
+        text = json.dumps([body.get("tools", []), *messages])[:-1]
+        name = hashlib.sha256(json.dumps(messages[:2]).encode()).hexdigest()[:8]
+        last = before.get(name) if given else None
+        if last is None:
+            log.with_name(f"first-{name}.json").write_bytes(raw)
+        before[name] = text
+        answer = json.dumps(completion(body, given, reply))
         line = {
             "arrived": arrived,
-            "answered": time.monotonic(),
             "given": given,
-            "calls": [call["arguments"] for call in reply["tool_calls"]],
-            "prompt": len(text) + len(json.dumps(body.get("tools", []))),
-            "conversation": hashlib.sha256(text[:2000].encode()).hexdigest()[:8],
+            "conversation": name,
+            "kept": 1.0 if last is None else same_start(last, text) / len(last),
+            "answered": time.monotonic(),  # what we did ourselves is charged to nobody
         }
         with log.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        return web.json_response(completion(body, given, reply))
+        return web.Response(text=answer, content_type="application/json")
 
     app = web.Application(client_max_size=64 << 20)
     app.router.add_post("/v1/chat/completions", completions)
@@ -46,6 +53,13 @@ async def serve(script: list[dict[str, Any]], log: Path, latency: float) -> None
     # the parent closes our standard input when it is done with us
     await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
+
+
+def same_start(one: str, two: str) -> int:
+    """How many characters they begin with in common."""
+    if two.startswith(one):
+        return len(one)
+    return next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), len(two))
 
 
 def completion(body: dict[str, Any], given: int, reply: dict[str, Any]) -> dict[str, Any]:
