@@ -78,9 +78,9 @@ def _trouble(trouble: e.ModelFailed | e.EffectFailed) -> str:
     told = t.quoted(trouble.problem, 300)
     if trouble.retry_in is None:
         return told
-    again = f"Trying again in {t.duration(trouble.retry_in)}"
+    again = f"Retrying in {t.duration(trouble.retry_in)}"
     if isinstance(trouble, e.ModelFailed):
-        again += f", attempt {trouble.attempt} of {trouble.attempts}"
+        again += f", {trouble.attempt + 1} of {trouble.attempts}"
     return f"{told} {again}. Nothing is lost."
 
 

@@ -1,0 +1,37 @@
+"""The service with shorter waits, and without proving the sandbox again at every start.
+
+As a program: `journeyman` with its own arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import agent.loop
+import agent.worker
+import bot.front
+import bot.inbox
+from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
+
+
+async def _proved_before(self: BubblewrapSandbox) -> tuple[()]:
+    return ()
+
+
+def quicken(put: Callable[[Any, str, Any], None] = setattr) -> None:
+    put(bot.front, "Presenter", functools.partial(bot.front.Presenter, every=0.1))
+    put(bot.front, "Slack", functools.partial(bot.front.Slack, post_gap=0.0, edit_gap=0.0))
+    put(bot.front, "Redelivery", functools.partial(bot.front.Redelivery, every=0.5))
+    put(agent.loop, "WAITS", (0.5, 0.1, 0.1, 0.1))
+    put(agent.worker, "PAUSES", (0.1, 0.1, 0.1))
+    put(BubblewrapSandbox, "check", _proved_before)
+
+
+if __name__ == "__main__":
+    from bot.cli import main
+
+    quicken()
+    sys.exit(main())
