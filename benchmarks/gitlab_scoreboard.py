@@ -61,6 +61,16 @@ def docker_ip():
 def docker_services():
     raise RuntimeError("there is no container")
 """
+PATHS = """
+import pathlib
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def test_dir():
+    return pathlib.Path(__file__).parent
+"""
 OUTCOME = re.compile(r"^(\S+::\S.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)", re.MULTILINE)
 
 
@@ -113,6 +123,7 @@ def _copy(checkout: Path, folder: Path) -> None:
     tests = folder / "tests"
     shutil.copytree(checkout / "tests" / "functional", tests / "functional")
     (tests / "__init__.py").touch()
+    (tests / "conftest.py").write_text(PATHS)
     (tests / "functional" / "fixtures" / "__init__.py").touch()
     (tests / "functional" / "fixtures" / "docker.py").write_text(PLUGINS)
     (tests / "functional" / "api" / "conftest.py").write_text(CONFTEST)

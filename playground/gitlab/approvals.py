@@ -63,4 +63,4 @@ async def reset(call: Call) -> Any:
     if not call.user.bot:
         raise ApiError(401, "401 Unauthorized")
     merge_request_of(call).approved_by.clear()
-    return Reply(status=202)
+    return Reply({"message": "202 Accepted"}, 202)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from playground.gitlab import views
-from playground.gitlab.commits import check_push
+from playground.gitlab.commit_actions import add_readme, check_push
 from playground.gitlab.git_repo import ZERO, GitError, run_git
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, not_found
 from playground.gitlab.records import DEVELOPER, MAINTAINER, Project
@@ -83,6 +83,8 @@ async def create(call: Call) -> Any:
         raise ApiError(400, "Branch name is invalid")
     if await repository.branch(name):
         raise ApiError(400, "Branch already exists")
+    if not call.forge.has_commits(project):
+        await add_readme(call, project, "Add README.md")
     sha = await repository.resolve(call.text("ref"))
     if sha is None:
         raise ApiError(400, "Invalid reference name: " + call.text("ref"))

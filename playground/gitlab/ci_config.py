@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
+from playground.gitlab.ci_yaml import ConfigError as ConfigError
+from playground.gitlab.ci_yaml import ReadFile, dereference, extended, with_includes
 
 Json = dict[str, Any]
-ReadFile = Callable[[str], Awaitable[str | None]]
 
 GLOBAL_KEYS = {
     "default",
@@ -37,23 +37,6 @@ JOB_KEYS = {
     *("coverage", "resource_group", "release", "secrets", "inherit", "pages", "publish"),
     *("manual_confirmation", "dast_configuration", "identity"),
 }
-
-
-class ConfigError(Exception):
-    """The text is what GitLab shows as the error of the YAML."""
-
-
-class Reference(list[str]):
-    """`!reference [job, key]`, looked up once everything is read."""
-
-
-class _Loader(yaml.SafeLoader):
-    pass
-
-
-_Loader.add_constructor(
-    "!reference", lambda loader, node: Reference(loader.construct_sequence(node))
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,38 +84,7 @@ class Config:
 
 async def read(text: str, read_file: ReadFile) -> Config:
     """Raises `ConfigError`. `read_file` gives other files of the same commit."""
-    return _config(await _with_includes(text, read_file, 0))
-
-
-async def _with_includes(text: str, read_file: ReadFile, depth: int) -> Json:
-    try:
-        raw = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as problem:
-        raise ConfigError(f"Invalid configuration format: {problem}") from problem
-    if not isinstance(raw, dict):
-        raise ConfigError("Invalid configuration format")
-    if depth > 20:
-        raise ConfigError("Maximum of nested includes was exceeded")
-    included: Json = {}
-    entries = raw.pop("include", None) or []
-    for entry in entries if isinstance(entries, list) else [entries]:
-        path = entry if isinstance(entry, str) else entry.get("local")
-        if not path or "://" in path:
-            raise ConfigError(f"Included file `{entry}` is not supported: only `local` is")
-        found = await read_file(path.lstrip("/"))
-        if found is None:
-            raise ConfigError(f"Local file `{path}` does not exist!")
-        included = _merge(included, await _with_includes(found, read_file, depth + 1))
-    return _merge(included, raw)
-
-
-def _merge(base: Json, over: Json) -> Json:
-    merged = dict(base)
-    for key, value in over.items():
-        before = merged.get(key)
-        both = isinstance(before, dict) and isinstance(value, dict)
-        merged[key] = _merge(before, value) if both else value
-    return merged
+    return _config(await with_includes(text, read_file, 0))
 
 
 def _config(raw: Json) -> Config:
@@ -147,10 +99,10 @@ def _config(raw: Json) -> Config:
     for name in names:
         if not isinstance(raw[name], dict):
             raise ConfigError(f"jobs:{name} config should be a hash")
-        body = _dereference(_extended(raw, str(name), ()), raw, 0)
+        body = dereference(extended(raw, str(name), ()), raw, 0)
         inherit = body.get("inherit") or {}
         wanted = inherit.get("default", True)
-        for key, value in _dereference(defaults, raw, 0).items():
+        for key, value in dereference(defaults, raw, 0).items():
             if wanted is True or (isinstance(wanted, list) and key in wanted):
                 body.setdefault(key, value)
         jobs += _matrix(_job(str(name), body, stages), body.get("parallel"))
@@ -165,38 +117,6 @@ def _config(raw: Json) -> Config:
         workflow_name=str(workflow.get("name") or ""),
         jobs=tuple(jobs),
     )
-
-
-def _extended(raw: Json, name: str, seen: tuple[str, ...]) -> Json:
-    if name in seen:
-        raise ConfigError(f"{name}: circular dependency detected in `extends`")
-    body = raw.get(name)
-    if not isinstance(body, dict):
-        raise ConfigError(f"{seen[-1] if seen else name}: unknown keys in `extends` ({name})")
-    parents = body.get("extends") or []
-    merged: Json = {}
-    for parent in parents if isinstance(parents, list) else [parents]:
-        merged = _merge(merged, _extended(raw, parent, (*seen, name)))
-    return _merge(merged, {k: v for k, v in body.items() if k != "extends"})
-
-
-def _dereference(value: Any, raw: Json, depth: int) -> Any:
-    if depth > 12:
-        raise ConfigError("!reference is nested too deeply")
-    if isinstance(value, Reference):
-        target: Any = raw
-        for key in value:
-            if not isinstance(target, dict) or key not in target:
-                raise ConfigError(f"!reference {list(value)} could not be found")
-            target = target[key]
-        return _dereference(target, raw, depth + 1)
-    if isinstance(value, dict):
-        return {key: _dereference(item, raw, depth) for key, item in value.items()}
-    if isinstance(value, list):
-        found = [(_dereference(item, raw, depth), isinstance(item, Reference)) for item in value]
-        nested = [item if flat and isinstance(item, list) else [item] for item, flat in found]
-        return list(itertools.chain(*nested))
-    return value
 
 
 def _job(name: str, body: Json, stages: tuple[str, ...]) -> JobSpec:

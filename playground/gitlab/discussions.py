@@ -7,7 +7,6 @@ from typing import Any
 
 from playground.gitlab import payloads, quick_actions, views
 from playground.gitlab.http import ApiError, Call, Reply, Routes, not_found
-from playground.gitlab.issuables import event, events
 from playground.gitlab.records import (
     DEVELOPER,
     GUEST,
@@ -25,7 +24,7 @@ from playground.gitlab.views import when
 routes = Routes()
 
 
-async def _talk(call: Call) -> Discussed:
+async def talk_of(call: Call) -> Discussed:
     """The thing of the path that is talked on."""
     project = call.project
     if "sha" in call.path:
@@ -134,7 +133,7 @@ async def _post(call: Call, on: Discussed, *, into: Discussion | None, individua
     )
 
 
-def _note(call: Call, on: Discussed) -> tuple[Discussion, Note]:
+def note_of(call: Call, on: Discussed) -> tuple[Discussion, Note]:
     number = call.segment("note_id")
     for talk in on.discussions:
         for note in talk.notes:
@@ -154,7 +153,7 @@ def _find(call: Call, on: Discussed) -> Discussion:
 
 
 async def list_notes(call: Call) -> Any:
-    on = await _talk(call)
+    on = await talk_of(call)
     found = on.notes
     if call.text("activity_filter") in ("only_comments", "only_activity"):
         activity = call.text("activity_filter") == "only_activity"
@@ -166,17 +165,17 @@ async def list_notes(call: Call) -> Any:
 
 
 async def create_note(call: Call) -> Any:
-    return await _post(call, await _talk(call), into=None, individual=True)
+    return await _post(call, await talk_of(call), into=None, individual=True)
 
 
 async def one_note(call: Call) -> Any:
-    on = await _talk(call)
-    return _shown(call, on, _note(call, on)[1])
+    on = await talk_of(call)
+    return _shown(call, on, note_of(call, on)[1])
 
 
 async def update_note(call: Call) -> Any:
-    on = await _talk(call)
-    note = _note(call, on)[1]
+    on = await talk_of(call)
+    note = note_of(call, on)[1]
     mine = note.author_id == call.user.id
     if "resolved" in call.params:
         _resolve(call, [note])
@@ -189,8 +188,8 @@ async def update_note(call: Call) -> Any:
 
 
 async def remove_note(call: Call) -> Any:
-    on = await _talk(call)
-    talk, note = _note(call, on)
+    on = await talk_of(call)
+    talk, note = note_of(call, on)
     mine = note.author_id == call.user.id
     if not mine and call.state.access(call.project, call.user) < MAINTAINER:
         raise ApiError(403, "403 Forbidden")
@@ -204,21 +203,21 @@ async def remove_note(call: Call) -> Any:
 
 
 async def list_discussions(call: Call) -> Any:
-    on = await _talk(call)
+    on = await talk_of(call)
     return [_discussion(call, on, talk) for talk in on.discussions]
 
 
 async def create_discussion(call: Call) -> Any:
-    return await _post(call, await _talk(call), into=None, individual=False)
+    return await _post(call, await talk_of(call), into=None, individual=False)
 
 
 async def one_discussion(call: Call) -> Any:
-    on = await _talk(call)
+    on = await talk_of(call)
     return _discussion(call, on, _find(call, on))
 
 
 async def resolve_discussion(call: Call) -> Any:
-    on = await _talk(call)
+    on = await talk_of(call)
     talk = _find(call, on)
     call.need("resolved")
     _resolve(call, talk.notes)
@@ -234,71 +233,11 @@ def _resolve(call: Call, notes: list[Note]) -> None:
 
 
 async def add_to_discussion(call: Call) -> Any:
-    on = await _talk(call)
+    on = await talk_of(call)
     talk = _find(call, on)
     if talk.individual:
         talk.individual = False
     return await _post(call, on, into=talk, individual=False)
-
-
-# --- emoji and events
-
-
-def _emoji(call: Call, on: Discussed) -> dict[int, dict[str, Any]]:
-    if "note_id" in call.path:
-        return _note(call, on)[1].emoji
-    assert isinstance(on, Issuable)
-    return on.emoji
-
-
-async def list_emoji(call: Call) -> Any:
-    return list(_emoji(call, await _talk(call)).values())
-
-
-async def add_emoji(call: Call) -> Any:
-    call.need("name")
-    on = await _talk(call)
-    note = "note_id" in call.path
-    now = when(call.state.now())
-    emoji = {
-        "id": call.state.next_id("emoji"),
-        "name": call.text("name").strip(":"),
-        "user": views.user(call.forge, call.user),
-        "created_at": now,
-        "updated_at": now,
-        "awardable_id": call.segment("note_id") if note else on.id,  # type: ignore[attr-defined]
-        "awardable_type": "Note" if note else type(on).__name__,
-        "url": None,
-    }
-    _emoji(call, on)[emoji["id"]] = emoji
-    return emoji
-
-
-async def one_emoji(call: Call) -> Any:
-    found = _emoji(call, await _talk(call)).get(call.segment("emoji_id"))
-    if found is None:
-        raise not_found("Award Emoji")
-    return found
-
-
-async def remove_emoji(call: Call) -> Any:
-    if _emoji(call, await _talk(call)).pop(call.segment("emoji_id"), None) is None:
-        raise not_found("Award Emoji")
-    return Reply(status=204)
-
-
-def _events_of(kind: str) -> tuple[Any, Any]:
-    async def listed(call: Call) -> Any:
-        on = await _talk(call)
-        assert isinstance(on, Issuable)
-        return events(on, kind)
-
-    async def one(call: Call) -> Any:
-        on = await _talk(call)
-        assert isinstance(on, Issuable)
-        return event(on, kind, call.segment("event_id"))
-
-    return listed, one
 
 
 for _base in ("issues/{iid}", "merge_requests/{iid}", "repository/commits/{sha}"):
@@ -310,15 +249,6 @@ for _base in ("issues/{iid}", "merge_requests/{iid}", "repository/commits/{sha}"
         routes.get(f"{_root}/notes/{{note_id}}", GUEST)(one_note)
         routes.put(f"{_root}/notes/{{note_id}}", GUEST)(update_note)
         routes.delete(f"{_root}/notes/{{note_id}}", GUEST)(remove_note)
-        for _target in (_root, f"{_root}/notes/{{note_id}}"):
-            routes.get(f"{_target}/award_emoji", GUEST)(list_emoji)
-            routes.post(f"{_target}/award_emoji", GUEST)(add_emoji)
-            routes.get(f"{_target}/award_emoji/{{emoji_id}}", GUEST)(one_emoji)
-            routes.delete(f"{_target}/award_emoji/{{emoji_id}}", GUEST)(remove_emoji)
-        for _kind in ("label", "milestone", "weight"):
-            _listed, _one = _events_of(_kind)
-            routes.get(f"{_root}/resource_{_kind}_events", GUEST)(_listed)
-            routes.get(f"{_root}/resource_{_kind}_events/{{event_id}}", GUEST)(_one)
     routes.get(_talks, GUEST)(list_discussions)
     routes.post(_talks, GUEST)(create_discussion)
     routes.get(f"{_talks}/{{discussion_id}}", GUEST)(one_discussion)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from playground.gitlab import payloads
+from playground.gitlab import ci_payloads
 from playground.gitlab.ci_records import Deployment, Environment, Job, Pipeline
 from playground.gitlab.ci_rules import expand
 from playground.gitlab.ci_variables import slug
@@ -78,7 +78,7 @@ def deploy(
 def announce(forge: Forge, project: Project, deployment: Deployment) -> None:
     place = project.environments.get(deployment.environment_id)
     if place and deployment.status not in ("created", "blocked"):
-        payload = payloads.deployment(forge, project, deployment, place)
+        payload = ci_payloads.deployment(forge, project, deployment, place)
         forge.webhooks.fire(project, "deployment_events", payload)
     forge.state.publish("deployment", project, deployment.iid)
 

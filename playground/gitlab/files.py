@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 from playground.gitlab import views
-from playground.gitlab.commits import commit_changes
+from playground.gitlab.commit_actions import commit_changes
 from playground.gitlab.http import ApiError, Call, Reply, Routes, not_found
 from playground.gitlab.records import DEVELOPER
 from playground.gitlab.repository import CODE

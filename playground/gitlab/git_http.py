@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from playground.gitlab.git_repo import ENVIRONMENT
+from playground.gitlab.git_run import ENVIRONMENT
 from playground.gitlab.http import ACTOR
 from playground.gitlab.records import DEVELOPER, REPORTER, Project, User
 

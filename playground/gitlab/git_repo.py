@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from playground.gitlab.git_run import GitError as GitError
+from playground.gitlab.git_run import MergeConflict as MergeConflict
+from playground.gitlab.git_run import run_git as run_git
+
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 ZERO = "0" * 40
 
-#: nothing of the machine's own git configuration counts
-ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/nonexistent",
-    "LANG": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_CONFIG_COUNT": "1",
-    "GIT_CONFIG_KEY_0": "safe.directory",
-    "GIT_CONFIG_VALUE_0": "*",
-}
-
 COMMIT_FORMAT = "%x1f".join(("%H", "%P", "%an", "%ae", "%aI", "%cn", "%ce", "%cI", "%B"))
-
-
-class GitError(Exception):
-    """git said no; the text is its own."""
-
-
-class MergeConflict(GitError):
-    """The two sides change the same lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,29 +57,6 @@ class Entry:
 class Signature:
     name: str
     email: str
-
-
-async def run_git(
-    *args: str,
-    cwd: Path | None = None,
-    stdin: bytes = b"",
-    env: Mapping[str, str] | None = None,
-    ok: Sequence[int] = (0,),
-) -> tuple[int, bytes]:
-    process = await asyncio.create_subprocess_exec(
-        "git",
-        *args,
-        cwd=cwd,
-        env={**ENVIRONMENT, **(env or {})},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(stdin)
-    code = process.returncode or 0
-    if code not in ok:
-        raise GitError(err.decode("utf-8", "replace").strip() or f"git {args[0]} failed")
-    return code, out
 
 
 class Repository:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from playground.gitlab import payloads
+from playground.gitlab import ci_payloads, payloads
 from playground.gitlab.git_repo import ZERO
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, not_found
 from playground.gitlab.records import MAINTAINER, Hook
@@ -134,7 +134,7 @@ async def test(call: Call) -> Any:
         latest = list(project.merge_requests.values())[-1]
         payload = payloads.merge_request(call.forge, project, latest, call.user, "open")
     if kind == "pipeline_events" and project.pipelines:
-        payload = payloads.pipeline(call.forge, project, list(project.pipelines.values())[-1])
+        payload = ci_payloads.pipeline(call.forge, project, list(project.pipelines.values())[-1])
     status = await call.forge.webhooks.deliver(hook, kind, payload)
     if not 200 <= status < 300:
         raise ApiError(422, f"Hook executed but returned HTTP {status}")

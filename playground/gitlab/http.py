@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import unquote
 
 from aiohttp import web
 
+from playground.gitlab.errors import ApiError as ApiError
+from playground.gitlab.errors import not_found as not_found
+from playground.gitlab.params import truth
 from playground.gitlab.records import REPORTER, Group, Project, User
 from playground.gitlab.state import State
 
@@ -23,25 +25,23 @@ ACTOR: web.RequestKey[str] = web.RequestKey("actor", str)
 Handler = Callable[["Call"], Awaitable[Any]]
 
 
-class ApiError(Exception):
-    """An answer other than success; a string becomes `{"message": …}`."""
-
-    def __init__(self, status: int, body: Any) -> None:
-        super().__init__(f"{status} {body}")
-        self.status = status
-        self.body = body if isinstance(body, dict) else {"message": body}
-
-
-def not_found(what: str = "") -> ApiError:
-    return ApiError(404, f"404 {what} Not Found" if what else "404 Not Found")
-
-
 @dataclass(frozen=True)
 class Reply:
     body: Any = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+
+
+def json_response(
+    body: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        body=json.dumps(body).encode(),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )
 
 
 @dataclass(frozen=True)
@@ -218,123 +218,3 @@ class Call:
         if not self.path[name].isdigit():
             raise ApiError(400, {"error": f"{name} is invalid"})
         return int(self.path[name])
-
-
-def truth(value: Any, default: bool = False) -> bool:
-    if value is None or value == "":
-        return default
-    return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "t", "on")
-
-
-def nest(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Rails' naming of nested parameters: `a[]`, `a[b]`, `a[][b]`."""
-    result: dict[str, Any] = {}
-    for name, value in pairs:
-        head, *rest = re.findall(r"^[^\[]+|\[[^\]]*\]", name) or [name]
-        keys = [part[1:-1] for part in rest]
-        if not keys:
-            result[head] = value
-        elif keys == [""]:
-            result.setdefault(head, []).append(value)
-        elif keys[0] == "":
-            rows = result.setdefault(head, [])
-            if not rows or keys[1] in rows[-1]:
-                rows.append({})
-            rows[-1][keys[1]] = value
-        else:
-            place = result.setdefault(head, {})
-            for key in keys[:-1]:
-                place = place.setdefault(key, {})
-            place[keys[-1]] = value
-    return result
-
-
-async def parameters(request: web.Request) -> dict[str, Any]:
-    query = request.rel_url.raw_query_string
-    params = nest(parse_qsl(query, keep_blank_values=True))
-    kind = request.content_type
-    if not request.can_read_body:
-        return params
-    if kind == "multipart/form-data":
-        form = await request.post()
-        return params | nest(list(form.items()))
-    body = await request.read()
-    if kind == "application/json" and body:
-        try:
-            sent = json.loads(body)
-        except ValueError:
-            raise ApiError(400, {"error": "400 Bad request - malformed JSON"}) from None
-        return params | sent if isinstance(sent, dict) else params
-    if kind == "application/x-www-form-urlencoded":
-        return params | nest(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-    return params
-
-
-async def answer(call: Call, result: Any) -> web.StreamResponse:
-    """Turns what a handler returned into GitLab's answer."""
-    if isinstance(result, web.StreamResponse):
-        return result
-    if isinstance(result, (list, Many)):
-        return await page(call, result)
-    if not isinstance(result, Reply):
-        result = Reply(result, 201 if call.request.method == "POST" else 200)
-    if isinstance(result.body, bytes) or result.body is None:
-        body = result.body or b""
-        kind = result.content_type if body else "text/plain"
-        return web.Response(
-            body=body, status=result.status, headers=result.headers, content_type=kind
-        )
-    return json_response(result.body, result.status, result.headers)
-
-
-def json_response(
-    body: Any, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    return web.Response(
-        body=json.dumps(body).encode(),
-        status=status,
-        headers=headers,
-        content_type="application/json",
-    )
-
-
-async def page(call: Call, result: list[Any] | Many) -> web.Response:
-    items = result.items if isinstance(result, Many) else result
-    size = min(max(call.number("per_page", 20) or 20, 1), 100)
-    number = max(call.number("page", 1) or 1, 1)
-    keyset = call.text("pagination") == "keyset"
-    if keyset:
-        number = int(call.text("cursor", "1")) if call.text("cursor", "1").isdigit() else 1
-    shown: list[Any] = list(items[(number - 1) * size : number * size])
-    if isinstance(result, Many):
-        rendered = [result.view(item) for item in shown]
-        shown = [await item if inspect.isawaitable(item) else item for item in rendered]
-    pages = max(-(-len(items) // size), 1)
-
-    def link(target: int, relation: str) -> str:
-        query = [
-            (key, value)
-            for key, value in parse_qsl(call.request.rel_url.raw_query_string)
-            if key not in ("page", "per_page", "cursor")
-        ]
-        query += [("cursor" if keyset else "page", str(target)), ("per_page", str(size))]
-        path = call.request.raw_path.partition("?")[0]
-        return f'<{call.forge.url}{path}?{urlencode(query)}>; rel="{relation}"'
-
-    following = number + 1 if number < pages else None
-    links = [link(following, "next")] if following else []
-    headers = {"X-Per-Page": str(size)}
-    if not keyset:
-        previous = number - 1 if number > 1 else None
-        links = [link(previous, "prev")] * bool(previous) + links
-        links += [link(1, "first"), link(pages, "last")]
-        headers |= {
-            "X-Page": str(number),
-            "X-Next-Page": str(following or ""),
-            "X-Prev-Page": str(previous or ""),
-            "X-Total": str(len(items)),
-            "X-Total-Pages": str(pages),
-        }
-    if links:
-        headers["Link"] = ", ".join(links)
-    return json_response(shown, 200, headers)

@@ -8,9 +8,9 @@ from typing import Any
 
 from playground.gitlab.ci_records import Artifact, Job, Pipeline
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, not_found
+from playground.gitlab.pipeline_order import ACTIVE
 from playground.gitlab.pipeline_views import job as shown
 from playground.gitlab.pipeline_views import job_basic, pipeline_basic, trace
-from playground.gitlab.pipelines import ACTIVE
 from playground.gitlab.records import DEVELOPER, REPORTER, Project
 
 routes = Routes()

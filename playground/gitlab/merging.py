@@ -16,7 +16,7 @@ from playground.gitlab.merge_views import (
     full,
     head_pipeline,
 )
-from playground.gitlab.pipelines import ACTIVE
+from playground.gitlab.pipeline_order import ACTIVE
 from playground.gitlab.records import DEVELOPER, REPORTER, MergeRequest, Project, User
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from playground.gitlab.ci_records import Deployment, Environment, Job, Pipeline
 from playground.gitlab.git_repo import ZERO
 from playground.gitlab.records import Issue, MergeRequest, Note, Project, User
-from playground.gitlab.views import moment_of, when
+from playground.gitlab.views import moment_of
 
 if TYPE_CHECKING:
     from playground.gitlab.forge import Forge
@@ -16,12 +15,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def _utc(moment: datetime | None) -> str | None:
+def utc(moment: datetime | None) -> str | None:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment else None
-
-
-def _seconds(start: datetime | None, end: datetime | None) -> float | None:
-    return round((end - start).total_seconds(), 3) if start and end else None
 
 
 def user(person: User | None) -> Json | None:
@@ -60,17 +55,17 @@ def project(forge: Forge, record: Project) -> Json:
 
 
 async def push(forge: Forge, record: Project, by: User, old: str, new: str, ref: str) -> Json:
-    repository = forge.repository(record)
+    git = forge.repository(record)
     commits: list[Json] = []
     total = 0
     tag = ref.startswith("refs/tags/")
     if new != ZERO and not tag:
         span = [new, f"^{old}"] if old != ZERO else [new, "--not", "--exclude=" + ref, "--branches"]
-        found = await repository.log(*(["-20"] if old == ZERO else []), *span, "--")
+        found = await git.log(*(["-20"] if old == ZERO else []), *span, "--")
         total = len(found)
         for commit in reversed(found[:20]):
             parent = commit.parents[0] if commit.parents else None
-            files = await repository.diff(parent, commit.id) if parent else []
+            files = await git.diff(parent, commit.id) if parent else []
             commits.append(
                 {
                     "id": commit.id,
@@ -103,11 +98,11 @@ async def push(forge: Forge, record: Project, by: User, old: str, new: str, ref:
         "commits": commits,
         "total_commits_count": total,
         "push_options": {},
-        "repository": _repository(forge, record),
+        "repository": repository(forge, record),
     }
 
 
-def _repository(forge: Forge, record: Project) -> Json:
+def repository(forge: Forge, record: Project) -> Json:
     full = project(forge, record)
     names = ("name", "url", "description", "homepage", "git_http_url", "git_ssh_url")
     return {name: full[name] for name in names} | {"visibility_level": full["visibility_level"]}
@@ -122,8 +117,8 @@ def merge_request_attributes(forge: Forge, record: Project, mr: MergeRequest) ->
         "state": mr.state,
         "draft": mr.draft,
         "work_in_progress": mr.draft,
-        "created_at": _utc(mr.created_at),
-        "updated_at": _utc(mr.updated_at),
+        "created_at": utc(mr.created_at),
+        "updated_at": utc(mr.updated_at),
         "author_id": mr.author_id,
         "assignee_id": mr.assignee_ids[0] if mr.assignee_ids else None,
         "assignee_ids": mr.assignee_ids,
@@ -158,7 +153,7 @@ def merge_request(forge: Forge, record: Project, mr: MergeRequest, by: User, act
         "object_attributes": attributes | {"action": action},
         "labels": [],
         "changes": {},
-        "repository": _repository(forge, record),
+        "repository": repository(forge, record),
     }
 
 
@@ -173,8 +168,8 @@ def issue_attributes(forge: Forge, record: Project, item: Issue) -> Json:
         "assignee_ids": item.assignee_ids,
         "project_id": record.id,
         "confidential": item.confidential,
-        "created_at": _utc(item.created_at),
-        "updated_at": _utc(item.updated_at),
+        "created_at": utc(item.created_at),
+        "updated_at": utc(item.updated_at),
         "url": f"{forge.web_url(record)}/-/issues/{item.iid}",
     }
 
@@ -188,7 +183,7 @@ def issue(forge: Forge, record: Project, item: Issue, by: User, action: str) -> 
         "object_attributes": issue_attributes(forge, record, item) | {"action": action},
         "labels": [],
         "changes": {},
-        "repository": _repository(forge, record),
+        "repository": repository(forge, record),
     }
 
 
@@ -201,7 +196,7 @@ def note(forge: Forge, record: Project, on: Issue | MergeRequest, written: Note)
         "user": user(forge.state.users.get(written.author_id)),
         "project_id": record.id,
         "project": project(forge, record),
-        "repository": _repository(forge, record),
+        "repository": repository(forge, record),
         "object_attributes": {
             "id": written.id,
             "note": written.body,
@@ -210,8 +205,8 @@ def note(forge: Forge, record: Project, on: Issue | MergeRequest, written: Note)
             "author_id": written.author_id,
             "project_id": record.id,
             "system": written.system,
-            "created_at": _utc(written.created_at),
-            "updated_at": _utc(written.updated_at),
+            "created_at": utc(written.created_at),
+            "updated_at": utc(written.updated_at),
             "action": "create",
             "url": f"{forge.web_url(record)}/-/{place}/{on.iid}#note_{written.id}",
         },
@@ -219,102 +214,3 @@ def note(forge: Forge, record: Project, on: Issue | MergeRequest, written: Note)
     if isinstance(on, MergeRequest):
         return shown | {"merge_request": merge_request_attributes(forge, record, on)}
     return shown | {"issue": issue_attributes(forge, record, on)}
-
-
-def pipeline(forge: Forge, record: Project, item: Pipeline) -> Json:
-    owner = forge.state.users.get(item.user_id)
-    mr = record.merge_requests.get(item.merge_request_iid or 0)
-    return {
-        "object_kind": "pipeline",
-        "object_attributes": {
-            "id": item.id,
-            "iid": item.iid,
-            "name": item.name,
-            "ref": item.ref,
-            "tag": item.tag,
-            "sha": item.sha,
-            "before_sha": item.before_sha,
-            "source": item.source,
-            "status": item.status,
-            "detailed_status": item.status,
-            "stages": item.stages,
-            "created_at": _utc(item.created_at),
-            "finished_at": _utc(item.finished_at),
-            "duration": _seconds(item.started_at, item.finished_at),
-            "variables": [{"key": k, "value": v} for k, v in item.variables.items()],
-            "url": f"{forge.web_url(record)}/-/pipelines/{item.id}",
-        },
-        "merge_request": merge_request_attributes(forge, record, mr) if mr else None,
-        "user": user(owner),
-        "project": project(forge, record),
-        "commit": {"id": item.sha, "url": f"{forge.web_url(record)}/-/commit/{item.sha}"},
-        "builds": [
-            {
-                "id": job.id,
-                "stage": job.stage,
-                "name": job.name,
-                "status": job.status,
-                "created_at": _utc(job.created_at),
-                "started_at": _utc(job.started_at),
-                "finished_at": _utc(job.finished_at),
-                "duration": _seconds(job.started_at, job.finished_at),
-                "failure_reason": job.failure_reason,
-                "manual": bool(job.spec and job.spec.when == "manual"),
-                "allow_failure": job.allow_failure,
-                "user": user(forge.state.users.get(job.user_id)),
-            }
-            for job in item.jobs
-            if not job.retried
-        ],
-    }
-
-
-def job(forge: Forge, record: Project, line: Pipeline, item: Job) -> Json:
-    return {
-        "object_kind": "build",
-        "ref": item.ref,
-        "tag": item.tag,
-        "before_sha": line.before_sha,
-        "sha": line.sha,
-        "build_id": item.id,
-        "build_name": item.name,
-        "build_stage": item.stage,
-        "build_status": item.status,
-        "build_created_at": _utc(item.created_at),
-        "build_started_at": _utc(item.started_at),
-        "build_finished_at": _utc(item.finished_at),
-        "build_duration": _seconds(item.started_at, item.finished_at),
-        "build_allow_failure": item.allow_failure,
-        "build_failure_reason": item.failure_reason or "unknown_failure",
-        "pipeline_id": line.id,
-        "project_id": record.id,
-        "project_name": forge.state.full_path(record),
-        "user": user(forge.state.users.get(item.user_id)),
-        "commit": {"id": line.id, "sha": line.sha, "status": line.status},
-        "repository": _repository(forge, record),
-        "project": project(forge, record),
-        "environment": None,
-    }
-
-
-def deployment(forge: Forge, record: Project, item: Deployment, place: Environment) -> Json:
-    web = forge.web_url(record)
-    return {
-        "object_kind": "deployment",
-        "status": item.status,
-        "status_changed_at": when(item.updated_at),
-        "deployment_id": item.id,
-        "deployable_id": item.job_id,
-        "deployable_url": f"{web}/-/jobs/{item.job_id}" if item.job_id else None,
-        "environment": place.name,
-        "environment_tier": place.tier,
-        "environment_slug": place.slug,
-        "environment_external_url": place.external_url,
-        "project": project(forge, record),
-        "ref": item.ref,
-        "short_sha": item.sha[:8],
-        "user": user(forge.state.users.get(item.user_id)),
-        "user_url": f"{forge.url}/{forge.state.users[item.user_id].username}",
-        "commit_url": f"{web}/-/commit/{item.sha}",
-        "commit_title": "",
-    }

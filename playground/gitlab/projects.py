@@ -9,9 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from playground.gitlab import views
-from playground.gitlab.forge import Forge
-from playground.gitlab.git_repo import ZERO, Repository, Signature, run_git
+from playground.gitlab import project_seed, views
+from playground.gitlab.commit_actions import add_readme
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, json_response, not_found
 from playground.gitlab.records import (
     GUEST,
@@ -21,7 +20,6 @@ from playground.gitlab.records import (
     PROJECT_SETTINGS,
     REPORTER,
     Project,
-    User,
 )
 
 routes = Routes()
@@ -30,85 +28,6 @@ FLAGS = {
 }
 NUMBERS = {"ci_default_git_depth", "build_timeout", "approvals_before_merge"}
 SETTINGS = {*PROJECT_SETTINGS, *HIDDEN_SETTINGS}
-
-
-def new(
-    forge: Forge, owner: User, name: str, path: str, namespace_id: int, visibility: str
-) -> Project:
-    now = forge.state.now()
-    project = Project(
-        id=forge.state.next_id("project"),
-        name=name,
-        path=path,
-        namespace_id=namespace_id,
-        creator_id=owner.id,
-        created_at=now,
-        updated_at=now,
-        visibility=visibility,
-    )
-    forge.state.projects[project.id] = project
-    if forge.state.access(project, owner) < MAINTAINER:
-        forge.state.add_member(project, owner, MAINTAINER)
-    return project
-
-
-async def seed(
-    forge: Forge,
-    path: str,
-    *,
-    owner: User,
-    source: Path | None,
-    visibility: str,
-    protect: bool,
-    settings: dict[str, Any],
-) -> Project:
-    namespace, _, name = path.rpartition("/")
-    person = forge.state.user_by_name(namespace)
-    if person:
-        namespace_id = person.namespace_id
-    else:
-        group = None
-        for depth, part in enumerate(parts := namespace.split("/")):
-            known = forge.state.group_by("/".join(parts[: depth + 1]))
-            group = known or forge.state.add_group(part, parent=group)
-        assert group is not None
-        namespace_id = group.id
-    project = new(forge, owner, name, name, namespace_id, visibility)
-    project.settings |= settings
-    if source is None:
-        await forge.create_repository(project)
-    elif (source / ".git").exists() or (source / "HEAD").is_file():
-        await forge.create_repository(project, source)
-        head = await Repository(source if (source / "HEAD").is_file() else source / ".git").text(
-            "rev-parse", "--abbrev-ref", "HEAD"
-        )
-        heads = await forge.repository(project).refs("heads")
-        project.default_branch = head if head in heads else next(iter(heads), "main")
-        repository = forge.repository(project)
-        await repository.git("symbolic-ref", "HEAD", f"refs/heads/{project.default_branch}")
-    else:
-        await forge.create_repository(project)
-        await _first_commit(forge, project, source, owner)
-    for branch in await forge.repository(project).refs("heads"):
-        project.pushed_at[branch] = float("-inf")
-    if protect:
-        forge.state.protect(project, project.default_branch)
-    return project
-
-
-async def _first_commit(forge: Forge, project: Project, source: Path, owner: User) -> None:
-    repository = forge.repository(project)
-    with tempfile.TemporaryDirectory() as folder:
-        tree = f"--work-tree={source}"
-        env = {"GIT_INDEX_FILE": f"{folder}/index"}
-        await run_git(f"--git-dir={repository.path}", tree, "add", "--all", cwd=source, env=env)
-        written = await repository.text("write-tree", env=env)
-    author = Signature(name=owner.name, email=owner.email)
-    commit = await repository.commit_tree(written, [], "First commit\n", author)
-    await repository.update_ref(f"refs/heads/{project.default_branch}", commit, ZERO)
-
-
-# --- routes
 
 
 def _selected(call: Call) -> list[Project]:
@@ -184,24 +103,13 @@ async def create(call: Call) -> Any:
         raise ApiError(
             400, {"message": {"project_namespace.name": taken, "name": taken, "path": taken}}
         )
-    project = new(call.forge, call.user, name or path, path, number, "private")
+    project = project_seed.new(call.forge, call.user, name or path, path, number, "private")
     project.default_branch = call.text("default_branch", "main")
     _update(call, project)
     await call.forge.create_repository(project)
     if call.flag("initialize_with_readme"):
-        await _readme(call, project)
+        await add_readme(call, project, "Initial commit")
     return views.project(call.forge, project, call.actor)
-
-
-async def _readme(call: Call, project: Project) -> None:
-    repository = call.forge.repository(project)
-    blob = await repository.add_blob(f"# {project.name}\n".encode())
-    tree = await repository.edited_tree(None, [("100644", blob, "README.md")])
-    author = Signature(name=call.user.name, email=call.user.email)
-    commit = await repository.commit_tree(tree, [], "Initial commit", author)
-    await repository.update_ref(f"refs/heads/{project.default_branch}", commit, ZERO)
-    ref = f"refs/heads/{project.default_branch}"
-    await call.forge.pushed(project, call.user, [(ZERO, commit, ref)])
 
 
 def _update(call: Call, project: Project) -> None:
@@ -300,7 +208,7 @@ async def fork(call: Call) -> Any:
     if any(p.namespace_id == number and p.path == path for p in call.state.projects.values()):
         raise ApiError(409, {"message": {"name": ["has already been taken"]}})
     name = call.text("name", parent.name)
-    project = new(call.forge, call.user, name, path, number, parent.visibility)
+    project = project_seed.new(call.forge, call.user, name, path, number, parent.visibility)
     project.forked_from = parent.id
     project.default_branch = parent.default_branch
     await call.forge.create_repository(project, call.forge.repository(parent).path)

@@ -21,46 +21,18 @@ from playground.faults import (
     add_control_routes,
     fault_middleware,
 )
-from playground.gitlab import (
-    approvals,
-    branches,
-    ci_api,
-    collections,
-    commits,
-    deployments,
-    discussions,
-    files,
-    git_http,
-    groups,
-    hooks,
-    instance,
-    issues,
-    jobs,
-    members,
-    merge_requests,
-    merging,
-    pages,
-    projects,
-    protection,
-    repository,
-    tokens,
-    users,
-)
+from playground.gitlab import api, git_http, merging, pages, project_seed
+from playground.gitlab.answers import answer
 from playground.gitlab.forge import Forge
 from playground.gitlab.git_repo import GitError
-from playground.gitlab.http import ACTOR, ApiError, Call, Route, answer, json_response, parameters
+from playground.gitlab.http import ACTOR, ApiError, Call, Route, json_response
+from playground.gitlab.params import parameters
 from playground.gitlab.records import Project, User
 from playground.gitlab.runner import Image
 from playground.gitlab.state import Seen, State
 
-API = "/api/v4"
 GIT = re.compile(
     r"/(?P<path>.+?)(?:\.git)?/(?P<service>info/refs|git-upload-pack|git-receive-pack)"
-)
-MODULES = (
-    *(instance, users, tokens, groups, members, projects, collections, hooks, protection),
-    *(repository, files, commits, branches, merge_requests, merging, approvals, discussions),
-    *(issues, ci_api, jobs, deployments),
 )
 
 
@@ -148,7 +120,7 @@ class GitLabStandIn:
     ) -> Project:
         """`path` is `namespace/name`, the namespace a user or a group (made if missing). `source`
         is a git repository or a plain folder whose files become the first commit."""
-        return await projects.seed(
+        return await project_seed.seed(
             self.forge,
             path,
             owner=owner,
@@ -178,23 +150,13 @@ class GitLabStandIn:
                     )
                 )
 
-    def _match(self, request: web.Request) -> tuple[Route, dict[str, str]] | bool:
-        path = request.raw_path.partition("?")[0].removeprefix(API).rstrip("/")
-        known = False
-        for module in MODULES:
-            found = module.routes.match(request.method, path)
-            if not isinstance(found, bool):
-                return found
-            known = known or found
-        return known
-
     def _call_of(self, request: web.Request) -> str | None:
         if request.raw_path.startswith("/control/"):
             return None
-        if not request.raw_path.startswith(API + "/"):
+        if not request.raw_path.startswith(api.ROOT + "/"):
             found = GIT.fullmatch(request.raw_path.partition("?")[0])
             return f"{request.method} {found['service']}" if found else f"{request.method} page"
-        found = self._match(request)
+        found = api.match(request.method, request.raw_path)
         name = found[0].name if not isinstance(found, bool) else request.path
         return f"{request.method} {name}"
 
@@ -203,7 +165,7 @@ class GitLabStandIn:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
-        if path.startswith(API + "/"):
+        if path.startswith(api.ROOT + "/"):
             return await self._api(request)
         if found := GIT.fullmatch(request.path):
             return await git_http.serve(self.forge, request, found["path"], found["service"])
@@ -212,7 +174,7 @@ class GitLabStandIn:
     async def _api(self, request: web.Request) -> web.StreamResponse:
         params: dict[str, Any] = {}
         try:
-            found = self._match(request)
+            found = api.match(request.method, request.raw_path)
             actor, scopes = self.forge.auth.identify(request)
             request[ACTOR] = actor.username if actor else ""
             if isinstance(found, bool):

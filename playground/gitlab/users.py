@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 from playground.gitlab import views
-from playground.gitlab.http import ApiError, Call, Reply, Routes, not_found
+from playground.gitlab.http import ApiError, Call, Reply, Routes, json_response, not_found
 from playground.gitlab.records import User
 from playground.gitlab.views import when
 
@@ -160,7 +160,7 @@ async def change_state(call: Call) -> Any:
     if person.state != before:
         # GitLab answers "nothing to do" to a second block with 201 and null, else with 403
         if call.path["change"] in ("block", "unblock"):
-            return Reply({"block": None, "unblock": False}[call.path["change"]], 201)
+            return json_response({"block": None, "unblock": False}[call.path["change"]], 201)
         raise ApiError(403, f"403 Forbidden - A {person.state} user cannot be changed")
     person.state = after
     return Reply(True, 201)
