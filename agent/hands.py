@@ -80,12 +80,13 @@ async def perform(work: Work, call: ToolCall) -> ToolOutcome:
         return _failed("Only a plan was asked for: nothing is edited or run.")
     if tool.changes:
         work.dirty = True
+    desk = await work.desk()
     context = ToolContext(
         state=work.state,
         project=work.project,
-        files=work.files,
-        box=work.box,
-        harness=work.harness,
+        files=desk.files,
+        box=desk.box,
+        harness=desk.harness,
         answer=answer_to_ask(work) if tool.name == "ask" else None,
     )
     try:

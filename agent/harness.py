@@ -57,12 +57,7 @@ class Harness:
         self._base_report: asyncio.Task[TestReport | None] | None = None
         self._set_up: set[Path] = set()
         self._tests = tests
-        self.paths = paths
-
-    @property
-    def command(self) -> str:
-        """As people read it; empty when no way to run any test is known."""
-        return self._tests.text if self._tests else ""
+        self._paths = paths
 
     def start(self) -> None:
         self._ready = asyncio.create_task(self._install())
@@ -143,7 +138,7 @@ class Harness:
                 limits=limits,
                 mounts=packages.mounts,
                 env=dict(packages.env),
-                files=self.paths,
+                files=self._paths,
             )
         finally:
             await self._sandbox.remove(report)

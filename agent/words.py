@@ -48,6 +48,7 @@ async def heal_words(work: Work, heal: HealStarted) -> str:
     state = work.state
     report = state.tests_change
     assert report is not None  # a repair follows a test run
+    files = (await work.desk()).files
     failing = regressions(state.tests_base, report)
     before = sorted(state.tests_base.bad & report.bad) if state.tests_base else []
     known = f"These failed before too and do not count: {', '.join(before[:10])}\n"
@@ -59,7 +60,7 @@ async def heal_words(work: Work, heal: HealStarted) -> str:
         counts=counts(report),
         attempt=heal.attempt,
         attempts=heal.attempts,
-        failures=clean(described(report, failing, _lines(work.files, failing), limit=FAILURES)),
+        failures=clean(described(report, failing, _lines(files, failing), limit=FAILURES)),
         before=known if before else "",
         diff=cut(clean(patch.decode("utf-8", "replace")), DIFF, "See it with `read`."),
     )

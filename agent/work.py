@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from agent.journal import Journal, digest_of
 from agent.ports import Box, Clock, Model, Vault
 from agent.project import ProjectSettings
 from agent.run import CommitSha
+from agent.runners import TestCommand
 from agent.state import RunState
 
 
@@ -27,9 +28,20 @@ class Snapshot:
     bodies: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """The workspace, and where its commands and tests run."""
+
+    folder: Path
+    files: WorkspaceFiles
+    box: Box
+    harness: Harness
+
+
 @dataclass(kw_only=True)
 class Work:
-    """`dirty`: tools may have changed files since the last checkpoint."""
+    """`dirty`: tools may have changed files since the last checkpoint. The workspace is made
+    while the model reads its first prompt; a run that only waits for its effects needs none."""
 
     journal: Journal
     context: Context
@@ -38,17 +50,22 @@ class Work:
     clock: Clock
     project: ProjectSettings
     base: CommitSha
-    folder: Path
-    files: WorkspaceFiles
-    box: Box
-    harness: Harness
+    branch: str  #: the base branch
+    paths: Sequence[str]  #: at the base commit
+    tests: TestCommand | None  #: found at the base commit, out of the reach of the change
     began: float  #: by the monotonic clock, when this worker took the run
     dirty: bool = False
+    furnishing: asyncio.Task[Desk] | None = None
     _saving: asyncio.Task[Snapshot] | None = field(default=None, init=False)
 
     @property
     def state(self) -> RunState:
         return self.journal.state
+
+    async def desk(self) -> Desk:
+        if self.furnishing is None:
+            raise RuntimeError("no workspace is being made")
+        return await asyncio.shield(self.furnishing)
 
     @asynccontextmanager
     async def saving(self) -> AsyncGenerator[None]:
@@ -80,7 +97,7 @@ class Work:
             return Snapshot()
         self.dirty = False
         try:
-            collected = await self.vault.collect(self.folder, self.base)
+            collected = await self.vault.collect((await self.desk()).folder, self.base)
         except BaseException:
             self.dirty = True
             raise

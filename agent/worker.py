@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,24 +19,22 @@ from agent.errors import (
     Refused,
     Stopped,
     StoreUnavailable,
-    ToolFailed,
 )
 from agent.events import RunEnded, WorkspaceReady
-from agent.files import WorkspaceFiles
 from agent.hands import redo
-from agent.harness import Harness
 from agent.journal import ACTOR, Journal
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import Projects
 from agent.report import report_on
-from agent.run import CommitSha, Run, RunId, RunStatus, TreeSha
-from agent.runners import TestCommand, find_tests
+from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
+from agent.runners import find_tests
 from agent.stages.implement import implement
 from agent.stages.keep import end
 from agent.stages.plan import plan
 from agent.stages.publish import publish
 from agent.stages.verify import verify
 from agent.work import Work
+from agent.workspace import furnished
 
 log = logging.getLogger(__name__)
 
@@ -99,69 +97,52 @@ class Worker:
 
     async def _go(self, held: _Held, stack: AsyncExitStack) -> None:
         async with _until(lambda: self._store.stop_asked(held.run.id)):
-            journal = await Journal.load(self._store, held.run)
-            held.work = await self._open(journal, stack, held.began)
-            await walk(held.work)
+            work = await self._take(held)
+            if work.state.status is RunStatus.PUBLISHING:
+                await publish(work)  # needs no workspace
+                if work.state.status in ENDED | {RunStatus.PUBLISHING}:
+                    return
+            await stack.enter_async_context(furnished(work, self._sandbox, self._installer))
+            await redo(work)
+            await walk(work)
 
-    async def _open(self, journal: Journal, stack: AsyncExitStack, began: float) -> Work:
-        """The workspace as it was left, in a new empty folder, and the conversation so far."""
-        run, state = journal.run, journal.state
+    async def _take(self, held: _Held) -> Work:
+        """The conversation so far, and the commit that the run builds on."""
+        run = held.run
+        journal = await Journal.load(self._store, run)
         project = self._projects(run.request.project)
         if project is None:
             raise Refused(
                 f"`{run.request.project}` is no longer among the projects in the settings."
             )
-        if state.status is RunStatus.QUEUED:
-            await journal.move(RunStatus.WORKING if state.plan else RunStatus.PLANNING)
+        if journal.state.status is RunStatus.QUEUED:
+            planned = journal.state.plan is not None
+            await journal.move(RunStatus.WORKING if planned else RunStatus.PLANNING)
         vault = self._vaults(run.request.project)
         base, branch = await self._base(journal, vault)
-        folder = self._sandbox.new_folder(f"run-{run.id}-{run.epoch}")
-        stack.push_async_callback(self._sandbox.remove, folder)
-        stack.callback(vault.forget, folder)
-        notes = await vault.checkout(await _tree(journal, vault, base), folder)
-        await asyncio.to_thread(self._sandbox.adopt, folder)
         paths = await vault.list(base)
-        if state.workspace is None:
-            ready = WorkspaceReady(
-                base=base,
-                branch=branch,
-                files=len(paths),
-                seconds=round(self._clock.monotonic() - began, 3),
-                notes=tuple(notes),
-            )
-            await journal.write(ready)
-        box = await stack.enter_async_context(self._sandbox.open(folder))
-        files = WorkspaceFiles(folder)
-        harness = Harness(
+
+        async def read(path: str) -> bytes | None:
+            return await vault.read(base, path)
+
+        if journal.state.workspace is None:
+            seconds = round(self._clock.monotonic() - held.began, 3)
+            ready = WorkspaceReady(base=base, branch=branch, files=len(paths), seconds=seconds)
+            await journal.write(ready)  # from here on the base is settled
+        held.work = Work(
             journal=journal,
-            project=project,
-            sandbox=self._sandbox,
-            installer=self._installer,
-            vault=vault,
-            base=base,
-            folder=folder,
-            box=box,
-            tests=await _test_command(journal, vault, files, base, paths, project.test_command),
             paths=paths,
-        )
-        harness.start()
-        stack.push_async_callback(harness.close)
-        work = Work(
-            journal=journal,
+            tests=await find_tests(paths, read, project.test_command),
             context=await Context.restore(journal.events, journal.body),
             model=self._model,
             vault=vault,
             clock=self._clock,
             project=project,
             base=base,
-            folder=folder,
-            files=files,
-            box=box,
-            harness=harness,
-            began=began,
+            branch=branch,
+            began=held.began,
         )
-        await redo(work)
-        return work
+        return held.work
 
     async def _base(self, journal: Journal, vault: Vault) -> tuple[CommitSha, str]:
         """The commit that the run builds on: chosen once, and kept for life."""
@@ -194,35 +175,6 @@ async def walk(work: Work) -> None:
         await stage(work)
         if work.state.status is before:
             return
-
-
-async def _tree(journal: Journal, vault: Vault, base: CommitSha) -> TreeSha | CommitSha:
-    checkpoint = journal.state.checkpoint
-    if checkpoint is None:
-        return base
-    patch = await journal.body(checkpoint.patch)
-    return await vault.restore(base, patch.decode("utf-8", "surrogateescape"))
-
-
-async def _test_command(
-    journal: Journal,
-    vault: Vault,
-    files: WorkspaceFiles,
-    base: CommitSha,
-    paths: Sequence[str],
-    named: str | None,
-) -> TestCommand | None:
-    """Found at the base commit, out of the reach of the change."""
-
-    async def read(path: str) -> bytes | None:
-        if journal.state.checkpoint is not None:
-            return await vault.read(base, path)
-        try:
-            return files.read(path, 65_536)
-        except ToolFailed:
-            return None
-
-    return await find_tests(paths, read, named)
 
 
 async def _keep(work: Work, verdict: _Verdict) -> None:

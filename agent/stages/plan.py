@@ -30,18 +30,16 @@ async def plan(work: Work) -> None:
 async def begin(work: Work) -> None:
     """The system prompt, the same for all, then everything that is particular to this run."""
     state = work.state
-    assert state.workspace is not None
     rules = [("settings", work.project.rules)]
-    paths = work.harness.paths
-    for name in (name for name in RULES if name in paths):
+    for name in (name for name in RULES if name in work.paths):
         data = await work.vault.read(work.base, name)
         rules.append((name, (data or b"").decode("utf-8", "replace")))
     first = first_message(
         run=state.run,
         request=state.request,
-        branch=state.workspace.branch,
+        branch=work.branch,
         commit=work.base,
-        orientation=orientation(paths, work.harness.command),
+        orientation=orientation(work.paths, work.tests.text if work.tests else ""),
         rules=rules_text(rules),
     )
     work.context.append(Message(role="system", content=system_prompt()))

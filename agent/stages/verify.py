@@ -20,7 +20,8 @@ async def verify(work: Work) -> None:
     if state.checkpoint is None:
         await work.journal.move(RunStatus.PUBLISHING)
         return
-    tests = await work.harness.test()
+    harness = (await work.desk()).harness
+    tests = await harness.test()
     work.dirty = True  # tests leave files behind
     if tests is None:
         await work.journal.move(RunStatus.PUBLISHING, UNTESTED)
@@ -28,7 +29,7 @@ async def verify(work: Work) -> None:
     report = replace(tests.report, tree=state.checkpoint.tree)
     ran = TestsRan(report=report, where="change")
     await work.journal.write(ran, bodies=[printed(tests)])
-    base = await work.harness.baseline()
+    base = await harness.baseline()
     failing = regressions(base, report)
     if not failing:
         await work.journal.move(RunStatus.PUBLISHING, UNTESTED if report.no_tests else "")
