@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from agent.errors import Refused
-from agent.run import RunId
+from agent.run import ENDED, RunId
 from bot.listeners.desk import Place, where
 from bot.listeners.mentions import PICK_SECONDS, Mentions, Words
 from bot.people import People
@@ -76,8 +76,8 @@ class Controls:
         run = await self.mentions.store.run_of_thread(
             place.team, place.channel, place.thread_ts or ""
         )
-        if run is None:
-            raise Refused(errors.no_run())
+        if run is None or run.status in ENDED:
+            raise Refused(errors.ended(run.id) if run else errors.no_run())
         person = await self.people.person(place.user)
         await self.runs.stop(run.id, person, how="stop button")
 

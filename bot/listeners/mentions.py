@@ -62,10 +62,13 @@ class Mentions:
                 await self._tell(said, await self._status(said))
             case Verb.STOP:
                 run = await self._run_here(said)
+                if run.status in ENDED:
+                    raise Refused(errors.ended(run.id))
                 await self.runs.stop(run.id, await self.people.person(said.user), how="mention")
             case Verb.RETRY:
                 run = await self._run_here(said)
-                await self.runs.retry(run.id, await self.people.person(said.user))
+                by = await self.people.person(said.user)
+                await self.runs.retry(run.id, by, message=said.ts)
             case Verb.START | Verb.NEW:
                 await self._ask_or_begin(said, parsed)
             case _:
@@ -89,6 +92,8 @@ class Mentions:
     async def _follow_up(self, run: Run, said: Words, parsed: Command) -> None:
         if parsed.project and parsed.project != run.request.project:
             raise Refused(errors.other_project(run.request.project))
+        if parsed.branch or parsed.model or parsed.plan_only:
+            raise Refused(errors.bound())
         person = await self.people.person(said.user)
         if run.status is RunStatus.WAITING_FOR_ANSWER and said.user == run.request.requester.id:
             await self.runs.answer(run.id, parsed.text, person, message=said.ts)

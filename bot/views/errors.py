@@ -48,6 +48,17 @@ def other_project(project: str) -> str:
     )
 
 
+def bound() -> str:
+    return (
+        "A run keeps its branch, model and plan for good, so nothing was added. To work with "
+        "others, begin with `new`."
+    )
+
+
+def ended(run: int) -> str:
+    return f"Run {run} has already ended, so there is nothing to stop."
+
+
 def no_run() -> str:
     return "There is no run in this thread. Mention me with what you need, and I start one."
 

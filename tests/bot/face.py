@@ -71,7 +71,7 @@ class FakeRuns:
         ended = RunEnded(status=RunStatus.CANCELLED)
         return await self._done(("stop", run, how), run, StopAsked(by=by, how=how), ended)
 
-    async def retry(self, run: RunId, by: Person) -> Run:
+    async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run:
         return await self._done(("retry", run), run, StatusChanged(status=RunStatus.QUEUED))
 
     async def status(self, run: RunId) -> RunState:

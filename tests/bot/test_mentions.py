@@ -99,6 +99,26 @@ async def test_retry_queues_an_ended_run_again(face: Face) -> None:
     await face.until(lambda: face.reactions(root) == ["eyes"])
 
 
+async def test_a_run_that_has_ended_is_not_stopped_again(face: Face) -> None:
+    root, run = await started(face)
+    await face.runs.add(run.id, RunEnded(status=RunStatus.FAILED, reason="The disk was full."))
+
+    face.say("@agent stop", thread=root.ts)
+
+    await face.until(lambda: "Run 1 has already ended" in "".join(face.told()))
+    assert face.runs.of("stop") == []
+
+
+async def test_a_follow_up_cannot_move_a_run_elsewhere(face: Face) -> None:
+    root, _ = await started(face)
+
+    face.say("@agent and the docs branch=dev", thread=root.ts)
+    face.say("@agent and the docs project=other/one", thread=root.ts)
+
+    await face.until(lambda: len(face.told()) == 2)
+    assert face.runs.of("instruct") == []
+
+
 async def test_help_status_and_settings_are_shown_to_the_asker_only(face: Face) -> None:
     root, _ = await started(face)
     for text in ("@agent help", "@agent status", "@agent settings"):
@@ -219,10 +239,12 @@ async def test_an_outage_keeps_the_message_and_tries_again(face: Face) -> None:
     assert told.startswith("GitLab does not answer. Your message is kept")
 
     face.runs.refusal = None
-    face.front.redelivery.every = 0.1
-    await _redeliver(face)
+    for _ in range(4):  # one attempt may come while the first is still being put aside
+        await asyncio.sleep(0.1)
+        await _redeliver(face)
 
     await face.until(lambda: face.ours(root))
+    assert len(face.runs.of("start")) == 1
 
 
 async def test_a_delivery_left_undone_by_a_crash_is_dispatched_at_the_next_start(
