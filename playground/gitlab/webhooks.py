@@ -69,8 +69,9 @@ class Webhooks:
             wanted = hook.options.get("push_events_branch_filter") or ""
             matches = not (branch and wanted) or fnmatchcase(branch, wanted)
             if hook.events.get(kind) and matches and not self._paused(hook):
+                key = str(uuid.uuid4())
                 for _ in range(self.copies(EVENTS[kind])):
-                    self._start(self.deliver(hook, kind, payload))
+                    self._start(self.deliver(hook, kind, payload, key=key))
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

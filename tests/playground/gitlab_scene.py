@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gitlab as python_gitlab
 
+from playground.gitlab.pipeline_order import DONE
 from playground.gitlab.records import DEVELOPER, GUEST, MAINTAINER, Pipeline, Project, User
 from playground.gitlab.server import GitLabStandIn
 
@@ -79,17 +81,22 @@ class Scene:
 
     async def pipeline(self, pipeline: Pipeline | None = None, seconds: float = 30) -> Pipeline:
         """The newest pipeline, or the given one, once nothing of it runs any more."""
-        pipeline = pipeline or list(self.project.pipelines.values())[-1]
+        found = pipeline or list(self.project.pipelines.values())[-1]
+        await self.until(lambda: found.status in (*DONE, "manual"), seconds)
+        return found
+
+    async def until(self, true: Callable[[], bool], seconds: float = 20) -> None:
+        """Looks again after each change, and now and then for what changes silently."""
         moved = asyncio.Event()
         stop = self.server.state.subscribe(lambda change: moved.set())
         try:
             async with asyncio.timeout(seconds):
-                while pipeline.status not in ("success", "failed", "canceled", "skipped", "manual"):
-                    await moved.wait()
+                while not true():
                     moved.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(moved.wait(), 0.05)
         finally:
             stop()
-        return pipeline
 
 
 async def git(folder: Path, *args: str) -> tuple[int, str]:

@@ -253,9 +253,7 @@ async def test_a_protected_environment_refuses_who_may_not_deploy(ci: Scene) -> 
 async def test_cancelling_ends_the_running_job(ci: Scene) -> None:
     pipeline = await _push(ci, "long: {script: [echo started, sleep 300]}\n")
     job = _job(pipeline, "long")
-    async with asyncio.timeout(20):
-        while b"\nstarted" not in job.trace:
-            await asyncio.sleep(0.02)
+    await ci.until(lambda: b"\nstarted" in job.trace)
     found = await ci.do(ci.api("mia").pipelines.get, pipeline.id)
     await ci.do(found.cancel)
     await ci.pipeline(pipeline, 5)
@@ -360,9 +358,7 @@ async def test_auto_merge_waits_for_the_pipeline(ci: Scene) -> None:
     answer = await ci.do(ci.client("sam").http_put, path, post_data=data)
     assert (answer["state"], answer["merge_when_pipeline_succeeds"]) == ("opened", True)
     await ci.pipeline()
-    async with asyncio.timeout(5):
-        while ci.project.merge_requests[1].state != "merged":
-            await asyncio.sleep(0.02)
+    await ci.until(lambda: ci.project.merge_requests[1].state == "merged")
 
 
 async def test_statuses_of_other_systems_join_the_pipeline(ci: Scene) -> None:
