@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import secrets
 import shutil
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
@@ -50,6 +51,15 @@ class Options:
     #: what the service may see of the caller's environment besides
     machine: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def service_home(self) -> Path:
+        """The service's own folder, named anew when this one was removed: run by root, it keeps
+        its database elsewhere, under a name made from the path."""
+        mark = self.home / "mark"
+        if not mark.exists():
+            mark.write_text(secrets.token_hex(4))
+        return self.home / f"service-{mark.read_text()}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Playground:
@@ -77,7 +87,8 @@ class Playground:
 @asynccontextmanager
 async def running(options: Options) -> AsyncGenerator[Playground]:
     """Raises InUse, OtherVersion, ServiceFailed, ValueError for a project that is none."""
-    home = options.home.absolute()
+    options = replace(options, home=options.home.absolute())
+    home = options.home
     home.mkdir(parents=True, exist_ok=True)
     ports = Ports(home)
     async with AsyncExitStack() as stack:
@@ -85,7 +96,7 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
         slack = SlackStandIn(
             seed.make_world(ROOT / "slack-manifest.json"), port=ports.take("slack")
         )
-        sandbox, image = _runner(home, options.machine)
+        sandbox, image = _runner(options)
         gitlab = GitLabStandIn(
             home / "gitlab", sandbox=sandbox, image=image, port=ports.take("gitlab")
         )
@@ -132,9 +143,9 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
         )
 
 
-def _runner(home: Path, machine: Mapping[str, str]) -> tuple[Sandbox, ProjectImage]:
+def _runner(options: Options) -> tuple[Sandbox, ProjectImage]:
     """Where pipelines run: the service's own kind of sandbox, with the same package cache."""
-    folder = sandbox_folder(home / "service")
+    folder, machine = sandbox_folder(options.service_home), options.machine
     sources = read_sources(machine)
     sandbox = BubblewrapSandbox(
         folder, fetch=FetchAccess(folder / "fetch", RegistryEndpoints(sources))
@@ -169,7 +180,7 @@ def _service(
     model: Mapping[str, str],
     port: int,
 ) -> Service:
-    home, world, state = options.home.absolute(), slack.world, gitlab.state
+    home, world, state = options.home, slack.world, gitlab.state
     config = home / "journeyman.toml"
     config.write_text(seed.settings_file(world, state, projects), encoding="utf-8")
     url = f"http://127.0.0.1:{port}/"
@@ -184,7 +195,7 @@ def _service(
         "GITLAB_URL": gitlab.url,
         "GITLAB_TOKEN": seed.token(state, "write").secret,
         "GITLAB_READ_TOKEN": seed.token(state, "read").secret,
-        "JOURNEYMAN_HOME": str(home / "service"),
+        "JOURNEYMAN_HOME": str(options.service_home),
         "JOURNEYMAN_CONFIG": str(config),
         "JOURNEYMAN_LISTEN": f"127.0.0.1:{port}",
         "JOURNEYMAN_PUBLIC_URL": url,

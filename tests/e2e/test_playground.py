@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from agent.adapters.postgres_files import lay_out
 from bot.build import sandbox_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,9 @@ def playground(tmp_path: Path) -> Iterator[str]:
     yield addresses["page"]
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=40)
-    shutil.rmtree(sandbox_folder(home / "service"), ignore_errors=True)
+    for service in home.glob("service-*"):  # run by root, these lie outside pytest's own folders
+        shutil.rmtree(sandbox_folder(service), ignore_errors=True)
+        shutil.rmtree(lay_out(service).folder)
     assert process.returncode == 0, said
 
 
