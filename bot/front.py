@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 from aiohttp import ClientSession, ClientTimeout
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
@@ -103,7 +104,9 @@ async def _connect(stack: AsyncExitStack, door: Door, app_token: str) -> None:
     stack.push_async_callback(handler.close_async)
     try:
         # asked for here, since `connect_async` would try a refused token for ever
-        handler.client.wss_uri = await handler.client.issue_new_wss_url()
+        client = cast("Any", door.app.client)
+        answer = await client.apps_connections_open(app_token=app_token)
+        handler.client.wss_uri = answer["url"]
         await handler.connect_async()
     except SlackApiError as error:
         raise SettingsError(

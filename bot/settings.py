@@ -13,97 +13,14 @@ from typing import Any
 
 from agent.errors import SettingsError
 from agent.run import Limits
+from bot.variables import VARIABLES
 
 FILE_NAME = "journeyman.toml"
 
+_SECRET = 6  # characters from which on a value is blotted out of the log
+
 #: The key of `[channels]` that stands for direct messages to the bot.
 DIRECT = "direct"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variable:
-    """An environment variable, its field of `Settings`, and a line for .env.example."""
-
-    name: str
-    field: str
-    about: str
-
-
-VARIABLES = (
-    Variable(name="SLACK_BOT_TOKEN", field="slack_bot_token", about="bot token, xoxb-…"),
-    Variable(
-        name="SLACK_APP_TOKEN",
-        field="slack_app_token",
-        about="app-level token, xapp-…, for Socket Mode; without it Slack has to reach us by HTTP",
-    ),
-    Variable(
-        name="SLACK_SIGNING_SECRET",
-        field="slack_signing_secret",
-        about="signs Slack's requests; needed only without SLACK_APP_TOKEN",
-    ),
-    Variable(
-        name="SLACK_API_URL",
-        field="slack_api_url",
-        about="another Slack Web API than https://slack.com/api/",
-    ),
-    Variable(name="GITLAB_URL", field="gitlab_url", about="for example https://gitlab.com"),
-    Variable(
-        name="GITLAB_TOKEN",
-        field="gitlab_token",
-        about="pushes branches, opens merge requests (Developer, api scope)",
-    ),
-    Variable(
-        name="GITLAB_READ_TOKEN",
-        field="gitlab_read_token",
-        about="reads projects and members (read_api, read_repository)",
-    ),
-    Variable(name="GITLAB_MERGE_TOKEN", field="gitlab_merge_token", about="merges; not used yet"),
-    Variable(
-        name="GITLAB_WEBHOOK_SECRET",
-        field="gitlab_webhook_secret",
-        about="proves that a webhook is GitLab's; not used yet",
-    ),
-    Variable(name="OPENAI_API_KEY", field="openai_api_key", about="key of the model endpoint"),
-    Variable(
-        name="OPENAI_BASE_URL",
-        field="openai_base_url",
-        about="any endpoint that speaks Chat Completions; empty: OpenAI",
-    ),
-    Variable(name="JOURNEYMAN_MODEL", field="model", about="name of the model"),
-    Variable(name="JOURNEYMAN_MODEL_PLAN", field="model_plan", about="another model for planning"),
-    Variable(
-        name="JOURNEYMAN_MODEL_REPAIR", field="model_repair", about="another model for repairs"
-    ),
-    Variable(
-        name="JOURNEYMAN_EMBEDDING_MODEL",
-        field="embedding_model",
-        about="model for semantic search; not used yet",
-    ),
-    Variable(
-        name="DATABASE_URL",
-        field="database_url",
-        about="PostgreSQL 15+ with pgvector; empty: one is started under JOURNEYMAN_HOME",
-    ),
-    Variable(
-        name="DATABASE_ADMIN_URL",
-        field="database_admin_url",
-        about="owner of the tables, for `journeyman migrate` only",
-    ),
-    Variable(
-        name="JOURNEYMAN_HOME", field="home", about="where state is kept; default ~/.journeyman"
-    ),
-    Variable(name="JOURNEYMAN_CONFIG", field="config", about=f"path of the file {FILE_NAME}"),
-    Variable(
-        name="JOURNEYMAN_PUBLIC_URL",
-        field="public_url",
-        about="address of our pages as people reach them",
-    ),
-    Variable(
-        name="JOURNEYMAN_LISTEN",
-        field="listen",
-        about="address and port of our pages and of Slack's requests; default 127.0.0.1:8080",
-    ),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +97,7 @@ class Settings:
         named = (
             getattr(self, v.field) for v in VARIABLES if "token" in v.field or "key" in v.field
         )
-        return tuple(value for value in (*named, self.slack_signing_secret) if value)
+        return tuple(v for v in (*named, self.slack_signing_secret) if len(v) >= _SECRET)
 
     @property
     def listed_projects(self) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SettingsError
-from bot.settings import VARIABLES, Settings, load, require
+from bot.settings import Settings, load, require
+from bot.variables import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 
