@@ -55,7 +55,7 @@ class Harness:
         self._box = box
         self._ready: asyncio.Task[Installed] | None = None
         self._base_report: asyncio.Task[TestReport | None] | None = None
-        self._set_up: set[Path] = set()
+        self._ready_folders: set[Path] = set()
         self._tests = tests
         self._paths = paths
 
@@ -74,7 +74,9 @@ class Harness:
     ) -> CommandResult:
         """A command of the model's, with the project's packages."""
         packages = await self._packages()
-        return await self._box.exec(argv, env=packages.env, mounts=packages.mounts, limits=limits)
+        await self._set_up(self._box, self._folder, packages)
+        env = {**packages.env, "PYTHONDONTWRITEBYTECODE": "1"}  # caches would be committed
+        return await self._box.exec(argv, env=env, mounts=packages.mounts, limits=limits)
 
     async def test(self, selection: Sequence[str] = ()) -> Tests | None:
         """The project's tests on the work tree as it is; None when no way to run any is known."""
@@ -124,11 +126,8 @@ class Harness:
         if self._tests is None:
             return None
         packages = await self._installed(folder)  # the change may have declared new ones
+        await self._set_up(box, folder, packages)
         limits = CommandLimits(seconds=self._project.test_seconds)
-        if self._project.setup and folder not in self._set_up:
-            script = ["bash", "-c", self._project.setup]
-            await box.exec(script, env=packages.env, mounts=packages.mounts, limits=limits)
-            self._set_up.add(folder)
         report = self._sandbox.new_folder("report")
         try:
             return await run_tests(
@@ -142,3 +141,15 @@ class Harness:
             )
         finally:
             await self._sandbox.remove(report)
+
+    async def _set_up(self, box: Box, folder: Path, packages: Installed) -> None:
+        """The project's own preparation, once a folder. What fails there shows in the tests."""
+        if not self._project.setup or folder in self._ready_folders:
+            return
+        await box.exec(
+            ["bash", "-c", self._project.setup],
+            env=packages.env,
+            mounts=packages.mounts,
+            limits=CommandLimits(seconds=self._project.test_seconds),
+        )
+        self._ready_folders.add(folder)

@@ -104,6 +104,7 @@ class Bench:
     sandbox: BubblewrapSandbox
     vaults: GitVaults
     project: ProjectSettings
+    known: bool = True  #: to the settings
     clock: FixedClock = field(default_factory=FixedClock)
 
     @property
@@ -121,7 +122,7 @@ class Bench:
             sandbox=self.sandbox,
             vaults=self.vaults.of,
             origin=origin,
-            projects=lambda path: self.project,
+            projects=lambda path: self.project if self.known else None,
             clock=self.clock,
         )
 

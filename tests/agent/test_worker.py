@@ -9,7 +9,7 @@ from engine_bench import BAD, FINISH, GOOD, MIA, PLAN, Bench, edit, git, make_re
 from agent.errors import ContextOverflow, ModelUnavailable, QuotaExhausted
 from agent.events import ContextCompacted, Escalation, ModelFailed, StatusChanged, TestsRan
 from agent.intents import LinkBack, PublishMergeRequest, Push
-from agent.run import Linked, RunStatus
+from agent.run import Linked, RunStatus, Usage
 from agent.testing import call, say
 
 UNITTEST = {
@@ -277,3 +277,56 @@ async def test_the_commit_names_who_asked_and_is_the_same_everywhere(bench: Benc
     assert f"Agent-Run: {run.id}" in told
     assert told.splitlines()[0] == "Journeyman"
     assert told.splitlines()[1][:19] == began[-1].isoformat()[:19]
+
+
+async def test_a_long_conversation_is_compacted_before_it_overflows(bench: Bench):
+    run = await bench.ask()
+    look = [say(call("run", command=f"seq {n}00 {n}99")) for n in range(1, 5)]
+    usage = Usage(steps=1, prompt_tokens=9_000, completion_tokens=50)
+    script = [PLAN, GOOD, *look, FINISH]
+    model = await bench.go(run, script, window=12_000, usage=usage)
+    compactions = await bench.facts(run, ContextCompacted)
+    assert compactions
+    assert all(c.after_tokens < c.before_tokens for c in compactions)
+    short = next(p for p in model.prompts if b"conversation grew too long" in p)
+    system, first = model.prompts[0].split(b"\n")[:2]
+    assert short.split(b"\n")[:2] == [system, first]
+    assert (await bench.state(run)).status is RunStatus.PUBLISHING
+
+
+async def test_the_project_s_own_preparation_runs_before_commands_and_tests(bench: Bench):
+    bench.project = replace(
+        bench.project, setup="echo ready > /tmp/x; echo made > made", test_command="cat made"
+    )
+    run = await bench.ask()
+    model = await bench.go(run, [PLAN, say(call("run", command="cat made")), GOOD, FINISH])
+    assert b"exit 0\nmade" in model.prompts[2]
+    state = await bench.state(run)
+    assert state.tests_base is not None
+    assert state.tests_base.green
+
+
+async def test_an_empty_repository_is_told_in_a_sentence(bench: Bench):
+    bench.repository.rename(bench.folder / "other")
+    bench.repository.mkdir()
+    git(bench.repository, "init", "-q", "-b", "main")
+    run = await bench.ask()
+    await bench.go(run, [])
+    state = await bench.state(run)
+    assert state.status is RunStatus.FAILED
+    assert "empty" in state.reason
+
+
+async def test_a_branch_that_does_not_exist_is_told_in_a_sentence(bench: Bench):
+    run = await bench.ask(base_branch="nowhere")
+    await bench.go(run, [])
+    state = await bench.state(run)
+    assert state.status is RunStatus.FAILED
+    assert "nowhere" in state.reason
+
+
+async def test_a_project_that_left_the_settings_is_refused(bench: Bench):
+    run = await bench.ask()
+    bench.known = False
+    await bench.go(run, [])
+    assert "no longer among the projects" in (await bench.state(run)).reason
