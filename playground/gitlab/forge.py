@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from agent.ports import Mount, Sandbox
+from agent.ports import Sandbox
 from playground.gitlab import closing, git_http, payloads
 from playground.gitlab.auth import Auth
 from playground.gitlab.git_repo import ZERO, Repository, run_git
 from playground.gitlab.pipelines import Pipelines
 from playground.gitlab.records import MergeRequest, Project, User
+from playground.gitlab.runner import Image
 from playground.gitlab.state import State
 from playground.gitlab.webhooks import Webhooks
-
-Image = Callable[[Project, str], Sequence[Mount]]
 
 
 class Forge:
@@ -137,16 +136,27 @@ class Forge:
                     continue
                 source = merge_request.source_project_id == project.id
                 if source and merge_request.source_branch == branch:
-                    merge_request.sha = None if new == ZERO else new
+                    merge_request.source_gone = new == ZERO
+                    merge_request.sha = merge_request.sha if new == ZERO else new
                     merge_request.updated_at = self.state.now()
                     merge_request.checking_since = self.state.monotonic()
                     if new != ZERO:
+                        await self.keep_head(project, target, merge_request)
                         moved.append(merge_request)
                         self._new_commits(target, user, merge_request)
                 elif target is project and merge_request.target_branch == branch and new != ZERO:
                     merge_request.checking_since = self.state.monotonic()
                     await self._merged_by_push(project, user, merge_request, old, new)
         return moved
+
+    async def keep_head(self, source: Project, target: Project, mr: MergeRequest) -> None:
+        """The commits of a merge request outlive its branch, and come along from a fork."""
+        if mr.sha is None:
+            return
+        repository = self.repository(target)
+        if source is not target:
+            await repository.git("fetch", "--quiet", str(self.repository(source).path), mr.sha)
+        await repository.git("update-ref", f"refs/merge-requests/{mr.iid}/head", mr.sha)
 
     def _new_commits(self, target: Project, user: User, merge_request: MergeRequest) -> None:
         if target.setting("reset_approvals_on_push"):

@@ -47,10 +47,10 @@ for line in sys.stdin:
 
 POST_RECEIVE = """\
 #!/bin/sh
-cat > "$PUSH_RESULT"
+cat > "$PUSH_RESULT/changes"
 i=0
 while [ "$i" -lt "${GIT_PUSH_OPTION_COUNT:-0}" ]; do
-  eval "printf 'option %s\\n' \\"\\$GIT_PUSH_OPTION_$i\\"" >> "$PUSH_RESULT"
+  eval "printf '%s\\n' \\"\\$GIT_PUSH_OPTION_$i\\"" >> "$PUSH_RESULT/options"
   i=$((i + 1))
 done
 """
@@ -82,14 +82,14 @@ async def serve(forge: Forge, request: web.Request, path: str, service: str) -> 
     if refusal:
         return _text(403, refusal)
     with tempfile.TemporaryDirectory(prefix="push-") as folder:
-        result = Path(folder) / "result"
         env = _environment(forge, request, project, actor, service)
-        env |= {"PUSH_RESULT": str(result), "PUSH_RULES": _rules(forge, project, actor)}
+        env |= {"PUSH_RESULT": folder, "PUSH_RULES": _rules(forge, project, actor)}
         response = await _cgi(request, env, body=pushing and service == "git-receive-pack")
-        if result.exists() and actor is not None:
-            lines = [line.split(" ", 2) for line in result.read_text().splitlines()]
-            changes = [(row[0], row[1], row[2]) for row in lines if row[0] != "option"]
-            options = [" ".join(row[1:]) for row in lines if row[0] == "option"]
+        changed, given = Path(folder) / "changes", Path(folder) / "options"
+        if changed.exists() and actor is not None:
+            lines = [line.split(" ", 2) for line in changed.read_text().splitlines()]
+            changes = [(old, new, ref) for old, new, ref in lines]
+            options = given.read_text().splitlines() if given.exists() else []
             await forge.pushed(project, actor, changes, options)
     if isinstance(response, web.StreamResponse) and not isinstance(response, web.Response):
         await response.write_eof()

@@ -46,9 +46,6 @@ async def create(call: Call) -> Any:
         if other.state == "opened" and same == (source.id, branch, onto):
             text = "Another open merge request already exists for this source branch: "
             raise ApiError(409, [f"{text}!{other.iid}"])
-    if source is not target:
-        path = str(call.forge.repository(source).path)
-        await call.forge.repository(target).git("fetch", "--quiet", path, sha)
     now = call.state.now()
     mr = MergeRequest(
         id=call.state.next_id("merge_request"),
@@ -66,6 +63,7 @@ async def create(call: Call) -> Any:
         remove_source_branch=call.flag("remove_source_branch")
         or target.setting("remove_source_branch_after_merge"),
     )
+    await call.forge.keep_head(source, target, mr)
     _fill(call, target, mr)
     target.merge_requests[mr.iid] = mr
     await _commands(call, target, mr)
@@ -166,7 +164,10 @@ async def update(call: Call) -> Any:
         mr.state, mr.closed_by, action = "closed", call.user.id, "close"
         mr.closed_at = call.state.now()
     elif event == "reopen" and mr.state == "closed":
-        mr.sha = await call.forge.repository(project).branch(mr.source_branch)
+        source = call.state.projects.get(mr.source_project_id, project)
+        head = await call.forge.repository(source).branch(mr.source_branch)
+        mr.sha, mr.source_gone = head or mr.sha, head is None
+        await call.forge.keep_head(source, project, mr)
         mr.state, mr.closed_by, mr.closed_at, mr.base_sha = "opened", None, None, None
         action = "reopen"
     if "description" in call.params:

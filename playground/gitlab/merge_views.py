@@ -68,7 +68,7 @@ async def detailed_status(forge: Forge, project: Project, mr: MergeRequest) -> s
         return "checking"
     if forge.state.younger(since, lags.merge_check + lags.approvals):
         return "approvals_syncing"
-    if mr.sha is None:
+    if mr.sha is None or mr.source_gone:
         return "commits_status"
     if mr.draft:
         return "draft_status"

@@ -66,9 +66,9 @@ async def merge(
         raise ApiError(422, "Branch cannot be merged")
     if status != "mergeable":
         raise ApiError(405, "405 Method Not Allowed")
-    if sha and sha != mr.sha:
-        raise ApiError(409, f"SHA does not match HEAD of source branch: {mr.sha}")
     async with forge.lock(project):
+        if sha and sha != mr.sha:
+            raise ApiError(409, f"SHA does not match HEAD of source branch: {mr.sha}")
         old, new = await _merge_commit(
             forge,
             project,

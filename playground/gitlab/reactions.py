@@ -30,7 +30,7 @@ async def add_emoji(call: Call) -> Any:
     on = await talk_of(call)
     note = "note_id" in call.path
     now = when(call.state.now())
-    emoji = {
+    emoji: dict[str, Any] = {
         "id": call.state.next_id("emoji"),
         "name": call.text("name").strip(":"),
         "user": views.user(call.forge, call.user),

@@ -14,7 +14,7 @@ from playground.gitlab.records import REPORTER, Project
 from playground.gitlab.views import Json
 
 routes = Routes()
-CODE = {"access": REPORTER, "scopes": ["read_repository"]}
+CODE: dict[str, Any] = {"access": REPORTER, "scopes": ["read_repository"]}
 FORMATS = {
     "tar.gz": "gz",
     "tgz": "gz",

@@ -134,21 +134,27 @@ class GitLabStandIn:
 
     @web.middleware
     async def _recorded(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        response: web.StreamResponse | None = None
+        status = 500
         try:
             response = await handler(request)
-            return response
+            status = response.status
+        except web.HTTPException as redirect:
+            status = redirect.status
+            raise
         finally:
             if not request.raw_path.startswith("/control/"):
-                self.state.requests.append(
-                    Seen(
-                        at=self.state.now(),
-                        actor=request.get(ACTOR, ""),
-                        method=request.method,
-                        path=request.raw_path,
-                        status=response.status if response is not None else 500,
-                    )
-                )
+                self._remember(request, status)
+        return response
+
+    def _remember(self, request: web.Request, status: int) -> None:
+        seen = Seen(
+            at=self.state.now(),
+            actor=request.get(ACTOR, ""),
+            method=request.method,
+            path=request.raw_path,
+            status=status,
+        )
+        self.state.requests.append(seen)
 
     def _call_of(self, request: web.Request) -> str | None:
         if request.raw_path.startswith("/control/"):

@@ -92,6 +92,7 @@ class MergeRequest(Issuable):
     sha: str | None
     #: when the check of mergeability began, on the monotonic clock
     checking_since: float
+    source_gone: bool = False  #: the source branch was deleted
     base_sha: str | None = None  #: frozen when it was merged or closed
     reviewer_ids: list[int] = field(default_factory=list)
     approved_by: dict[int, datetime] = field(default_factory=dict)

@@ -235,6 +235,16 @@ async def test_a_revert_undoes_a_merge(scene: Scene) -> None:
     assert [d["deleted_file"] for d in compared["diffs"]] == [True]
 
 
+async def test_a_deleted_branch_leaves_its_commits_and_nothing_to_merge(scene: Scene) -> None:
+    mr = await scene.merge_request()
+    await scene.do(scene.api("mia").branches.delete, "topic")
+    found = await scene.do(scene.api("mia").mergerequests.get, mr.iid)
+    assert (found.sha, found.detailed_merge_status) == (mr.sha, "commits_status")
+    with _refused(405):
+        await _merge(scene, mr.iid, sha=mr.sha)
+    assert len(await scene.do(found.commits)) == 1
+
+
 async def test_a_fork_proposes_to_its_origin(scene: Scene) -> None:
     scene.server.state.add_member(scene.project, scene.people["stranger"], 20)
     fork = await scene.do(scene.client("stranger").http_post, "/projects/1/fork")
@@ -259,4 +269,9 @@ async def test_a_fork_proposes_to_its_origin(scene: Scene) -> None:
         },
     )
     assert mr.web_url.endswith("/demo/app/-/merge_requests/1")
-    assert (await _merge(scene, 1, sha=mr.sha))["state"] == "merged"
+    more = {"branch": "idea", "commit_message": "More"}
+    action = {"action": "create", "file_path": "j", "content": "j"}
+    commit = await scene.do(project.commits.create, {**more, "actions": [action]})
+    with _refused(409):
+        await _merge(scene, 1, sha=mr.sha)
+    assert (await _merge(scene, 1, sha=commit.id))["state"] == "merged"

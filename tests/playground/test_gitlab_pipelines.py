@@ -6,11 +6,12 @@ import asyncio
 import io
 import textwrap
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import gitlab as python_gitlab
 import pytest
-from gitlab_scene import Scene
+from gitlab_scene import Scene, git
 
 from playground.gitlab.records import Job, Pipeline
 
@@ -312,6 +313,20 @@ async def test_pipelines_that_cannot_be(ci: Scene) -> None:
     await ci.commit({".gitlab-ci.yml": "t: {script: [x]}\n"}, message="Tidy [skip ci]")
     skipped = list(ci.project.pipelines.values())[-1]
     assert (skipped.status, _statuses(skipped)) == ("skipped", {"t": "skipped"})
+
+
+async def test_a_push_may_ask_for_no_pipeline(ci: Scene, tmp_path: Path) -> None:
+    await ci.commit({".gitlab-ci.yml": "t: {script: ['true']}\n"})
+    await git(tmp_path, "clone", "--quiet", ci.remote(ci.token("mia")), "work")
+    work = tmp_path / "work"
+    for branch, option in (("quiet", ["-o", "ci.skip"]), ("loud", [])):
+        await git(work, "checkout", "--quiet", "-b", branch)
+        await git(work, "commit", "--quiet", "--allow-empty", "-m", branch)
+        code, output = await git(work, "push", *option, "origin", branch)
+        assert code == 0, output
+    found = {p.ref: p for p in ci.project.pipelines.values()}
+    assert found["quiet"].status == "skipped"
+    assert (await ci.pipeline(found["loud"])).status == "success"
 
 
 async def test_started_by_hand_and_by_trigger_with_variables(ci: Scene) -> None:
