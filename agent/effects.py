@@ -27,7 +27,7 @@ from agent.events import (
     ToolReturned,
 )
 from agent.finish import finish_of
-from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push
+from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push, RetryJob
 from agent.mergerequest import description, marker, note, title
 from agent.ports import ForgeReader, ForgeWriter, MergeRequest, Store, Vault, Write
 from agent.run import CommitSha, RunId
@@ -87,6 +87,8 @@ class EffectExecutor:
                     return await self._publish(state, key, intent, events)
                 case LinkBack():
                     return await self._link(state, key, intent, before)
+                case RetryJob():
+                    return await self._retry(state, key, intent)
                 case _:
                     assert_never(intent)
         except _NotYet as lag:
@@ -234,6 +236,24 @@ class EffectExecutor:
         await self._writer.note(project, intent.target, intent.iid, text)
         return done
 
+    # --- job ---
+
+    async def _retry(self, state: RunState, key: str, intent: RetryJob) -> EffectDone:
+        """One retry a job: a job of the run's own pipeline that is still red."""
+        seen = state.pipeline
+        if seen is None or seen.pipeline is None or seen.commit != intent.commit:
+            raise Refused(f"Job {intent.job} is not of the run's newest pipeline.")
+        if intent.job not in {job.id for job in seen.pipeline.jobs}:
+            raise Refused(f"Job {intent.job} is not of the run's newest pipeline.")
+        project = state.request.project
+        again = await self._writer.retry_job(project, intent.job)
+        return EffectDone(
+            key=key,
+            effect=EffectKind.RETRY_JOB,
+            result=f"job {again.name} runs once more",
+            url=again.url,
+        )
+
 
 def _branch(state: RunState) -> str:
     return f"agent/{state.run}"
@@ -252,6 +272,8 @@ def _subject(state: RunState, intent: Intent) -> str:
             return f"merge request for {_branch(state)}"
         case LinkBack():
             return f"note on {intent.target.replace('_', ' ')} {intent.iid}"
+        case RetryJob():
+            return f"run job {intent.job} once more"
         case _:
             assert_never(intent)
 

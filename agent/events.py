@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Literal
 
+from agent.pipeline import Judgement, Pipeline, Triage, Violation
 from agent.plan import Plan
 from agent.run import (
     CommitSha,
@@ -202,6 +203,7 @@ class EffectKind(StrEnum):
     OPEN_MERGE_REQUEST = "open_merge_request"
     UPDATE_MERGE_REQUEST = "update_merge_request"
     NOTE = "note"
+    RETRY_JOB = "retry_job"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +231,49 @@ class EffectFailed:
     effect: EffectKind
     problem: str  #: a sentence for people
     retry_in: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSeen:
+    """Stored when it changed: what GitLab says of the pushed commit. None: there is none."""
+
+    commit: CommitSha
+    pipeline: Pipeline | None
+    judgement: Judgement
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineTriaged:
+    """Each red job, judged before anything is changed."""
+
+    pipeline: int
+    jobs: tuple[Triage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixStarted:
+    """The red jobs that are ours go back to the loop, on the same branch."""
+
+    attempt: int
+    attempts: int
+    pipeline: int
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushHeld:
+    """The change would pass by weakening what checks it, or breaks a rule: a person decides."""
+
+    tree: TreeSha
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldLifted:
+    """A person accepts the violations of one tree, once."""
+
+    tree: TreeSha
+    by: Person
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +333,11 @@ Payload = (
     | EffectIntended
     | EffectDone
     | EffectFailed
+    | PipelineSeen
+    | PipelineTriaged
+    | FixStarted
+    | PushHeld
+    | HoldLifted
     | StopAsked
     | RunEnded
 )

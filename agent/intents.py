@@ -47,10 +47,22 @@ class LinkBack:
         return f"{run}:note:{self.target}:{self.iid}"
 
 
-Intent = Push | PublishMergeRequest | LinkBack
+@dataclass(frozen=True, kw_only=True)
+class RetryJob:
+    """Run a red job once more: the one retry that a flake or a lost runner gets."""
+
+    job: int
+    commit: CommitSha
+
+    def key(self, run: RunId) -> str:
+        return f"{run}:retry_job:{self.job}"
+
+
+Intent = Push | PublishMergeRequest | LinkBack | RetryJob
 
 KIND: dict[type, EffectKind] = {
     Push: EffectKind.PUSH,
     PublishMergeRequest: EffectKind.OPEN_MERGE_REQUEST,
     LinkBack: EffectKind.NOTE,
+    RetryJob: EffectKind.RETRY_JOB,
 }

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from agent.events import FileChange, Payload, RunEvent
 from agent.intents import Intent
+from agent.pipeline import Job, Pipeline
 from agent.run import (
     CommitSha,
     Digest,
@@ -24,6 +25,7 @@ from agent.run import (
     TreeSha,
     Usage,
 )
+from agent.testreport import TestReport
 
 # --- the model ---------------------------------------------------------------------------
 
@@ -294,6 +296,30 @@ class ForgeReader(Protocol):
         """Whether one of the newest hundred notes carries the marker."""
         ...
 
+    async def pipelines(self, project: str, *, sha: CommitSha) -> Sequence[Pipeline]:
+        """Pipelines of exactly this commit, newest first, with their jobs and with what other
+        systems reported for it; detached and merged-result ones, too."""
+        ...
+
+    async def branch_pipeline(self, project: str, branch: str) -> Pipeline | None:
+        """The newest finished pipeline of a branch, with its jobs."""
+        ...
+
+    async def job(self, project: str, job: int) -> Job: ...
+
+    async def job_log(self, project: str, job: int, sink: Callable[[bytes], None]) -> None:
+        """Streams the whole log in pieces; nothing of it is kept in memory here."""
+        ...
+
+    async def pipeline_tests(self, project: str, pipeline: int) -> TestReport | None:
+        """What the pipeline's JUnit reports say; None when it has none."""
+        ...
+
+    async def ci_script(self, project: str, commit: CommitSha, job: str) -> tuple[str, ...]:
+        """The job's own commands (before_script, script), as GitLab's merged configuration has
+        them; empty when they cannot be had."""
+        ...
+
     def origin(self, project: Project) -> Origin:
         """With this reader's own credential."""
         ...
@@ -320,6 +346,10 @@ class ForgeWriter(Protocol):
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str
     ) -> None: ...
 
+    async def retry_job(self, project: str, job: int) -> Job:
+        """The new job. Raises `ForgeRejected` when this one cannot be run again."""
+        ...
+
 
 # --- state -------------------------------------------------------------------------------
 
@@ -338,6 +368,7 @@ class Write:
     status: RunStatus | None = None
     intents: tuple[Intent, ...] = ()  #: stored and queued for the effect plane, in this order
     wake: bool = False  #: queue the run in the same transaction
+    wake_after: float = 0.0  #: with `wake`: seconds from now
 
 
 class Store(Protocol):

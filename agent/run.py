@@ -117,6 +117,8 @@ class Limits:
     money: float = 5.0  #: US dollars
     seconds: float = 3600.0  #: working time; waiting for people is not counted
     heal_attempts: int = 3
+    fix_attempts: int = 3  #: of a red pipeline
+    pipeline_seconds: float = 7200.0  #: how long a pipeline is waited for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,11 @@ class RunState:
     commits: tuple[e.Committed, ...] = ()
     done_effects: tuple[e.EffectDone, ...] = ()
     open_effects: tuple[e.EffectIntended, ...] = ()
+    pipeline: e.PipelineSeen | None = None  #: of the newest commit
+    triage: e.PipelineTriaged | None = None
+    fixes: tuple[e.FixStarted, ...] = ()
+    held: e.PushHeld | None = None  #: waits for a person
+    lifted: tuple[e.HoldLifted, ...] = ()
     stop: e.StopAsked | None = None
     end: e.RunEnded | None = None
     ended_at: datetime | None = None
@@ -172,6 +177,16 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
         case e.EffectFailed():
             left = tuple(x for x in state.open_effects if x.key != p.key or p.retry_in is not None)
             return replace(state, open_effects=left, trouble=p)
+        case e.PipelineSeen():
+            return replace(state, pipeline=p)
+        case e.PipelineTriaged():
+            return replace(state, triage=p)
+        case e.FixStarted():
+            return replace(state, fixes=(*state.fixes, p))
+        case e.PushHeld():
+            return replace(state, held=p)
+        case e.HoldLifted():
+            return replace(state, held=None, lifted=(*state.lifted, p))
         case e.StopAsked():
             return replace(state, stop=p)
         case e.RunEnded():

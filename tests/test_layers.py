@@ -5,7 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-DOMAIN = {"run", "plan", "testreport", "events", "intents", "errors", "state", "project"}
+DOMAIN = {
+    "run",
+    "plan",
+    "pipeline",
+    "testreport",
+    "events",
+    "intents",
+    "errors",
+    "state",
+    "project",
+    "pipeline",
+}
 
 #: library -> the only places that may import it
 HOMES = {

@@ -127,6 +127,23 @@ def _told(p: e.Payload) -> _Told:
         case e.EffectFailed():
             again = "" if p.retry_in is None else f" Trying again in {p.retry_in:.0f} s."
             return f"Could not {p.effect.replace('_', ' ')}", p.problem + again, "bad", ()
+        case e.PipelineSeen():
+            tone = {"green": "good", "red": "bad"}.get(p.judgement.verdict, "quiet")
+            url = p.pipeline.url if p.pipeline else ""
+            jobs = "\n".join(f"{j.status} {j.name}" for j in p.pipeline.jobs) if p.pipeline else ""
+            text = "\n".join(filter(None, (p.judgement.sentence, jobs, url)))
+            return f"Pipeline {p.judgement.verdict.replace('_', ' ')}", text, tone, ()
+        case e.PipelineTriaged():
+            text = "\n".join(f"{t.job.name}: {t.sentence}" for t in p.jobs)
+            return "Red jobs judged", text, "", ()
+        case e.FixStarted():
+            title = f"Fixing the pipeline, attempt {p.attempt} of {p.attempts}"
+            return title, "\n".join(p.jobs), "", ()
+        case e.PushHeld():
+            text = "\n".join(f"{v.path}:{v.line} {v.rule}: {v.detail}" for v in p.violations)
+            return "Push held for a person", text, "bad", ()
+        case e.HoldLifted():
+            return f"Accepted by {p.by.name}", f"tree {p.tree[:8]}", "", ()
         case e.StopAsked():
             return f"Stop asked by {p.by.name}", p.how, "", ()
         case e.RunEnded():
