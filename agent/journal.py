@@ -36,6 +36,7 @@ class Journal:
         status: RunStatus | None = None,
         intents: Sequence[Intent] = (),
         wake: bool = False,
+        wake_after: float = 0.0,
     ) -> None:
         write = Write(
             payloads=payloads,
@@ -43,6 +44,7 @@ class Journal:
             status=status,
             intents=tuple(intents),
             wake=wake,
+            wake_after=wake_after,
         )
         async with self._lock:
             epoch = self.run.epoch

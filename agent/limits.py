@@ -11,7 +11,7 @@ from agent.run import WAITING, Limits, RunStatus, Usage
 from agent.state import RunState
 from agent.work import Work
 
-_PARKED = WAITING | {RunStatus.QUEUED, RunStatus.PUBLISHING}
+_PARKED = WAITING | {RunStatus.QUEUED, RunStatus.PUBLISHING, RunStatus.WATCHING}
 
 
 def check(work: Work) -> None:

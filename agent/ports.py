@@ -367,8 +367,8 @@ class Write:
     bodies: tuple[bytes, ...] = ()
     status: RunStatus | None = None
     intents: tuple[Intent, ...] = ()  #: stored and queued for the effect plane, in this order
-    wake: bool = False  #: queue the run in the same transaction
-    wake_after: float = 0.0  #: with `wake`: seconds from now
+    wake: bool = False  #: queue the run in the same transaction; its worker lets go of it
+    wake_after: float = 0.0  #: with `wake`: seconds from now, instead of any other such wake-up
 
 
 class Store(Protocol):
@@ -399,7 +399,10 @@ class Store(Protocol):
     async def claim(self, run: RunId, worker: str) -> Run | None:
         """Takes the run: epoch + 1, event `RunClaimed`; the status stays what it was. None when
         there is nothing to do: ended, waiting, or just ended here because a stop was asked for.
-        Raises `Unavailable` with `retry_after` when as many runs are at work as may be."""
+        Raises `Unavailable` with `retry_after` when as many runs are at work as may be.
+
+        A run that watches is looked after many times an hour: it needs no place among those at
+        work, and its claim leaves no event. To work again it is woken as any other run."""
         ...
 
     async def write(
@@ -426,6 +429,11 @@ class Store(Protocol):
 
     async def ask_stop(self, run: RunId, payload: Payload, *, actor: str) -> Run:
         """Sets the cancel flag; a run that is queued or waiting ends at once."""
+        ...
+
+    async def hint(self, run: RunId) -> bool:
+        """Brings forward what a parked, watching run will do later, a second after it was parked
+        at the earliest. False when there is no such wake-up."""
         ...
 
     async def stop_asked(self, run: RunId) -> None:

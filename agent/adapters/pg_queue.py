@@ -36,6 +36,7 @@ from agent.run import ACTIVE, ENDED, RunId, RunStatus
 _log = logging.getLogger(__name__)
 
 _EFFECT_SLOTS = 4
+_WATCH_SLOTS = 4
 _HAND_BACK = 20.0  # seconds that a cancelled call has to clean up
 _POLL = timedelta(seconds=1)  # a job handed back with a delay comes without notification
 _REFRESH = 1.0  # seconds between two looks at the projects' limits
@@ -58,10 +59,10 @@ WITH lost AS (
     ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
 ), woken AS (
     UPDATE runs SET wake = wake + 1 FROM lost WHERE runs.id = lost.id
-    RETURNING runs.id, project, wake
+    RETURNING runs.id, project, wake, CASE status WHEN 'watching' THEN 'watch.' ELSE 'run.' END kind
 )
 INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
-SELECT 0, 'run.' || project, convert_to(json_build_object('run', id)::text, 'UTF8'),
+SELECT 0, kind || project, convert_to(json_build_object('run', id)::text, 'UTF8'),
     'run:' || id || ':' || wake, 'queued'
 FROM woken"""
 WAKE_LOST_EFFECTS = """
@@ -125,6 +126,7 @@ class PgQueue:
             _Kind(call=call, slots=count, places=asyncio.Semaphore(count), limits=limits)
             for call, count, limits in (
                 (on_run, slots, self._run_limits),
+                (on_run, _WATCH_SLOTS, self._watch_limits),
                 (on_effects, _EFFECT_SLOTS, self._effect_limits),
             )
             if call
@@ -157,6 +159,9 @@ class PgQueue:
 
     async def _run_limits(self) -> Mapping[str, int]:
         return {f"run.{project}": limit for project, limit in await self._ours()}
+
+    async def _watch_limits(self) -> Mapping[str, int]:
+        return {f"watch.{project}": 0 for project, _ in await self._ours()}
 
     async def _effect_limits(self) -> Mapping[str, int]:
         return {f"effects.{project}": 0 for project, _ in await self._ours()}

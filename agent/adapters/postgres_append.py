@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
@@ -74,6 +75,7 @@ class Append:
         self.cancel: bool = row["cancel"]
         self.stops = False  #: tell who waits for a stop
         self.wake = False
+        self.wake_after = 0.0
         self.seq: int = row["head_seq"]
         self.hash: str = row["head_hash"]
 
@@ -125,6 +127,8 @@ class Append:
 
     async def stands(self, connection: Connection) -> bool:
         """Whether exactly this addition is in the log; the hash says so."""
+        if not self._payloads:
+            return False  # nothing tells; a wake-up more does no harm
         found = await connection.fetchval(sql.EVENT_HASH, self._row["id"], self.seq)
         return found == self.hash
 
@@ -139,8 +143,13 @@ class Append:
         return list(range(first, self.seq + 1)), kinds, hashes
 
     async def _enqueue(self, connection: Connection, run: RunId, wake: int) -> None:
-        jobs = {f"run:{run}:{wake}": f"run.{self._row['project']}"} if self.wake else {}
+        # who only looks at a pipeline must not wait for its project's runs at work
+        kind = "watch" if self.status is RunStatus.WATCHING else "run"
+        jobs = {f"run:{run}:{wake}": f"{kind}.{self._row['project']}"} if self.wake else {}
         if self._prepared.intents:
             jobs[f"effects:{run}:{wake}"] = f"effects.{self._row['project']}"
         payload = json.dumps({"run": run})
-        await connection.execute(sql.ENQUEUE, list(jobs.values()), list(jobs), payload)
+        if self.wake_after:
+            await connection.execute(sql.UNPARK, f"run:{run}:")
+        later = timedelta(seconds=self.wake_after)
+        await connection.execute(sql.ENQUEUE, list(jobs.values()), list(jobs), payload, later)

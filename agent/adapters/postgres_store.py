@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from agent.adapters import event_codec as codec
@@ -21,6 +22,7 @@ from agent.run import ACTIVE, ENDED, WAITING, Digest, Limits, Request, Run, RunI
 #: Grows when a worker of an older version could not go on with a run of this one.
 CODE = 1
 _BUSY = 3.0  # seconds until a run that found no place asks again
+_GAP = 1.0  # seconds after which a hint may cut the waiting of a run short
 
 
 class PostgresStore:
@@ -139,10 +141,12 @@ class PostgresStore:
             if row["cancel"]:
                 await _cancel(connection, row, None, "worker")
                 return None
-            self._admit(row, await self._held(connection, run))
+            watches = status is RunStatus.WATCHING
+            self._admit(row, 0 if watches else await self._held(connection, run))
             resumed = status in ACTIVE and row["owner"] is not None
             claimed = RunClaimed(worker=worker, epoch=row["epoch"] + 1, resumed=resumed)
-            append = Append(row, await prepared((claimed,)), actor="worker")
+            told = () if watches else (claimed,)
+            append = Append(row, await prepared(told), actor="worker")
             append.epoch = claimed.epoch
             append.owner = worker
             return await append.write(connection)
@@ -171,7 +175,9 @@ class PostgresStore:
                 raise Conflict(f"Run {run} is {row['status']} by now; nothing was changed.")
             append = Append(row, ready, actor=actor)
             append.move(write.status)
-            append.wake = write.wake
+            append.wake, append.wake_after = write.wake, write.wake_after
+            if write.wake and epoch is not None:
+                append.owner = None
             earlier.append(append)
             return await append.write(connection)
 
@@ -207,10 +213,21 @@ class PostgresStore:
 
         return await transact(self._pool, once)
 
+    async def hint(self, run: RunId) -> bool:
+        jobs = f"run:{run}:", timedelta(seconds=_GAP)
+
+        async def once(connection: Connection) -> bool:
+            row = await _fetched(connection, sql.LOCK_RUN, run)
+            if row["status"] != RunStatus.WATCHING:
+                return False
+            return await connection.fetchval(sql.HINT, *jobs) is not None
+
+        return await transact(self._pool, once)
+
     async def _held(self, connection: Connection, run: RunId) -> int:
         if self._fleet is None:
             return 0
-        working = [str(status) for status in ACTIVE | {RunStatus.QUEUED}]
+        working = [str(status) for status in (ACTIVE | {RunStatus.QUEUED}) - {RunStatus.WATCHING}]
         return await connection.fetchval(sql.HELD, working, run)
 
     def _admit(self, row: Row, held: int) -> None:

@@ -62,8 +62,8 @@ RETURNING {_RUN}, pg_notify('journeyman_runs', id::text),
 #: What PgQueuer's own enqueue does, in our transaction and without importing PgQueuer.
 ENQUEUE = """
 WITH added AS (
-    INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
-    SELECT 0, entrypoint, convert_to($3, 'UTF8'), dedupe_key, 'queued'
+    INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status, execute_after)
+    SELECT 0, entrypoint, convert_to($3, 'UTF8'), dedupe_key, 'queued', now() + $4::interval
     FROM unnest($1::text[], $2::text[]) AS j (entrypoint, dedupe_key)
     ON CONFLICT (dedupe_key) WHERE (
         (status = ANY (ARRAY['queued'::engine.pgqueuer_status, 'picked'::engine.pgqueuer_status]))
@@ -73,6 +73,17 @@ WITH added AS (
 )
 INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority)
 SELECT id, 'queued', entrypoint, 0 FROM added"""
+#: A run that parks again has one later wake-up, not one more.
+UNPARK = """
+DELETE FROM engine.pgqueuer
+WHERE status = 'queued' AND execute_after > now() AND starts_with(dedupe_key, $1)"""
+#: Not sooner than a moment after the run was parked: deliveries come in swarms.
+HINT = """
+UPDATE engine.pgqueuer SET updated = now(),
+    execute_after = least(execute_after, greatest(now(), created + $2::interval))
+WHERE status = 'queued' AND execute_after > now() AND starts_with(dedupe_key, $1)
+RETURNING id, pg_notify('ch_engine', json_build_object('channel', 'ch_engine', 'operation',
+    'update', 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)"""
 
 EVENTS = """
 SELECT run, seq, at, kind, actor, data, hash FROM events WHERE run = $1 AND seq > $2

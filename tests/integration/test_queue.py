@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,14 @@ from agent.adapters.database import Database, open_database
 from agent.adapters.embedded_postgres import EmbeddedPostgres
 from agent.adapters.pg_queue import WAKE_LOST_EFFECTS, WAKE_LOST_RUNS, PgQueue
 from agent.errors import Unavailable
-from agent.events import EffectDone, EffectKind, RunEnded
+from agent.events import (
+    EffectDone,
+    EffectKind,
+    RunAccepted,
+    RunClaimed,
+    RunEnded,
+    StatusChanged,
+)
 from agent.intents import Push
 from agent.ports import Write
 from agent.run import CommitSha, Limits, Person, Request, Run, RunId, RunStatus, Thread
@@ -76,6 +83,15 @@ async def finish(db: Database, run: RunId, name: str = "w1") -> Run | None:
         await db.store.write(run, work, actor="worker", epoch=mine.epoch)
         await db.store.write(run, done, actor="worker", epoch=mine.epoch)
     return mine
+
+
+async def park(db: Database, run: Run) -> None:
+    """As a worker does that took its job and will look again later."""
+    await db.pool.execute("DELETE FROM engine.pgqueuer WHERE execute_after <= now()")
+    mine = await db.store.claim(run.id, "w1")
+    assert mine is not None
+    later = Write(payloads=(), status=RunStatus.WATCHING, wake=True, wake_after=30.0)
+    await db.store.write(run.id, later, actor="worker", epoch=mine.epoch)
 
 
 async def status(db: Database, run: Run) -> RunStatus:
@@ -236,6 +252,69 @@ async def test_a_run_whose_job_was_lost_is_found_again(db: Database, owner: Any)
     ]
 
 
+async def test_a_watching_run_sleeps_until_its_time_and_waits_for_no_place(db: Database) -> None:
+    """Its project's only place, and the only one of all, is taken all the while."""
+    looks: list[float] = []
+    release = asyncio.Event()
+    run, busy = await queued(db), await queued(db)
+
+    async def on_run(run_id: RunId) -> None:
+        mine = await db.store.claim(run_id, "w1")
+        assert mine is not None
+        if run_id == busy.id:
+            await release.wait()
+            return
+        park = Write(payloads=(), status=RunStatus.WATCHING, wake=True, wake_after=1.0)
+        looks.append(time.monotonic())
+        await db.store.write(run_id, park, actor="worker", epoch=mine.epoch)
+
+    await db.store.set_project("shop/api", max_runs=1)
+    async with worker(db.queue(), on_run=on_run, slots=1):
+        await until(lambda: len(looks) == 3)
+        release.set()
+    assert all(0.9 < later - sooner < 2.6 for sooner, later in pairwise(looks))
+    kinds = [type(event.payload) for event in await db.store.events(run.id)]
+    assert kinds == [RunAccepted, RunClaimed, StatusChanged]  # looking leaves no trace
+
+
+async def test_nothing_wakes_a_parked_run_early_but_a_hint(db: Database) -> None:
+    run = await queued(db)
+    assert not await db.store.hint(run.id)  # nothing is parked
+    for _ in range(2):
+        await park(db, run)
+    await db.pool.execute(WAKE_LOST_RUNS, ["watching"], timedelta(0))
+    assert len(await _later(db)) == 1
+    looks: list[RunId] = []
+
+    async def on_run(run_id: RunId) -> None:
+        looks.append(run_id)
+
+    async with worker(db.queue(), on_run=on_run):
+        await until(lambda: _listening(db))
+        await asyncio.sleep(1.1)
+        assert not looks
+        assert await db.store.hint(run.id)
+        assert await until(lambda: bool(looks)) < 0.5
+    assert not await db.store.hint(run.id)  # it came already
+
+
+async def test_hints_come_in_swarms_and_wake_once(db: Database) -> None:
+    run = await queued(db)
+    await park(db, run)
+    assert [await db.store.hint(run.id) for _ in range(20)] == [True] * 20
+    (later,) = await _later(db)
+    assert 0.5 < later <= 1.0
+
+
+async def test_a_parked_run_whose_job_was_lost_is_found_again(db: Database, owner: Any) -> None:
+    run = await queued(db)
+    await park(db, run)
+    await owner.execute("DELETE FROM engine.pgqueuer")
+    await db.pool.execute(WAKE_LOST_RUNS, ["watching"], timedelta(0))
+    rows = await db.pool.fetch("SELECT entrypoint FROM engine.pgqueuer")
+    assert [row["entrypoint"] for row in rows] == ["watch.shop/api"]
+
+
 WORKER = """
 import asyncio, sys, time
 from pathlib import Path
@@ -360,3 +439,12 @@ async def _listening(db: Database) -> bool:
     return await db.pool.fetchval(
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
     )
+
+
+async def _later(db: Database) -> list[float]:
+    """In how many seconds the jobs that wait come."""
+    rows = await db.pool.fetch(
+        "SELECT extract(epoch FROM execute_after - now())::float later FROM engine.pgqueuer "
+        "WHERE status = 'queued' AND execute_after > now()"
+    )
+    return [row["later"] for row in rows]

@@ -363,6 +363,22 @@ async def test_the_fleet_takes_no_more_than_it_may(db: Database) -> None:
     assert refused[0].retry_after
 
 
+async def test_a_parked_run_takes_no_place_and_is_stopped_at_once(db: Database) -> None:
+    store = PostgresStore(db.pool, Listener(db.dsn), fleet=1)
+    run, other = await claimed(db), await started(db)
+    park = Write(payloads=(), status=RunStatus.WATCHING, wake=True, wake_after=15.0)
+    await store.write(run.id, park, actor="worker", epoch=run.epoch)
+    assert await store.claim(other.id, "w1")
+    assert await store.claim(run.id, "w1")  # to look it needs no place
+    with pytest.raises(Fenced):
+        await store.write(run.id, park, actor="worker", epoch=run.epoch)
+    looked = await store.run(run.id)
+    await store.write(run.id, park, actor="worker", epoch=looked.epoch)
+    stopped = await store.ask_stop(run.id, STOP, actor="U1")
+    assert stopped.status is RunStatus.CANCELLED
+    assert await store.verify(run.id) is None
+
+
 async def test_changes_tell_of_every_current_run_first_and_then_of_each_growth(
     db: Database,
 ) -> None:
