@@ -29,6 +29,7 @@ class Verdict(StrEnum):
 
 
 SETTLED = frozenset(Verdict) - {Verdict.AWAITED, Verdict.RUNNING}
+WAITS_FOR_A_PERSON = frozenset({Verdict.MANUAL, Verdict.BLOCKED})
 
 
 @dataclass(frozen=True, kw_only=True)

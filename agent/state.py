@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import assert_never
 
 from agent import events as e
+from agent.pipeline import WAITS_FOR_A_PERSON, Verdict
 from agent.plan import Plan
-from agent.run import ENDED, Limits, Request, RunId, RunStatus, Usage
+from agent.run import ENDED, CommitSha, Limits, Request, RunId, RunStatus, Usage
 from agent.testreport import TestReport
 
 
@@ -22,6 +23,19 @@ class Followup:
     given: e.InstructionGiven
     at: datetime
     taken_at_step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What became of one pipeline of the run's."""
+
+    seen: e.PipelineSeen  #: the newest of it
+    round: int = 1
+    red: bool = False  #: it failed, at some time
+    waited: bool = False  #: for a person, at some time
+    triage: e.PipelineTriaged | None = None
+    fix: e.FixStarted | None = None
+    passed: CommitSha | None = None  #: the commit whose pipeline passed after it had failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +60,25 @@ class RunState:
     model: str = ""
     trouble: e.ModelFailed | e.EffectFailed | None = None  #: what is being retried now
     last_tool: e.ToolReturned | None = None
+    finished: e.ToolReturned | None = None  #: the model's newest word that it is done
     checkpoint: e.CheckpointTaken | None = None
     tests_base: TestReport | None = None
     tests_change: TestReport | None = None  #: newest run by the harness on the change
     tests_during: TestReport | None = None  #: newest run, whoever asked for it
-    heals: tuple[e.HealStarted, ...] = ()
+    heals: tuple[e.HealStarted, ...] = ()  #: since the start, or since the newest fix began
     followups: tuple[Followup, ...] = ()
     question: e.QuestionAsked | None = None  #: unanswered
     question_seq: int = 0
     asked: e.QuestionAsked | None = None  #: the newest question, answered or not
     answered: e.QuestionAnswered | None = None
     commits: tuple[e.Committed, ...] = ()
+    earlier_commits: int = 0  #: of them, made before people last set the run going
     done_effects: tuple[e.EffectDone, ...] = ()
     open_effects: tuple[e.EffectIntended, ...] = ()
     pipeline: e.PipelineSeen | None = None  #: of the newest commit
     triage: e.PipelineTriaged | None = None
-    fixes: tuple[e.FixStarted, ...] = ()
+    watched: tuple[Watched, ...] = ()  #: by the first sight of each pipeline
+    fixes: tuple[e.FixStarted, ...] = ()  #: since people last set the run going
     held: e.PushHeld | None = None  #: waits for a person
     lifted: tuple[e.HoldLifted, ...] = ()
     stop: e.StopAsked | None = None
@@ -115,7 +132,14 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
         case e.StatusChanged():
             if state.status in ENDED:
                 state = replace(
-                    state, end=None, ended_at=None, stop=None, heals=(), rounds=state.rounds + 1
+                    state,
+                    end=None,
+                    ended_at=None,
+                    stop=None,
+                    heals=(),
+                    fixes=(),
+                    earlier_commits=len(state.commits),
+                    rounds=state.rounds + 1,
                 )
             return replace(state, status=p.status, reason=p.reason)
         case e.WorkspaceReady():
@@ -139,7 +163,8 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
         case e.ContextCompacted():
             return state
         case e.ToolReturned():
-            return replace(state, last_tool=p)
+            finished = p if p.tool == "finish" and p.ok else state.finished
+            return replace(state, last_tool=p, finished=finished)
         case e.CheckpointTaken():
             return replace(state, checkpoint=p)
         case e.TestsRan():
@@ -178,11 +203,15 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             left = tuple(x for x in state.open_effects if x.key != p.key or p.retry_in is not None)
             return replace(state, open_effects=left, trouble=p)
         case e.PipelineSeen():
-            return replace(state, pipeline=p)
+            return replace(state, pipeline=p, watched=_seen(state, p))
         case e.PipelineTriaged():
-            return replace(state, triage=p)
+            watched = tuple(
+                replace(w, triage=p) if _id(w) == p.pipeline else w for w in state.watched
+            )
+            return replace(state, triage=p, watched=watched)
         case e.FixStarted():
-            return replace(state, fixes=(*state.fixes, p))
+            watched = tuple(replace(w, fix=p) if _id(w) == p.pipeline else w for w in state.watched)
+            return replace(state, fixes=(*state.fixes, p), watched=watched, heals=())
         case e.PushHeld():
             return replace(state, held=p)
         case e.HoldLifted():
@@ -195,3 +224,25 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             )
         case _:
             assert_never(p)
+
+
+def _seen(state: RunState, p: e.PipelineSeen) -> tuple[Watched, ...]:
+    watched = state.watched
+    if p.pipeline is None:
+        return watched
+    known = next((w for w in watched if _id(w) == p.pipeline.id), None)
+    now = known or Watched(seen=p, round=state.rounds)
+    now = replace(
+        now,
+        seen=p,
+        red=now.red or p.judgement.verdict is Verdict.RED,
+        waited=now.waited or p.judgement.verdict in WAITS_FOR_A_PERSON,
+    )
+    watched = tuple(now if w is known else w for w in watched) if known else (*watched, now)
+    if p.judgement.verdict is not Verdict.GREEN:
+        return watched
+    return tuple(replace(w, passed=p.commit) if w.red and w.passed is None else w for w in watched)
+
+
+def _id(watched: Watched) -> int | None:
+    return watched.seen.pipeline.id if watched.seen.pipeline else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from agent.events import Escalation
-from agent.run import RunStatus
+from agent.run import ENDED, RunStatus
 from agent.state import RunState
 from bot.views import blocks as b
+from bot.views import pipeline
 from bot.views import text as t
 from bot.views import words as w
 from bot.views.blocks import Block, Message
@@ -25,12 +26,14 @@ def outcome(state: RunState, links: w.Links) -> Message:
         return _plan(state, links)
     if state.end and state.end.answer:
         return _answer(state, links)
-    return _result(state, links)
+    return result(state, links)
 
 
-def _result(state: RunState, links: w.Links) -> Message:
+def result(state: RunState, links: w.Links) -> Message:
+    """What has been made, as soon as it stands."""
     request, files = state.merge_request, w.changed_files(state)
-    asker = t.user(state.request.requester.id)
+    asker, ended = t.user(state.request.requester.id), state.status in ENDED
+    done = state.status is RunStatus.SUCCEEDED
     title = t.quoted(state.commits[-1].title) if state.commits else w.request_title(state)
     if request:
         where = f"draft merge request {t.link(request.url, f'!{request.iid}')}"
@@ -39,11 +42,14 @@ def _result(state: RunState, links: w.Links) -> Message:
         where = said = f"branch {t.code(w.branch(state))}"
     else:
         where = said = "nothing had to be changed"
+    checked = pipeline.field(state)
     fields = [
         f"*Tests after*\n{w.results(state.tests_change, state.tests_base)}",
         f"*Tests before*\n{w.results(state.tests_base)}",
+        f"*Pipeline*\n{checked}" if checked else "",
         f"*Diff*\n{w.diff(files)}",
-        f"*Time and cost*\n{w.usage_line(state)}",
+        # it would change with every step, and the card shows it until then
+        f"*Time and cost*\n{w.usage_line(state)}" if ended else "",
     ]
     view = b.button(
         "View diff",
@@ -60,12 +66,16 @@ def _result(state: RunState, links: w.Links) -> Message:
     return b.message(
         f"result:{state.run}.{state.rounds}",
         state.seq,
-        f"@{w.name(state)}, run {state.run} is done: {said}. "
+        f"@{w.name(state)}, run {state.run} {'is done:' if done else 'has opened'} {said}. "
         f"Tests: {w.results(state.tests_change, state.tests_base)}.",
         {
-            "head": b.section(f"{asker} *Done:* {where} — {title}"),
-            "summary": b.rich_text(state.end.summary if state.end else "", limit=_SUMMARY),
-            "facts": b.section(fields=fields),
+            "head": b.section(
+                f"{asker} *Done:* {where} — {title}"
+                if done
+                else f"{asker} *Opened* {where} — {title}"
+            ),
+            "summary": b.rich_text(w.summary(state), limit=_SUMMARY),
+            "facts": b.section(fields=[field for field in fields if field]),
             "act": b.actions(view if request else None, change if files else None),
             "note": b.context(_disclaimer(state)),
             "feedback": _feedback(state),
@@ -187,7 +197,8 @@ def _escalated(state: RunState, links: w.Links) -> Message:
                 f"{w.kept(state)} Nothing was merged."
             ),
             "tests": b.context(f"Tests: {w.results(state.tests_change, state.tests_base)}"),
-            "report": b.rich_text(_report(report), limit=6000) if report else None,
+            "attempts": pipeline.table(state, report) if report and state.fixes else None,
+            "report": b.rich_text(_report(state, report), limit=6000) if report else None,
             "act": b.actions(
                 b.button(
                     "Try again with a hint…",
@@ -213,11 +224,12 @@ def _escalated(state: RunState, links: w.Links) -> Message:
     )
 
 
-def _report(report: Escalation) -> str:
+def _report(state: RunState, report: Escalation) -> str:
     lines: list[str] = []
-    if report.attempts:
+    listed = report.attempts if not state.fixes else ()  # else a table shows them
+    if listed:
         lines.append("**What was tried**")
-    for attempt in report.attempts:
+    for attempt in listed:
         failing = ", ".join(f"`{t.line(test, 80)}`" for test in attempt.failing[:3])
         more = f" and {len(attempt.failing) - 3} more" if len(attempt.failing) > 3 else ""
         still = f" Still failing: {failing}{more}." if failing else ""

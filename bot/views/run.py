@@ -6,6 +6,7 @@ from agent import events as e
 from agent.run import ENDED, RunStatus
 from agent.state import RunState
 from bot.views import blocks as b
+from bot.views import pipeline
 from bot.views import text as t
 from bot.views import words as w
 from bot.views.blocks import Message
@@ -67,11 +68,21 @@ def _now(state: RunState) -> str:
             return "Running the project's tests again on the repaired change."
         case RunStatus.TESTING:
             return "Running the project's own tests on the change."
+        case RunStatus.WATCHING:
+            return pipeline.now(state)
         case RunStatus.SUCCEEDED if state.merge_request:
-            request = t.link(state.merge_request.url, f"!{state.merge_request.iid}")
-            return f"Draft merge request {request}: {w.diff(w.changed_files(state))}."
+            return _done(state, state.merge_request)
         case _:
             return ""
+
+
+def _done(state: RunState, request: e.EffectDone) -> str:
+    shown = t.link(request.url, f"!{request.iid}")
+    told = f"Draft merge request {shown}: {w.diff(w.changed_files(state))}."
+    if state.reason:
+        return f"{told} {t.quoted(state.reason, 300)}"
+    said = pipeline.field(state)
+    return f"{told} Pipeline {said}." if said else told
 
 
 def _trouble(trouble: e.ModelFailed | e.EffectFailed) -> str:

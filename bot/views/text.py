@@ -15,6 +15,10 @@ _LIST = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 _HEADING = re.compile(r"^#{1,6}\s+")
 _INLINE = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*")
 _WORD_JOINER = "\u2060"
+_NO_MARKDOWN = str.maketrans(
+    {"|": "/", "<": "‹", ">": "›", "[": "(", "]": ")", "`": "ˋ", "*": "∗", "&": "＆", "\\": "/"}
+)
+
 
 Element = dict[str, Any]
 
@@ -53,6 +57,11 @@ def quoted(text: str, limit: int = 150) -> str:
 def code(text: str, limit: int = 150) -> str:
     """One line in code type."""
     return f"`{escape(line(text, limit)).replace('`', 'ˋ')}`"
+
+
+def cell(text: str, limit: int = 150) -> str:
+    """One line in a table of the markdown block: nothing of it is markup."""
+    return inert(line(text, limit)).translate(_NO_MARKDOWN)
 
 
 def link(url: str, label: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from agent.run import ENDED, RunStatus
 from agent.state import RunState
+from bot.views import pipeline
 from bot.views.blocks import Message
-from bot.views.outcome import outcome
+from bot.views.outcome import outcome, result
 from bot.views.question import question
 from bot.views.run import card
-from bot.views.words import Links, plan_stands
+from bot.views.words import Links, plan_stands, published
 
 CARD = "card"
 
@@ -21,7 +22,11 @@ def messages(state: RunState, links: Links) -> dict[str, Message]:
     shown = {CARD: card(state, links)}
     if state.asked:
         shown[f"question:{state.question_seq}"] = question(state, links)
-    if state.status in ENDED:
+    stands = published(state)
+    if stands:
+        shown[f"result:{state.rounds}"] = result(state, links)
+    shown |= pipeline.messages(state, links)
+    if state.status in ENDED and not (stands and state.status is RunStatus.SUCCEEDED):
         shown[f"outcome:{state.rounds}"] = outcome(state, links)
     return shown
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
 from agent import events as e
+from agent.intents import PublishMergeRequest
 from agent.run import ENDED, RunId, RunStatus, Usage
 from agent.state import RunState
 from agent.testreport import TestReport
@@ -39,12 +41,17 @@ def headline(state: RunState) -> str:
         case RunStatus.WORKING if state.heals:
             newest = state.heals[-1]
             return f"Repairing, attempt {newest.attempt} of {newest.attempts}"
+        case RunStatus.WORKING if fixing(state):
+            newest = state.fixes[-1]
+            return f"Fixing the pipeline, attempt {newest.attempt} of {newest.attempts}"
         case RunStatus.WORKING:
             return "Working"
         case RunStatus.TESTING:
             return "Testing"
         case RunStatus.PUBLISHING:
-            return "Opening the merge request"
+            return (
+                "Updating the merge request" if state.merge_request else "Opening the merge request"
+            )
         case RunStatus.WATCHING:
             return "Watching the pipeline"
         case RunStatus.WAITING_FOR_ANSWER:
@@ -63,6 +70,40 @@ def headline(state: RunState) -> str:
             return f"Stopped by {t.user(state.stop.by.id)}" if state.stop else "Stopped"
         case _:
             assert_never(state.status)
+
+
+def published(state: RunState) -> bool:
+    """The merge request shows the newest commit, which was made since people last set the run
+    going."""
+    if len(state.commits) <= state.earlier_commits:
+        return False
+    key = PublishMergeRequest(commit=state.commits[-1].commit).key(state.run)
+    return any(done.key == key for done in state.done_effects)
+
+
+def pipeline_seen(state: RunState) -> e.PipelineSeen | None:
+    """What is known of the pipeline of the newest commit."""
+    seen = state.pipeline
+    return seen if seen and state.commits and seen.commit == state.commits[-1].commit else None
+
+
+def fixing(state: RunState) -> bool:
+    """A red pipeline is being fixed, and nothing new has been pushed for it yet."""
+    seen = pipeline_seen(state)
+    if seen is None or seen.pipeline is None or not state.fixes or state.status in ENDED:
+        return False
+    return state.fixes[-1].pipeline == seen.pipeline.id
+
+
+def summary(state: RunState) -> str:
+    """What the model says that it has done: untrusted."""
+    if state.end and state.end.summary:
+        return state.end.summary
+    try:
+        said = json.loads(state.finished.arguments)["summary"] if state.finished else ""
+    except (ValueError, LookupError, TypeError):
+        return ""  # cut, or not what was asked for
+    return said if isinstance(said, str) else ""
 
 
 def plan_stands(state: RunState) -> bool:
@@ -127,17 +168,17 @@ def cost(usage: Usage, limit: float) -> str:
     return f"${usage.money:.2f} of ${limit:.2f}" if usage.money else ""
 
 
-def elapsed(state: RunState) -> str:
+def seconds(state: RunState) -> float:
     """Since the start, or since the follow-up that continued the run."""
     begun = state.accepted_at
     if state.rounds > 1 and state.followups:
         begun = max(begun, state.followups[-1].at)
     until = state.ended_at or state.updated_at
-    return t.duration(max(0.0, (until - begun).total_seconds()))
+    return max(0.0, (until - begun).total_seconds())
 
 
 def usage_line(state: RunState) -> str:
-    parts = [elapsed(state)]
+    parts = [t.duration(seconds(state))]
     if state.calls:
         tokens = f"{t.compact(state.usage.tokens)} tokens"
         money = cost(state.usage, state.limits.money)

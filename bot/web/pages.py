@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agent.run import ENDED, Run, RunId
 from agent.state import RunState
+from bot.views.words import seconds
 from bot.web.timeline import Row
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -49,18 +50,13 @@ class Pages:
 
     def run(self, state: RunState, rows: Sequence[Row]) -> str:
         return self._templates.get_template("run.html").render(
-            state=state, rows=rows, run=state.run, ended=ENDED, seconds=_seconds(state)
+            state=state, rows=rows, run=state.run, ended=ENDED, seconds=seconds(state)
         )
 
     def head(self, state: RunState) -> str:
         return self._templates.get_template("_head.html").render(
-            state=state, run=state.run, ended=ENDED, seconds=_seconds(state)
+            state=state, run=state.run, ended=ENDED, seconds=seconds(state)
         )
 
     def row(self, run: RunId, row: Row) -> str:
         return self._templates.get_template("_row.html").render(run=run, row=row)
-
-
-def _seconds(state: RunState) -> float:
-    last: datetime = state.ended_at or state.updated_at
-    return (last - state.accepted_at).total_seconds()
