@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.events import Escalation
+from agent.events import Escalation, PipelineSeen
 from agent.pipeline import WAITS_FOR_A_PERSON, Blame, Job, Pipeline, Verdict
 from agent.run import ENDED, RunStatus
 from agent.state import RunState, Watched
@@ -37,7 +37,7 @@ def messages(state: RunState, links: w.Links) -> dict[str, Message]:
         pipeline = watched.seen.pipeline
         if pipeline is None:
             continue
-        if watched.red and (watched.triage or watched.fix or state.status in ENDED):
+        if watched.red and _judged(state, watched):
             shown[f"pipeline:{pipeline.id}"] = _red(state, watched, pipeline, links)
         if watched.waited:
             shown[f"waits:{pipeline.id}"] = _waits(state, watched, pipeline, links)
@@ -53,10 +53,10 @@ def now(state: RunState) -> str:
     if seen is None or seen.judgement.verdict is Verdict.AWAITED:
         return f"Waiting for the pipeline{commit}."
     if seen.pipeline is None:
-        return t.quoted(seen.judgement.sentence, 300)
+        return _sentence(seen)
     if seen.judgement.verdict in (Verdict.RUNNING, Verdict.RED):
         return f"{link(seen.pipeline)}{commit}: {_jobs(seen.pipeline)}."
-    return f"{link(seen.pipeline)}{commit}: {t.quoted(seen.judgement.sentence, 300)}"
+    return _sentence(seen)
 
 
 def field(state: RunState) -> str:
@@ -102,6 +102,14 @@ def table(state: RunState, report: Escalation) -> Block | None:
             f"| {attempt.number} | {commit} | {failing} | {t.cell(attempt.tried, 240) or '–'} |"
         )
     return {"type": "markdown", "text": "\n".join(rows)}
+
+
+def _sentence(seen: PipelineSeen) -> str:
+    said = t.quoted(seen.judgement.sentence, 400)
+    if seen.pipeline is None:
+        return said
+    name = f"Pipeline #{seen.pipeline.id}"
+    return said.replace(name, link(seen.pipeline), 1)
 
 
 def _jobs(pipeline: Pipeline) -> str:
@@ -155,6 +163,13 @@ def _red(state: RunState, watched: Watched, pipeline: Pipeline, links: w.Links) 
     )
 
 
+def _judged(state: RunState, watched: Watched) -> bool:
+    """It is known what is done about it."""
+    jobs = watched.triage.jobs if watched.triage else ()
+    left = any(job.blame is not Blame.OURS for job in jobs)
+    return left or watched.fix is not None or watched.passed is not None or state.status in ENDED
+
+
 def _title(watched: Watched, pipeline: Pipeline) -> str:
     if watched.passed is None:
         return "Pipeline failed"
@@ -179,8 +194,8 @@ def _told(state: RunState, watched: Watched) -> str:
             lines.append(f"{_name(each.job)}: {t.quoted(each.sentence, 400)}")
     fix = watched.fix
     if fix is None:
-        if state.status in ENDED and _newest(state, watched):
-            lines.append("It is not being fixed.")
+        if state.status in ENDED and _newest(state, watched) and not lines:
+            lines.append("It is not being fixed; what comes next is for a person to say.")
     elif _fixing(state, watched):
         lines.append(f"Fix attempt {fix.attempt} of {fix.attempts} has started.")
     elif _newest(state, watched):
@@ -226,10 +241,10 @@ def _waits(state: RunState, watched: Watched, pipeline: Pipeline, links: w.Links
     asker = t.user(state.request.requester.id)
     if watched.seen.judgement.verdict in WAITS_FOR_A_PERSON:
         spoken = f"@{w.name(state)}, the pipeline of run {state.run} waits for a person: {said}"
-        head = f"{asker} *The pipeline waits for a person* — {link(pipeline)}\n{said}"
+        head = f"{asker} *The pipeline waits for a person.* {_sentence(watched.seen)}"
     else:
         spoken = f"The pipeline of run {state.run} no longer waits: {said}"
-        head = f"*The pipeline no longer waits* — {link(pipeline)}\n{said}"
+        head = f"*The pipeline no longer waits.* {_sentence(watched.seen)}"
     return b.message(
         f"waits:{state.run}.{pipeline.id}",
         state.seq,

@@ -2,6 +2,10 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +33,38 @@ def test_the_places_that_an_answer_cites_say_what_it_says():
     for path, line in cited:
         text = (PROJECT / path).read_text().splitlines()[int(line) - 1]
         assert "draft" in text.lower(), f"{path}:{line} is {text!r}"
+
+
+def test_the_export_breaks_the_lint_job_of_the_pipeline_and_then_mends_it(tmp_path: Path):
+    (tape,) = [tape for tape in load_tapes() if tape.ask.startswith("add an endpoint")]
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project)
+    said = [style(project)]
+    for reply in tape.replies:
+        for call in reply["tool_calls"]:
+            carry_out(project, call["name"], call["arguments"])
+            if call["name"] == "finish":
+                said.append(style(project))
+
+    before, _, pushed, mended = said
+    assert before == mended == "All files are fine."
+    assert re.findall(r"test_export.py:\d+: (.*)", pushed) == [
+        "`pytest` is imported and never used",
+        "line too long (103 > 100)",
+    ]
+
+
+def carry_out(folder: Path, tool: str, arguments: dict[str, str]) -> None:
+    path = folder / arguments.get("path", "")
+    if tool == "write":
+        path.write_text(arguments["content"])
+    if tool == "edit":
+        text = path.read_text()
+        assert text.count(arguments["old"]) == 1, arguments
+        path.write_text(text.replace(arguments["old"], arguments["new"]))
+
+
+def style(folder: Path) -> str:
+    command = [sys.executable, "-B", "tools/style.py"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return ran.stdout.strip()

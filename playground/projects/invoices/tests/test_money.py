@@ -4,7 +4,8 @@ from invoices.money import Money
 
 
 @pytest.mark.parametrize(
-    ("cents", "text"), [(0, "0.00"), (5, "0.05"), (123450, "1234.50"), (-5, "-0.05"), (-250, "-2.50")]
+    ("cents", "text"),
+    [(0, "0.00"), (5, "0.05"), (123450, "1234.50"), (-5, "-0.05"), (-250, "-2.50")],
 )
 def test_text(cents, text):
     assert Money(cents).text() == text
