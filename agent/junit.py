@@ -86,7 +86,7 @@ def _test_case(case: _Case, files: Collection[str]) -> TestCase:
     text = "".join(case.text)[-50_000:]
     path, line = _place(text, attributes.get("classname", ""), files) if bad else ("", 0)
     return TestCase(
-        id=_id(attributes.get("classname", ""), attributes.get("name", ""), file),
+        id=case_id(attributes.get("classname", ""), attributes.get("name", ""), file),
         status=case.status,
         message=_message(case.message, text) if bad else case.message[:200],
         path=path or (file if bad else ""),
@@ -94,7 +94,7 @@ def _test_case(case: _Case, files: Collection[str]) -> TestCase:
     )
 
 
-def _id(classname: str, name: str, file: str) -> str:
+def case_id(classname: str, name: str, file: str) -> str:
     """A pytest node id where the report has what is needed, else class and name."""
     if file.endswith(".py"):
         module = file.removesuffix(".py").replace("/", ".")

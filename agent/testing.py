@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from agent.context import encode_one
-from agent.errors import Conflict, NotFound
+from agent.errors import Conflict, ForgeRejected, NotFound
+from agent.pipeline import Job, Pipeline
 from agent.ports import Answer, MergeRequest, Message, Origin, Project, ToolCall, ToolSpec
-from agent.run import Linked, Usage
+from agent.run import CommitSha, Linked, Usage
+from agent.testreport import TestReport
 
 #: What the model says next: an answer, an error to raise, or a function of the prompt.
 Reply = Message | Exception | Answer | Callable[[Sequence[Message]], "Message"]
@@ -110,7 +112,7 @@ class FakeForge:
     """Implements `agent.ports.ForgeReader` and `ForgeWriter`: one project whose code is at a path.
 
     `faults` are raised by the named method, one a call: an error before it has any effect, or a
-    pair ("after", error) once it has had it.
+    pair ("after", error) once it has had it. `lines` are newest first, those of branches too.
     """
 
     clone_url: str
@@ -123,6 +125,10 @@ class FakeForge:
     links: dict[tuple[str, int], Linked] = field(default_factory=dict[tuple[str, int], Linked])
     faults: dict[str, list[Fault]] = field(default_factory=dict[str, list[Fault]])
     calls: list[str] = field(default_factory=list[str])
+    lines: list[Pipeline] = field(default_factory=list[Pipeline])
+    logs: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    tests: dict[int, TestReport] = field(default_factory=dict[int, TestReport])
+    scripts: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     async def project(self, path: str) -> Project:
         self._begin("project")
@@ -204,6 +210,58 @@ class FakeForge:
         self.notes.append((kind, iid, text))
         if after:
             raise after
+
+    async def pipelines(self, project: str, *, sha: CommitSha) -> Sequence[Pipeline]:
+        self._begin("pipelines")
+        return [line for line in self.lines if line.sha == sha]
+
+    async def branch_pipeline(self, project: str, branch: str) -> Pipeline | None:
+        self._begin("branch_pipeline")
+        done = ("success", "failed")
+        return next((p for p in self.lines if p.ref == branch and p.status in done), None)
+
+    async def job(self, project: str, job: int) -> Job:
+        self._begin("job")
+        for line in self.lines:
+            for each in line.jobs:
+                if each.id == job:
+                    return each
+        raise NotFound(f"There is no job {job}.", status=404)
+
+    async def job_log(self, project: str, job: int, sink: Callable[[bytes], None]) -> None:
+        self._begin("job_log")
+        if job not in self.logs:
+            raise NotFound(f"Job {job} has no log.", status=404)
+        sink(self.logs[job])
+
+    async def pipeline_tests(self, project: str, pipeline: int) -> TestReport | None:
+        self._begin("pipeline_tests")
+        return self.tests.get(pipeline)
+
+    async def ci_script(self, project: str, commit: CommitSha, job: str) -> tuple[str, ...]:
+        self._begin("ci_script")
+        return self.scripts.get(job, ())
+
+    async def retry_job(self, project: str, job: int) -> Job:
+        """The job in its pipeline is replaced by one that waits to run."""
+        after = self._begin("retry_job")
+        old = await self.job(project, job)
+        if old.status not in ("success", "failed", "canceled") or old.external:
+            raise ForgeRejected(f"Job {job} cannot be run again.", status=403)
+        new = replace(old, id=max(j.id for p in self.lines for j in p.jobs) + 1, status="pending")
+        self.lines = [
+            replace(
+                line,
+                status="running",
+                jobs=tuple(new if each.id == job else each for each in line.jobs),
+            )
+            if old in line.jobs
+            else line
+            for line in self.lines
+        ]
+        if after:
+            raise after
+        return new
 
     def _begin(self, method: str) -> Exception | None:
         self.calls.append(method)

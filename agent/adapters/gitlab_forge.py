@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from urllib.parse import quote, urlsplit
 
+from agent.adapters import gitlab_pipelines as pipelines
+from agent.adapters.gitlab_log import stream
 from agent.adapters.gitlab_payloads import integer, merge_request, record, records, text, words
 from agent.errors import (
     Conflict,
@@ -17,8 +19,10 @@ from agent.errors import (
     JourneymanError,
     NotFound,
 )
+from agent.pipeline import Job, Pipeline
 from agent.ports import MergeRequest, Origin, Project
-from agent.run import Linked
+from agent.run import CommitSha, Linked
+from agent.testreport import TestReport
 
 if TYPE_CHECKING:
     from gitlab import Gitlab
@@ -228,6 +232,25 @@ class GitLabReader(_GitLab):
         )
         return any(marker in text(item, "body") for item in records(found))
 
+    async def pipelines(self, project: str, *, sha: CommitSha) -> Sequence[Pipeline]:
+        return await pipelines.of_commit(self._get, _project(project), sha)
+
+    async def branch_pipeline(self, project: str, branch: str) -> Pipeline | None:
+        return await pipelines.of_branch(self._get, _project(project), branch)
+
+    async def job(self, project: str, job: int) -> Job:
+        return pipelines.job(record(await self._get(f"{_project(project)}/jobs/{job}")))
+
+    async def job_log(self, project: str, job: int, sink: Callable[[bytes], None]) -> None:
+        path = f"{_project(project)}/jobs/{job}/trace"
+        await self._call(lambda gitlab: stream(gitlab, path, sink))
+
+    async def pipeline_tests(self, project: str, pipeline: int) -> TestReport | None:
+        return await pipelines.tests(self._get, _project(project), pipeline)
+
+    async def ci_script(self, project: str, commit: CommitSha, job: str) -> tuple[str, ...]:
+        return await pipelines.script(self._get, _project(project), commit, job)
+
 
 class GitLabWriter(_GitLab):
     """Implements `agent.ports.ForgeWriter`; open it with `async with`."""
@@ -257,6 +280,10 @@ class GitLabWriter(_GitLab):
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str
     ) -> None:
         await self._post(f"{_project(project)}/{_PATHS[kind]}/{iid}/notes", {"body": text})
+
+    async def retry_job(self, project: str, job: int) -> Job:
+        made = await self._post(f"{_project(project)}/jobs/{job}/retry", {})
+        return pipelines.job(record(made))
 
 
 def _project(path: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from agent.adapters.git_vault import default_branch
 from agent.errors import NotFound, Refused
+from agent.pipeline import Job, Pipeline
 from agent.ports import MergeRequest, Origin, Project
-from agent.run import Linked
+from agent.run import CommitSha, Linked
+from agent.testreport import TestReport
 
 _OWNER = 50
+_NO_PIPELINES = "A local repository has no pipelines."
 _NO_GITLAB = "A local repository has no issues or merge requests; the branch is the result."
 
 
@@ -53,6 +56,27 @@ class LocalForge:
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, marker: str
     ) -> bool:
         return False
+
+    async def pipelines(self, project: str, *, sha: CommitSha) -> Sequence[Pipeline]:
+        return ()
+
+    async def branch_pipeline(self, project: str, branch: str) -> Pipeline | None:
+        return None
+
+    async def job(self, project: str, job: int) -> Job:
+        raise NotFound(_NO_PIPELINES, status=404)
+
+    async def job_log(self, project: str, job: int, sink: Callable[[bytes], None]) -> None:
+        raise NotFound(_NO_PIPELINES, status=404)
+
+    async def pipeline_tests(self, project: str, pipeline: int) -> TestReport | None:
+        return None
+
+    async def ci_script(self, project: str, commit: CommitSha, job: str) -> tuple[str, ...]:
+        return ()
+
+    async def retry_job(self, project: str, job: int) -> Job:
+        raise Refused(_NO_PIPELINES)
 
     async def open_merge_request(
         self, project: str, *, source: str, target: str, title: str, description: str

@@ -1,0 +1,231 @@
+"""Pipelines, jobs and their logs, as GitLab's REST API gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Protocol, cast
+
+import yaml
+
+from agent.adapters.gitlab_payloads import Json, integer, record, records, text
+from agent.errors import ForgeRejected
+from agent.junit import TEXT, case_id, merged
+from agent.pipeline import Job, Pipeline
+from agent.run import CommitSha
+from agent.testreport import CaseStatus, TestCase, TestReport
+
+_PAGE = 100
+_PAGES = 10  #: of jobs or statuses that are read at most
+_NODES = 10_000  #: of a job's script that are looked at
+_LINES = 500
+
+#: While one of these is a pipeline's status its jobs are not read: a look is one request.
+UNSETTLED = frozenset(
+    {
+        *("created", "waiting_for_resource", "preparing", "waiting_for_callback"),
+        *("pending", "running", "canceling", "scheduled"),
+    }
+)
+_STATUSES = {
+    "success": CaseStatus.PASSED,
+    "failed": CaseStatus.FAILED,
+    "error": CaseStatus.ERROR,
+    "skipped": CaseStatus.SKIPPED,
+}
+
+
+class Get(Protocol):
+    async def __call__(self, path: str, **query: str | int) -> Any: ...
+
+
+async def of_commit(get: Get, project: str, sha: CommitSha) -> Sequence[Pipeline]:
+    found = records(await get(f"{project}/pipelines", sha=sha, per_page=20))
+    if not found:
+        return await _of_merge_requests(get, project, sha)
+    pipelines = [_pipeline(item) for item in found]
+    told: Sequence[Json] | None = None
+    seen: set[str] = set()
+    for place, each in enumerate(pipelines):
+        if each.source in seen or each.status in UNSETTLED:
+            seen.add(each.source)
+            continue
+        seen.add(each.source)
+        if told is None:
+            told = await _all(get, f"{project}/repository/commits/{sha}/statuses")
+        own = await _jobs(get, project, each.id)
+        external = await _external(get, project, each, own, told)
+        pipelines[place] = replace(each, jobs=(*own, *external))
+    return pipelines
+
+
+async def of_branch(get: Get, project: str, branch: str) -> Pipeline | None:
+    found = await get(f"{project}/pipelines", ref=branch, scope="finished", per_page=20)
+    for item in records(found):
+        if item.get("status") in ("success", "failed"):
+            pipeline = _pipeline(item)
+            return replace(pipeline, jobs=await _jobs(get, project, pipeline.id))
+    return None
+
+
+async def tests(get: Get, project: str, pipeline: int) -> TestReport | None:
+    found = record(await get(f"{project}/pipelines/{pipeline}/test_report"))
+    cases: list[TestCase] = []
+    for suite in records(found.get("test_suites") or []):
+        cases += [_case(item) for item in records(suite.get("test_cases") or [])]
+    if not cases:
+        return None
+    by_id = merged(cases)
+    count = {status: sum(c.status is status for c in by_id) for status in CaseStatus}
+    return TestReport(
+        command=f"pipeline {pipeline}",
+        tree=None,
+        passed=count[CaseStatus.PASSED],
+        failed=count[CaseStatus.FAILED],
+        errors=count[CaseStatus.ERROR],
+        skipped=count[CaseStatus.SKIPPED],
+        cases=by_id,
+        exit_code=1 if count[CaseStatus.FAILED] or count[CaseStatus.ERROR] else 0,
+    )
+
+
+async def script(get: Get, project: str, commit: CommitSha, job: str) -> tuple[str, ...]:
+    try:
+        found = record(await get(f"{project}/ci/lint", sha=commit, dry_run="false"))
+    except ForgeRejected:
+        return ()  # no configuration in the repository, or none that may be read
+    return job_script(text(found, "merged_yaml"), job)
+
+
+def job_script(merged_yaml: str, name: str) -> tuple[str, ...]:
+    """Commands of one job, by the name that it has in the pipeline. GitLab has looked up what is
+    included and extended; what is said once for all jobs stands apart."""
+    try:
+        loaded: object = yaml.safe_load(merged_yaml)
+    except (yaml.YAMLError, RecursionError):
+        return ()
+    config = _table(loaded)
+    job = _table(config.get(name) or config.get(re.sub(r"( \d+/\d+|: \[.*\])$", "", name)))
+    if "script" not in job:
+        return ()
+    before: object = job.get("before_script")
+    if "before_script" not in job and _inherits(job, "before_script"):
+        before = _table(config.get("default")).get("before_script", config.get("before_script"))
+    nodes = islice(_flat([before, job["script"]]), _NODES)
+    return tuple(islice((line for line in nodes if line), _LINES))
+
+
+def job(found: Json) -> Job:
+    return Job(
+        id=integer(found, "id"),
+        name=text(found, "name"),
+        stage=text(found, "stage"),
+        status=text(found, "status"),
+        url=text(found, "web_url"),
+        allow_failure=bool(found.get("allow_failure")),
+        failure_reason=text(found, "failure_reason"),
+    )
+
+
+async def _of_merge_requests(get: Get, project: str, sha: CommitSha) -> Sequence[Pipeline]:
+    """Where only a merged result was tested, its pipeline has another commit."""
+    try:
+        merges = records(await get(f"{project}/repository/commits/{sha}/merge_requests"))
+    except ForgeRejected:
+        return ()  # the commit is gone from the branch
+    opened = [item for item in merges if item.get("state") == "opened"]
+    if not opened:
+        return ()
+    iid = integer(opened[0], "iid")
+    found = records(await get(f"{project}/merge_requests/{iid}/pipelines", per_page=20))
+    return [_pipeline(item) for item in found]
+
+
+async def _jobs(get: Get, project: str, pipeline: int) -> tuple[Job, ...]:
+    found = await _all(get, f"{project}/pipelines/{pipeline}/jobs")
+    return tuple(sorted((job(item) for item in found), key=lambda each: each.id))
+
+
+async def _external(
+    get: Get, project: str, pipeline: Pipeline, own: Sequence[Job], told: Sequence[Json]
+) -> tuple[Job, ...]:
+    """Commit statuses are GitLab's own jobs, its triggers of other pipelines, and the rest."""
+    ids = {each.id for each in own}
+    rest = [
+        item
+        for item in told
+        if item.get("pipeline_id") == pipeline.id and integer(item, "id") not in ids
+    ]
+    if rest and pipeline.source != "external":
+        bridges = await _all(get, f"{project}/pipelines/{pipeline.id}/bridges")
+        known = {integer(item, "id") for item in bridges}
+        rest = [item for item in rest if integer(item, "id") not in known]
+    return tuple(
+        Job(
+            id=integer(item, "id"),
+            name=text(item, "name"),
+            stage="external",
+            status=text(item, "status"),
+            url=text(item, "target_url"),
+            allow_failure=bool(item.get("allow_failure")),
+            failure_reason=text(item, "description"),
+            external=True,
+        )
+        for item in rest
+    )
+
+
+async def _all(get: Get, path: str) -> Sequence[Json]:
+    found: list[Json] = []
+    for page in range(1, _PAGES + 1):
+        part = records(await get(path, per_page=_PAGE, page=page))
+        found += part
+        if len(part) < _PAGE:
+            break
+    return found
+
+
+def _pipeline(found: Json) -> Pipeline:
+    return Pipeline(
+        id=integer(found, "id"),
+        sha=CommitSha(text(found, "sha")),
+        ref=text(found, "ref"),
+        source=text(found, "source"),
+        status=text(found, "status"),
+        url=text(found, "web_url"),
+    )
+
+
+def _case(found: Json) -> TestCase:
+    file = text(found, "file")
+    status = _STATUSES.get(text(found, "status"), CaseStatus.ERROR)
+    bad = status in (CaseStatus.FAILED, CaseStatus.ERROR)
+    said: Any = found.get("system_output")
+    output = said if isinstance(said, str) else str(said or "")
+    return TestCase(
+        id=case_id(text(found, "classname"), text(found, "name"), file),
+        status=status,
+        message=output.strip()[-TEXT:] if bad else "",
+        path=file if bad else "",
+    )
+
+
+def _table(value: object) -> Mapping[object, object]:
+    return cast("Mapping[object, object]", value) if isinstance(value, dict) else {}
+
+
+def _inherits(job: Mapping[object, object], key: str) -> bool:
+    wanted = _table(job.get("inherit")).get("default", True)
+    return key in cast("list[object]", wanted) if isinstance(wanted, list) else bool(wanted)
+
+
+def _flat(value: object, depth: int = 0) -> Iterator[str]:
+    """Lines of nested lists; an empty one for each list, so that whoever counts sees them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list) and depth < 12:
+        yield ""
+        for item in cast("list[object]", value):
+            yield from _flat(item, depth + 1)
