@@ -7,6 +7,7 @@ from typing import Any
 from playground.gitlab import artifacts, ci_config
 from playground.gitlab.ci_config import ConfigError
 from playground.gitlab.ci_records import Pipeline
+from playground.gitlab.ci_yaml import merged_yaml
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, not_found
 from playground.gitlab.pipeline_views import pipeline_basic, pipeline_full, pipeline_with_name
 from playground.gitlab.records import DEVELOPER, OWNER, REPORTER, Project, User
@@ -181,15 +182,17 @@ async def _lint(call: Call, text: str, sha: str | None) -> dict[str, Any]:
         return found[1].decode("utf-8", "replace") if found else None
 
     errors: list[str] = []
+    merged = None
     try:
         await ci_config.read(text, read_file)
+        merged = await merged_yaml(text, read_file)
     except ConfigError as problem:
         errors = [str(problem)]
     return {
         "valid": not errors,
         "errors": errors,
         "warnings": [],
-        "merged_yaml": text,
+        "merged_yaml": merged,
         "includes": [],
         "jobs": [],
     }
@@ -199,7 +202,8 @@ async def _lint(call: Call, text: str, sha: str | None) -> dict[str, Any]:
 async def lint_commit(call: Call) -> Any:
     project = call.project
     repository = call.forge.repository(project)
-    sha = await repository.resolve(call.text("content_ref") or project.default_branch)
+    asked = call.text("content_ref") or call.text("sha")
+    sha = await repository.resolve(asked or project.default_branch)
     found = await repository.file(sha, ".gitlab-ci.yml") if sha else None
     if found is None:
         raise ApiError(404, "404 Not Found")

@@ -52,6 +52,16 @@ async def with_includes(text: str, read_file: ReadFile, depth: int) -> Json:
     return merge(included, raw)
 
 
+async def merged_yaml(text: str, read_file: ReadFile) -> str:
+    """As GitLab shows it: one file; what `default` says still stands apart."""
+    raw = await with_includes(text, read_file, 0)
+    jobs = {
+        name: extended(raw, name, ()) if isinstance(body, dict) and "extends" in body else body
+        for name, body in raw.items()
+    }
+    return yaml.safe_dump(dereference(jobs, raw, 0), sort_keys=False)
+
+
 def merge(base: Json, over: Json) -> Json:
     merged = dict(base)
     for key, value in over.items():

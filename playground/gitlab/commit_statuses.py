@@ -7,7 +7,7 @@ from typing import Any
 from playground.gitlab import views
 from playground.gitlab.ci_records import Job, Pipeline
 from playground.gitlab.git_repo import GitError
-from playground.gitlab.http import ApiError, Call, Routes, not_found
+from playground.gitlab.http import ApiError, Call, Many, Routes, not_found
 from playground.gitlab.records import DEVELOPER, Project
 from playground.gitlab.repository import CODE, commit_of
 from playground.gitlab.views import when
@@ -50,7 +50,7 @@ async def statuses(call: Call) -> Any:
         and call.text("stage", job.stage) == job.stage
         and call.text("ref", job.ref) == job.ref
     ]
-    return [_status(call, project, line, job) for line, job in found]
+    return Many(found, lambda row: _status(call, project, *row))
 
 
 @routes.post("/projects/{id}/statuses/{sha}", DEVELOPER)

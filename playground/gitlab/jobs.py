@@ -21,7 +21,7 @@ def _wanted(call: Call) -> tuple[Project, Pipeline, Job]:
     project, number = call.project, call.segment("job_id")
     for line in project.pipelines.values():
         for job in line.jobs:
-            if job.id == number:
+            if job.id == number and job.spec is not None:
                 return project, line, job
     raise not_found()
 
@@ -46,7 +46,8 @@ async def of_pipeline(call: Call) -> Any:
         job
         for job in line.jobs
         if (call.flag("include_retried") or not job.retried)
-        and not (job.spec and job.spec.trigger is not None)
+        and job.spec is not None  # what other systems report is a status of the commit only
+        and job.spec.trigger is None
     ]
     return Many(_scoped(call, found)[::-1], lambda job: _shown(call, project, line, job))
 
@@ -76,7 +77,7 @@ async def _bridge(call: Call, project: Project, line: Pipeline, job: Job) -> dic
 @routes.get("/projects/{id}/jobs", REPORTER)
 async def listed(call: Call) -> Any:
     project = call.project
-    found = [(line, job) for line in project.pipelines.values() for job in line.jobs]
+    found = [(line, job) for line in project.pipelines.values() for job in line.jobs if job.spec]
     chosen = set(map(id, _scoped(call, [job for _, job in found])))
     rows = [(line, job) for line, job in found if id(job) in chosen]
     if call.text("ref"):
