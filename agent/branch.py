@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from agent.events import Committed, EffectFailed
 from agent.intents import Intent, PublishMergeRequest, Push
-from agent.work import Work
+from agent.work import Hold
 
 
-def wanted(work: Work, commit: Committed) -> tuple[Intent, ...]:
+def wanted(work: Hold, commit: Committed) -> tuple[Intent, ...]:
     """What makes a commit public."""
     push = Push(commit=commit.commit)
     if work.project.local:
@@ -15,7 +15,7 @@ def wanted(work: Work, commit: Committed) -> tuple[Intent, ...]:
     return (push, PublishMergeRequest(commit=commit.commit))
 
 
-def published(work: Work) -> Committed | None:
+def published(work: Hold) -> Committed | None:
     """The newest commit that people have in front of them."""
     done = {effect.key for effect in work.state.done_effects}
     run = work.state.run
@@ -25,7 +25,7 @@ def published(work: Work) -> Committed | None:
     return None
 
 
-def on_branch(work: Work) -> Committed | None:
+def on_branch(work: Hold) -> Committed | None:
     """The newest commit that stands on the run's branch, or is about to."""
     state = work.state
     failed = failures(work)
@@ -35,7 +35,7 @@ def on_branch(work: Work) -> Committed | None:
     return None
 
 
-def failures(work: Work) -> dict[str, str]:
+def failures(work: Hold) -> dict[str, str]:
     """Effects that failed for good, by their key, and why."""
     return {
         event.payload.key: event.payload.problem

@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
+from agent.context import decode_one
+from agent.events import ModelAnswered, ToolReturned
+from agent.journal import Journal
 from agent.ports import Message
 from agent.prompt import clean
 from agent.tools.base import Finish
@@ -16,6 +19,22 @@ def last_finish(messages: Sequence[Message]) -> Finish | None:
         for call in reversed(message.tool_calls):
             if call.name == "finish":
                 return finish_of(call.arguments)
+    return None
+
+
+async def finish_in(journal: Journal) -> Finish | None:
+    """The same without the conversation; the event alone may hold only the call's beginning."""
+    call, id = 0, ""
+    for event in reversed(journal.events):
+        match event.payload:
+            case ToolReturned(tool="finish", ok=True) as finish if not call:
+                call, id = finish.call, finish.id
+            case ModelAnswered(call=number, message=message) if call and number == call:
+                answer = decode_one(await journal.body(message))
+                told = next((each for each in answer.tool_calls if each.id == id), None)
+                return finish_of(told.arguments) if told else None
+            case _:
+                pass
     return None
 
 

@@ -21,6 +21,7 @@ class ProjectSettings:
     test_seconds: float = 1800.0
     command_seconds: float = 120.0  #: for one command of the model's, unless it asks for longer
     output: int = 12_000  #: characters of a tool's output that reach the model
+    watch_pipeline: bool = True  #: a run goes on until the pipeline of its commit is green
     local: bool = False  #: no GitLab behind it: a branch is the result
 
 

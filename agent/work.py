@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,8 @@ from agent.events import CheckpointTaken, Payload
 from agent.files import WorkspaceFiles
 from agent.harness import Harness
 from agent.journal import Journal, digest_of
-from agent.ports import Box, Clock, Model, Vault
+from agent.pace import Pace
+from agent.ports import Box, Clock, ForgeReader, Model, Origin, Vault
 from agent.project import ProjectSettings
 from agent.run import CommitSha
 from agent.runners import TestCommand
@@ -38,17 +39,37 @@ class Desk:
     harness: Harness
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lookout:
+    """What it takes to watch a run's merge request and its pipeline."""
+
+    forge: ForgeReader
+    origin: Callable[[str], Awaitable[Origin]]
+    pace: Pace
+
+
 @dataclass(kw_only=True)
-class Work:
-    """`dirty`: tools may have changed files since the last checkpoint. The workspace is made
-    while the model reads its first prompt; a run that only waits for its effects needs none."""
+class Hold:
+    """A run in a worker's hands, without its conversation."""
 
     journal: Journal
-    context: Context
-    model: Model
     vault: Vault
     clock: Clock
     project: ProjectSettings
+    lookout: Lookout | None = None  #: None: its pipeline is not watched
+
+    @property
+    def state(self) -> RunState:
+        return self.journal.state
+
+
+@dataclass(kw_only=True)
+class Work(Hold):
+    """`dirty`: tools may have changed files since the last checkpoint. The workspace is made
+    while the model reads its first prompt; a run that only waits for its effects needs none."""
+
+    context: Context
+    model: Model
     base: CommitSha
     branch: str  #: the base branch
     paths: Sequence[str]  #: at the base commit
@@ -57,10 +78,6 @@ class Work:
     dirty: bool = False
     furnishing: asyncio.Task[Desk] | None = None
     _saving: asyncio.Task[Snapshot] | None = field(default=None, init=False)
-
-    @property
-    def state(self) -> RunState:
-        return self.journal.state
 
     async def desk(self) -> Desk:
         if self.furnishing is None:

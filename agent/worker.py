@@ -29,11 +29,12 @@ from agent.report import report_on
 from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
 from agent.runners import find_tests
 from agent.stages.implement import implement
-from agent.stages.keep import end
+from agent.stages.keep import end, kept, succeed
 from agent.stages.plan import plan
 from agent.stages.publish import publish
 from agent.stages.verify import verify
-from agent.work import Work
+from agent.stages.watch import watch
+from agent.work import Hold, Lookout, Work
 from agent.workspace import furnished
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,13 @@ STAGES = {
 }
 
 
+#: The effect plane, or a later wake-up, has the run.
+RESTING = frozenset({RunStatus.PUBLISHING, RunStatus.WATCHING})
+
+
 class Worker:
-    """`origin` names where a project's code comes from, with a credential that only reads."""
+    """`origin` names where a project's code comes from, with a credential that only reads;
+    without `lookout` no pipeline is watched."""
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class Worker:
         projects: Projects,
         clock: Clock,
         installer: Installer | None = None,
+        lookout: Lookout | None = None,
     ) -> None:
         self.name = name
         self._store = store
@@ -72,6 +79,7 @@ class Worker:
         self._projects = projects
         self._clock = clock
         self._installer = installer
+        self._lookout = lookout
 
     async def advance(self, run_id: RunId) -> None:
         """Returns when the run has ended, waits for something, or belongs to another worker."""
@@ -86,7 +94,7 @@ class Worker:
                 if verdict is None:
                     return
                 log.info("run_ends", extra={"run": run.id, "reason": verdict.reason})
-                if held.work is not None and await _guarded(run, _keep(held.work, verdict)) is None:
+                if held.hold is not None and await _guarded(run, _keep(held.hold, verdict)) is None:
                     return
             ended = RunEnded(
                 status=verdict.status, reason=verdict.reason, error_id=verdict.error_id
@@ -97,17 +105,23 @@ class Worker:
 
     async def _go(self, held: _Held, stack: AsyncExitStack) -> None:
         async with _until(lambda: self._store.stop_asked(held.run.id)):
-            work = await self._take(held)
+            hold = await self._hold(held)
+            if hold.lookout and hold.state.status is RunStatus.WATCHING:
+                await watch(hold, hold.lookout)  # needs neither conversation nor workspace
+                if hold.journal.state.status is not RunStatus.WORKING:
+                    return
+            work = await self._take(held, hold)
+            if work.state.status is RunStatus.WATCHING:  # not any more
+                await succeed(work)
             if work.state.status is RunStatus.PUBLISHING:
                 await publish(work)  # needs no workspace
-                if work.state.status in ENDED | {RunStatus.PUBLISHING}:
-                    return
+            if work.state.status in ENDED | RESTING:
+                return
             await stack.enter_async_context(furnished(work, self._sandbox, self._installer))
             await redo(work)
             await walk(work)
 
-    async def _take(self, held: _Held) -> Work:
-        """The conversation so far, and the commit that the run builds on."""
+    async def _hold(self, held: _Held) -> Hold:
         run = held.run
         journal = await Journal.load(self._store, run)
         project = self._projects(run.request.project)
@@ -115,10 +129,21 @@ class Worker:
             raise Refused(
                 f"`{run.request.project}` is no longer among the projects in the settings."
             )
+        held.hold = Hold(
+            journal=journal,
+            vault=self._vaults(run.request.project),
+            clock=self._clock,
+            project=project,
+            lookout=self._lookout if project.watch_pipeline and not project.local else None,
+        )
+        return held.hold
+
+    async def _take(self, held: _Held, hold: Hold) -> Work:
+        """The conversation so far, and the commit that the run builds on."""
+        journal, vault, project = hold.journal, hold.vault, hold.project
         if journal.state.status is RunStatus.QUEUED:
             planned = journal.state.plan is not None
             await journal.move(RunStatus.WORKING if planned else RunStatus.PLANNING)
-        vault = self._vaults(run.request.project)
         base, branch = await self._base(journal, vault)
         paths = await vault.list(base)
 
@@ -129,7 +154,7 @@ class Worker:
             seconds = round(self._clock.monotonic() - held.began, 3)
             ready = WorkspaceReady(base=base, branch=branch, files=len(paths), seconds=seconds)
             await journal.write(ready)  # from here on the base is settled
-        held.work = Work(
+        held.hold = work = Work(
             journal=journal,
             paths=paths,
             tests=await find_tests(paths, read, project.test_command),
@@ -138,11 +163,12 @@ class Worker:
             vault=vault,
             clock=self._clock,
             project=project,
+            lookout=hold.lookout,
             base=base,
             branch=branch,
             began=held.began,
         )
-        return held.work
+        return work
 
     async def _base(self, journal: Journal, vault: Vault) -> tuple[CommitSha, str]:
         """The commit that the run builds on: chosen once, and kept for life."""
@@ -177,12 +203,17 @@ async def walk(work: Work) -> None:
             return
 
 
-async def _keep(work: Work, verdict: _Verdict) -> None:
+async def _keep(work: Hold, verdict: _Verdict) -> None:
     status, reason = verdict.status, verdict.reason
     if status is RunStatus.CANCELLED:
         await work.journal.refresh()
         by = work.state.stop.by.name if work.state.stop else "somebody"
         reason = f"Stopped by @{by} at step {work.state.calls}."
+    if not isinstance(work, Work):
+        reason = f"{reason} {kept(work, None)}"
+        end_ = RunEnded(status=status, reason=reason, error_id=verdict.error_id)
+        await work.journal.write(end_)
+        return
     report = report_on(work, reason) if status is RunStatus.ESCALATED else None
     await end(work, status, reason, escalation=report, error_id=verdict.error_id)
 
@@ -191,7 +222,7 @@ async def _keep(work: Work, verdict: _Verdict) -> None:
 class _Held:
     run: Run
     began: float
-    work: Work | None = None  #: as soon as the workspace stands
+    hold: Hold | None = None  #: a `Work` as soon as the conversation is there
 
 
 @dataclass(frozen=True, kw_only=True)

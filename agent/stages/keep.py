@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 from agent.branch import on_branch, published
 from agent.errors import JourneymanError
-from agent.events import Committed, Escalation, RunEnded, StatusChanged
+from agent.events import Committed, Escalation, Payload, RunEnded, StatusChanged
 from agent.finish import last_finish
 from agent.intents import Intent, Push
 from agent.ports import Author
 from agent.run import RunStatus
 from agent.serialize import commit_message
-from agent.work import Work
+from agent.work import Hold, Work
 
 AUTHOR = Author(name="Journeyman", email="journeyman@noreply.invalid")
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ async def end(
     await work.journal.write(*([made] if made else []), ended, intents=intents)
 
 
-def kept(work: Work, made: Committed | None) -> str:
+def kept(work: Hold, made: Committed | None) -> str:
     """What is left of the run, as a sentence."""
     last = made or on_branch(work)
     if last is None and work.state.checkpoint and work.state.checkpoint.files:
@@ -95,6 +95,17 @@ async def succeed(work: Work) -> None:
         summary=said.summary if said else "",
         answer=said.answer if said else "",
     )
-    await work.journal.write(end)
+    await ended(work, end)
+
+
+async def ended(work: Hold, *payloads: Payload) -> None:
+    await work.journal.write(*payloads)
     if work.state.waiting_followups:  # it came while the end was being written
         await work.journal.write(StatusChanged(status=RunStatus.QUEUED), wake=True)
+
+
+async def park(work: Hold, seconds: float, *payloads: Payload) -> None:
+    """Lets go of the run; it is looked after again later, or as soon as a hint comes."""
+    await work.journal.write(
+        *payloads, status=RunStatus.WATCHING, wake=True, wake_after=round(max(seconds, 1.0), 3)
+    )

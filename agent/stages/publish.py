@@ -10,8 +10,10 @@ from agent.events import Committed, RunEnded, StatusChanged
 from agent.finish import last_finish
 from agent.intents import Intent, LinkBack, Push
 from agent.run import RunStatus
-from agent.stages.keep import commit, end, succeed
+from agent.stages.keep import commit, end, park, succeed
 from agent.work import Work
+
+FIRST_LOOK = 10.0  #: seconds that GitLab has to make the pipeline of a push
 
 
 async def publish(work: Work) -> None:
@@ -30,7 +32,9 @@ async def publish(work: Work) -> None:
     made = await commit(work, _began(work))
     if made is not None:
         await work.journal.write(made, intents=_intents(work, made, before))
-    elif (fresh is not None and published(work) == fresh) or _answered(work):
+    elif fresh is not None and work.lookout:
+        await park(work, FIRST_LOOK)
+    elif fresh is not None or _answered(work):
         await succeed(work)
     else:
         await end(work, RunStatus.ESCALATED, "The model finished without changing anything.")

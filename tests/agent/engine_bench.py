@@ -21,6 +21,7 @@ from agent.run import Limits, Linked, Person, Request, Run, Thread
 from agent.service import RunService
 from agent.state import RunState, fold
 from agent.testing import FixedClock, Reply, ScriptedModel, call, say
+from agent.work import Lookout
 from agent.worker import Worker
 
 MIA = Person(id="U1", name="mia", gitlab_id=7, access=30)
@@ -106,6 +107,7 @@ class Bench:
     project: ProjectSettings
     known: bool = True  #: to the settings
     clock: FixedClock = field(default_factory=FixedClock)
+    lookout: Lookout | None = None
 
     @property
     def repository(self) -> Path:
@@ -124,6 +126,7 @@ class Bench:
             origin=origin,
             projects=lambda path: self.project if self.known else None,
             clock=self.clock,
+            lookout=self.lookout,
         )
 
     async def ask(self, text: str = "make add subtract", **more: object) -> Run:

@@ -1,0 +1,103 @@
+"""The pipeline of the published commit, looked at once a wake-up; nothing waits in memory."""
+
+from __future__ import annotations
+
+from agent.branch import published
+from agent.errors import ForgeRejected, ForgeUnavailable, NotFound
+from agent.events import Committed, Payload, PipelineSeen, RunEnded, StatusChanged
+from agent.finish import finish_in
+from agent.ownership import taken_over
+from agent.pace import Pace
+from agent.pipeline import Judgement, Verdict
+from agent.run import RunStatus
+from agent.stages.keep import ended, kept, park
+from agent.watch import judge
+from agent.work import Hold, Lookout
+
+PATIENT = frozenset({Verdict.AWAITED, Verdict.RUNNING, Verdict.BLOCKED, Verdict.MANUAL})
+
+
+async def watch(work: Hold, lookout: Lookout) -> None:
+    """Parks the run, ends it, or sets it to work again."""
+    run, pace = work.state.run, lookout.pace
+    if work.state.waiting_followups:
+        pace.forget(run)
+        await work.journal.move(RunStatus.WORKING)
+        return
+    if (left := pace.left(run)) > 0:
+        await park(work, left)
+        return
+    commit = published(work)
+    assert commit is not None, "only what was published is watched"
+    pace.asks(run)
+    try:
+        if lost := await taken_over(work, lookout, commit):
+            await close(work, lost.status, lost.reason)
+        else:
+            await _look(work, lookout, commit)
+    except ForgeUnavailable as error:
+        await _wait(work, pace, str(error), error.retry_after or 0.0)
+    if work.state.status is not RunStatus.WATCHING:
+        pace.forget(run)
+
+
+async def _look(work: Hold, lookout: Lookout, commit: Committed) -> None:
+    waited = _waited(work)
+    try:
+        listed = await lookout.forge.pipelines(work.state.request.project, sha=commit.commit)
+    except ForgeRejected as error:
+        if not isinstance(error, NotFound) and error.status != 403:
+            raise
+        told = f"GitLab shows no pipelines of this project: {error}"
+        judged = None, Judgement(verdict=Verdict.ABSENT, sentence=told)
+    else:
+        judged = judge(listed, commit.commit, waited)
+    seen = PipelineSeen(commit=commit.commit, pipeline=judged[0], judgement=judged[1])
+    sentence = seen.judgement.sentence
+    news = () if seen == work.state.pipeline else (seen,)
+    match seen.judgement.verdict:
+        case Verdict.GREEN:
+            await close(work, RunStatus.SUCCEEDED, "", *news)
+        case Verdict.ABSENT:
+            await close(work, RunStatus.SUCCEEDED, sentence, *news)
+        case Verdict.RED | Verdict.CANCELED | Verdict.SKIPPED | Verdict.OTHER_COMMIT:
+            await close(work, RunStatus.ESCALATED, sentence, *news)
+        case verdict:
+            assert verdict in PATIENT
+            await _wait(work, lookout.pace, sentence, 0.0, *news)
+
+
+async def _wait(work: Hold, pace: Pace, sentence: str, at_least: float, *news: Payload) -> None:
+    waited, limit = _waited(work), work.state.limits.pipeline_seconds
+    if waited >= limit:
+        told = f"The pipeline was waited for {limit / 60:.0f} minutes, and no longer: {sentence}"
+        await close(work, RunStatus.ESCALATED, told, *news)
+        return
+    pause = max(pace.next(waited), at_least)
+    await park(work, min(pause, max(limit - waited, 1.0)), *news)
+
+
+async def close(work: Hold, status: RunStatus, reason: str, *news: Payload) -> None:
+    """The run's end; what it changed stands in its merge request already."""
+    if status is RunStatus.SUCCEEDED:
+        said = await finish_in(work.journal)
+        end = RunEnded(
+            status=status,
+            reason=reason,
+            summary=said.summary if said else "",
+            answer=said.answer if said else "",
+        )
+    else:
+        end = RunEnded(status=status, reason=f"{reason} {kept(work, None)}")
+    await ended(work, *news, end)
+
+
+def _waited(work: Hold) -> float:
+    """Seconds since the run began to watch its newest commit."""
+    for event in reversed(work.journal.events):
+        match event.payload:
+            case StatusChanged(status=RunStatus.WATCHING):
+                return (work.clock.now() - event.at).total_seconds()
+            case _:
+                pass
+    return 0.0
