@@ -43,6 +43,7 @@ def result(state: RunState, links: w.Links) -> Message:
     else:
         where = said = "nothing had to be changed"
     checked = pipeline.field(state)
+    spoken = f" Pipeline: {pipeline.short(state)}." if checked and ended else ""
     fields = [
         f"*Tests after*\n{w.results(state.tests_change, state.tests_base)}",
         f"*Tests before*\n{w.results(state.tests_base)}",
@@ -67,7 +68,7 @@ def result(state: RunState, links: w.Links) -> Message:
         f"result:{state.run}.{state.rounds}",
         state.seq,
         f"@{w.name(state)}, run {state.run} {'is done:' if done else 'has opened'} {said}. "
-        f"Tests: {w.results(state.tests_change, state.tests_base)}.",
+        f"Tests: {w.results(state.tests_change, state.tests_base)}.{spoken}",
         {
             "head": b.section(
                 f"{asker} *Done:* {where} — {title}"

@@ -14,6 +14,7 @@ from bot.views import words as w
 from bot.views.blocks import Block, Message
 
 LOG = 2500  #: characters of a job's log in a message
+ROWS = 6  #: attempts in a table
 NAMED = 5  #: jobs that a line names
 _RUNNING = frozenset({"running", "pending", "preparing", "waiting_for_resource"})
 _SHORT = {
@@ -59,6 +60,12 @@ def now(state: RunState) -> str:
     return _sentence(seen)
 
 
+def short(state: RunState) -> str:
+    """The verdict in a few words, for plain text."""
+    seen = w.pipeline_seen(state)
+    return _SHORT[seen.judgement.verdict if seen else Verdict.AWAITED]
+
+
 def field(state: RunState) -> str:
     """What the merge request's message says of the pipeline; empty when none is watched."""
     seen = w.pipeline_seen(state)
@@ -95,7 +102,7 @@ def table(state: RunState, report: Escalation) -> Block | None:
         return None
     commits = {made.tree: made.commit[:8] for made in state.commits}
     rows = ["| Attempt | Commit | Failing job | Tried |", "|---|---|---|---|"]
-    for attempt in report.attempts[-10:]:
+    for attempt in report.attempts[-ROWS:]:
         commit = commits.get(attempt.tree, "–") if attempt.tree else "–"
         failing = ", ".join(t.cell(name, 60) for name in attempt.failing[:3]) or "–"
         rows.append(
@@ -192,26 +199,33 @@ def _told(state: RunState, watched: Watched) -> str:
     for each in watched.triage.jobs if watched.triage else ():
         if each.blame is not Blame.OURS:
             lines.append(f"{_name(each.job)}: {t.quoted(each.sentence, 400)}")
-    fix = watched.fix
-    if fix is None:
-        if state.status in ENDED and _newest(state, watched) and not lines:
-            lines.append("It is not being fixed; what comes next is for a person to say.")
-    elif _fixing(state, watched):
-        lines.append(f"Fix attempt {fix.attempt} of {fix.attempts} has started.")
-    elif _newest(state, watched):
-        lines.append(f"Fix attempt {fix.attempt} of {fix.attempts} was ended before it was done.")
-    else:
-        lines.append(f"Fix attempt {fix.attempt} of {fix.attempts} did not make it pass.")
+    fix, after = watched.fix, _after(state, watched)
+    if fix is not None:
+        attempt = f"Fix attempt {fix.attempt} of {fix.attempts}"
+        if after is not None and after.red:
+            lines.append(f"{attempt} did not make it pass.")
+        elif _fixing(state, watched):
+            lines.append(f"{attempt} has started.")
+        elif after is not None:
+            lines.append(f"{attempt} has been pushed; its pipeline is watched.")
+        else:
+            lines.append(f"{attempt} was ended before it was done.")
+    elif state.status in ENDED and not lines:
+        lines.append("It is not being fixed; what comes next is for a person to say.")
     return "\n".join(lines) or "Finding out why."
 
 
 def _fixing(state: RunState, watched: Watched) -> bool:
-    fix = watched.fix
-    return fix is not None and state.status not in ENDED and state.fixes[-1:] == (fix,)
+    fix, ended = watched.fix, state.status in ENDED
+    return (
+        fix is not None and not ended and state.fixes[-1:] == (fix,) and not _after(state, watched)
+    )
 
 
-def _newest(state: RunState, watched: Watched) -> bool:
-    return watched is state.watched[-1]
+def _after(state: RunState, watched: Watched) -> Watched | None:
+    """The pipeline that came next."""
+    later = state.watched[state.watched.index(watched) + 1 :]
+    return later[0] if later else None
 
 
 def _log(watched: Watched) -> Block | None:

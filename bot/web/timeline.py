@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import assert_never
 
 from agent import events as e
+from agent.pipeline import Verdict
 from agent.run import Digest
 from agent.testreport import TestReport
 
@@ -128,17 +129,15 @@ def _told(p: e.Payload) -> _Told:
             again = "" if p.retry_in is None else f" Trying again in {p.retry_in:.0f} s."
             return f"Could not {p.effect.replace('_', ' ')}", p.problem + again, "bad", ()
         case e.PipelineSeen():
-            tone = {"green": "good", "red": "bad"}.get(p.judgement.verdict, "quiet")
-            url = p.pipeline.url if p.pipeline else ""
-            jobs = "\n".join(f"{j.status} {j.name}" for j in p.pipeline.jobs) if p.pipeline else ""
-            text = "\n".join(filter(None, (p.judgement.sentence, jobs, url)))
-            return f"Pipeline {p.judgement.verdict.replace('_', ' ')}", text, tone, ()
+            return _pipeline(p)
         case e.PipelineTriaged():
-            text = "\n".join(f"{t.job.name}: {t.sentence}" for t in p.jobs)
-            return "Red jobs judged", text, "", ()
+            text = "\n\n".join(
+                f"{t.job.name} ({t.blame}): {t.sentence}\n{t.excerpt}".strip() for t in p.jobs
+            )
+            return f"Red jobs of pipeline #{p.pipeline} judged", text, "", ()
         case e.FixStarted():
             title = f"Fixing the pipeline, attempt {p.attempt} of {p.attempts}"
-            return title, "\n".join(p.jobs), "", ()
+            return title, f"pipeline #{p.pipeline}: {', '.join(p.jobs)}", "", ()
         case e.PushHeld():
             text = "\n".join(f"{v.path}:{v.line} {v.rule}: {v.detail}" for v in p.violations)
             return "Push held for a person", text, "bad", ()
@@ -152,6 +151,21 @@ def _told(p: e.Payload) -> _Told:
             return p.status.capitalize(), text, tone, ()
         case _:
             assert_never(p)
+
+
+def _pipeline(p: e.PipelineSeen) -> _Told:
+    tone = {Verdict.GREEN: "good", Verdict.RED: "bad"}.get(p.judgement.verdict, "quiet")
+    verdict = p.judgement.verdict.replace("_", " ")
+    if p.pipeline is None:
+        return f"Pipeline {verdict}", p.judgement.sentence, tone, ()
+    jobs = [
+        f"{job.status} {job.name}"
+        + (" (may fail)" if job.allow_failure else "")
+        + (f" (of another system, {job.url})" if job.external else "")
+        for job in p.pipeline.jobs
+    ]
+    text = "\n".join(filter(None, (p.judgement.sentence, *jobs, p.pipeline.url)))
+    return f"Pipeline #{p.pipeline.id} of {p.commit[:8]}: {verdict}", text, tone, ()
 
 
 def _dependencies(p: e.DependenciesReady) -> _Told:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent import events as e
+from agent.pipeline import Blame, Job, Judgement, Pipeline, Triage, Verdict
 from agent.plan import Plan, PlanStep, StepStatus
 from agent.run import (
     CommitSha,
@@ -121,9 +122,13 @@ def published() -> tuple[e.Payload, ...]:
             files=FILES,
             title="Add invoices export",
         ),
-        e.EffectDone(key="p", effect=e.EffectKind.PUSH, result="pushed a1a1a1a"),
+        e.EffectDone(key=f"42:push:{'a1' * 20}", effect=e.EffectKind.PUSH, result="pushed a1a1a1a"),
         e.EffectDone(
-            key="m", effect=e.EffectKind.OPEN_MERGE_REQUEST, result="!318", url=URL, iid=318
+            key=f"42:merge_request:{'a1' * 20}",
+            effect=e.EffectKind.OPEN_MERGE_REQUEST,
+            result="!318",
+            url=URL,
+            iid=318,
         ),
     )
 
@@ -138,4 +143,63 @@ def tool(summary: str) -> e.ToolReturned:
         summary=summary,
         output=NOTHING,
         seconds=1,
+    )
+
+
+FORGE = "https://gitlab.example/platform/api/-"
+
+
+def job(name: str, status: str = "success", **changes: Any) -> Job:
+    number = 90 + len(name)
+    fields: dict[str, Any] = {
+        "id": number,
+        "name": name,
+        "stage": "check",
+        "status": status,
+        "url": f"{FORGE}/jobs/{number}",
+    }
+    return Job(**(fields | changes))
+
+
+def seen(
+    verdict: Verdict, *jobs: Job, number: int = 7, commit: str = "a1" * 20, sentence: str = ""
+) -> e.PipelineSeen:
+    pipeline = Pipeline(
+        id=number,
+        sha=CommitSha(commit),
+        ref="agent/42",
+        source="push",
+        status=verdict.value,
+        url=f"{FORGE}/pipelines/{number}",
+        jobs=jobs,
+    )
+    return e.PipelineSeen(
+        commit=CommitSha(commit),
+        pipeline=pipeline if verdict not in (Verdict.AWAITED, Verdict.ABSENT) else None,
+        judgement=Judgement(verdict=verdict, sentence=sentence or f"Pipeline #{number} {verdict}."),
+    )
+
+
+def triaged(blame: Blame, job: Job, sentence: str, excerpt: str = "", number: int = 7) -> e.Payload:
+    found = Triage(job=job, blame=blame, sentence=sentence, excerpt=excerpt)
+    return e.PipelineTriaged(pipeline=number, jobs=(found,))
+
+
+def again(commit: str = "c3" * 20) -> tuple[e.Payload, ...]:
+    """One more commit, published."""
+    return (
+        e.Committed(
+            commit=CommitSha(commit),
+            tree=TreeSha(commit),
+            files=FILES,
+            title="Add invoices export",
+        ),
+        e.EffectDone(key=f"42:push:{commit}", effect=e.EffectKind.PUSH, result="pushed"),
+        e.EffectDone(
+            key=f"42:merge_request:{commit}",
+            effect=e.EffectKind.UPDATE_MERGE_REQUEST,
+            result="!318",
+            url=URL,
+            iid=318,
+        ),
     )

@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 from face import Face, open_face, started
+from log import job, seen, triaged
 
 from agent.adapters.database import Database
-from agent.events import StatusChanged, ToolReturned
+from agent.events import FixStarted, RunEnded, StatusChanged, ToolReturned
+from agent.pipeline import Blame, Verdict
 from agent.run import Digest, RunStatus
 from playground.faults import Fault, FaultMode
 from playground.slack.server import SlackStandIn
@@ -108,3 +110,47 @@ async def test_patience_that_slack_asks_for_is_given(face: Face) -> None:
     root, _ = await started(face)
 
     assert len(face.ours(root)) == 1
+
+
+async def test_a_red_pipeline_is_one_message_from_its_failure_to_its_fix(face: Face) -> None:
+    root, run = await started(face)
+    ours = triaged(Blame.OURS, job("lint", "failed"), "The change broke it.", "E501 line too long")
+    await face.runs.add(
+        run.id,
+        StatusChanged(status=RunStatus.WATCHING),
+        seen(Verdict.RED, job("lint", "failed")),
+        ours,
+        FixStarted(attempt=1, attempts=3, pipeline=7, jobs=("lint",)),
+        StatusChanged(status=RunStatus.WORKING),
+    )
+    told = await face.until(lambda: [m for m in face.ours(root) if "failed in lint" in m.text])
+    assert "E501 line too long" in str(told[0].blocks)
+    assert "Fix attempt 1 of 3 has started." in told[0].text
+
+    await face.runs.add(
+        run.id,
+        StatusChanged(status=RunStatus.WATCHING),
+        seen(Verdict.GREEN, job("lint"), number=8, commit="c3" * 20),
+        RunEnded(status=RunStatus.SUCCEEDED, summary="Done."),
+    )
+
+    await face.until(lambda: [m for m in face.ours(root) if "fixed in c3c3c3c3" in m.text])
+    same = [m for m in face.ours(root) if m.ts == told[0].ts]
+    assert "fixed in c3c3c3c3" in same[0].text
+
+
+async def test_stop_fixing_stops_the_run(face: Face) -> None:
+    root, run = await started(face)
+    await face.runs.add(
+        run.id,
+        StatusChanged(status=RunStatus.WATCHING),
+        seen(Verdict.RED, job("lint", "failed")),
+        FixStarted(attempt=1, attempts=3, pipeline=7, jobs=("lint",)),
+        StatusChanged(status=RunStatus.WORKING),
+    )
+    (told,) = await face.until(lambda: [m for m in face.ours(root) if "failed in" in m.text])
+
+    await face.slack.people.click("mia", told, "run_stop")
+
+    await face.until(lambda: face.runs.of("stop"))
+    await face.until(lambda: "run_stop" not in str(face.ours(root)[1].blocks))

@@ -4,6 +4,7 @@ from typing import get_args
 import pytest
 
 from agent import events as e
+from agent.pipeline import Blame, Job, Judgement, Pipeline, Triage, Verdict, Violation
 from agent.plan import Plan, PlanStep, StepStatus
 from agent.run import (
     CommitSha,
@@ -31,6 +32,16 @@ REQUEST = Request(
 )
 REPORT = TestReport(command="pytest", tree=None, passed=2, failed=1, exit_code=1, seconds=1.5)
 BODY = Digest("a" * 64)
+LINT = Job(id=9, name="lint", stage="check", status="failed")
+PIPELINE = Pipeline(
+    id=7,
+    sha=CommitSha("d" * 40),
+    ref="agent/1",
+    source="push",
+    status="failed",
+    url="https://gitlab.example/-/pipelines/7",
+    jobs=(LINT,),
+)
 
 PAYLOADS: list[e.Payload] = [
     e.RunAccepted(request=REQUEST, limits=Limits()),
@@ -64,6 +75,20 @@ PAYLOADS: list[e.Payload] = [
     e.EffectIntended(key="k", effect=e.EffectKind.PUSH, subject="agent/1"),
     e.EffectDone(key="k", effect=e.EffectKind.PUSH, result="pushed", found=True),
     e.EffectFailed(key="k", effect=e.EffectKind.NOTE, problem="It is down.", retry_in=None),
+    e.PipelineSeen(
+        commit=CommitSha("d" * 40),
+        pipeline=PIPELINE,
+        judgement=Judgement(verdict=Verdict.RED, sentence="Pipeline #7 failed in `lint`."),
+    ),
+    e.PipelineTriaged(
+        pipeline=7, jobs=(Triage(job=LINT, blame=Blame.OURS, sentence="The change broke it."),)
+    ),
+    e.FixStarted(attempt=1, attempts=3, pipeline=7, jobs=("lint",)),
+    e.PushHeld(
+        tree=TreeSha("c" * 40),
+        violations=(Violation(rule="path", path=".gitlab-ci.yml", line=0, detail="is protected"),),
+    ),
+    e.HoldLifted(tree=TreeSha("c" * 40), by=MIA),
     e.StopAsked(by=MIA, how="menu"),
     e.RunEnded(status=RunStatus.SUCCEEDED, summary="Done."),
 ]

@@ -14,19 +14,24 @@ from log import (
     FILES,
     MIA,
     SAM,
+    again,
     answered,
+    job,
     moved,
     plan,
     published,
     ran,
     ready,
     request,
+    seen,
     state,
     tool,
+    triaged,
 )
 from slack_schema import block_problems, needs_specs, view_problems
 
 from agent import events as e
+from agent.pipeline import Blame, Verdict
 from agent.run import Digest, RunStatus, TreeSha
 from agent.state import RunState
 from bot.views import blocks as b
@@ -46,6 +51,31 @@ HOSTILE = (
 
 CHECKPOINT = e.CheckpointTaken(tree=TreeSha("b2" * 20), patch=Digest("0" * 64), files=FILES)
 WORKING = (moved(S.PLANNING), ready(), plan(0), answered(), moved(S.WORKING))
+PUSHED = (
+    *WORKING,
+    plan(3),
+    ran("base", passed=205),
+    ran(),
+    e.ToolReturned(
+        call=2,
+        id="2",
+        tool="finish",
+        arguments='{"summary": "Adds an export."}',
+        ok=True,
+        summary="finished",
+        output=Digest("0" * 64),
+        seconds=0,
+    ),
+    moved(S.PUBLISHING),
+    *published(),
+    moved(S.WATCHING),
+)
+V = Verdict
+LINT = job("lint", "failed")
+RED = (seen(V.RED, LINT, job("unit")),)
+LOG_OF_LINT = "$ python3 tools/style.py\ntests/test_export.py:41: line too long (103 > 100)"
+OURS = triaged(Blame.OURS, LINT, "The change broke it.", LOG_OF_LINT)
+FIX = e.FixStarted(attempt=1, attempts=3, pipeline=7, jobs=("lint",))
 RUNS: dict[str, RunState] = {
     "queued": state(moved(S.PLANNING), moved(S.QUEUED, "Run 41 works on it. You are next.")),
     "planning": state(moved(S.PLANNING)),
@@ -131,6 +161,128 @@ RUNS: dict[str, RunState] = {
         *published()[:2],
         e.StopAsked(by=MIA, how="mention"),
         e.RunEnded(status=S.CANCELLED),
+    ),
+    "awaited": state(*PUSHED, seen(V.AWAITED)),
+    "watching": state(
+        *PUSHED,
+        seen(
+            V.RUNNING,
+            job("lint", "failed"),
+            job("unit", "running"),
+            job("build"),
+            job("buildkite/e2e", "pending", external=True, url="https://gitlab.example/b/1"),
+        ),
+    ),
+    "manual": state(
+        *PUSHED,
+        seen(V.MANUAL, job("deploy", "manual"), sentence="Pipeline #7 waits for `deploy`."),
+    ),
+    "fixing": state(*PUSHED, *RED, OURS, FIX, moved(S.WORKING)),
+    "not ours": state(
+        *PUSHED,
+        *RED,
+        triaged(Blame.BASE, LINT, "It is red on main, too: not of this change."),
+        e.RunEnded(status=S.SUCCEEDED, reason="Pipeline #7 failed, as on main."),
+    ),
+    "passed again": state(
+        *PUSHED,
+        *RED,
+        triaged(Blame.FLAKY, LINT, "It is run once more."),
+        seen(V.GREEN, job("lint")),
+        e.RunEnded(status=S.SUCCEEDED, summary="Adds an export."),
+    ),
+    "pushed": state(
+        *PUSHED,
+        *RED,
+        OURS,
+        FIX,
+        moved(S.WORKING),
+        *again(),
+        moved(S.WATCHING),
+        seen(V.RUNNING, job("lint", "running"), number=8, commit="c3" * 20),
+    ),
+    "still red": state(
+        *PUSHED,
+        *RED,
+        OURS,
+        FIX,
+        moved(S.WORKING),
+        *again(),
+        moved(S.WATCHING),
+        seen(V.RED, LINT, number=8, commit="c3" * 20),
+    ),
+    "fixed": state(
+        *PUSHED,
+        *RED,
+        OURS,
+        FIX,
+        moved(S.WORKING),
+        *again(),
+        moved(S.WATCHING),
+        seen(V.GREEN, job("lint"), number=8, commit="c3" * 20),
+        e.RunEnded(status=S.SUCCEEDED, summary="Adds an export."),
+    ),
+    "green": state(
+        *PUSHED, seen(V.GREEN, job("lint")), e.RunEnded(status=S.SUCCEEDED, summary="Adds it.")
+    ),
+    "absent": state(
+        *PUSHED,
+        seen(V.ABSENT, sentence="No pipeline came for a1a1a1a1 within 2 minutes."),
+        e.RunEnded(status=S.SUCCEEDED, reason="No pipeline came for a1a1a1a1 within 2 minutes."),
+    ),
+    "not fixed": state(
+        *PUSHED,
+        *RED,
+        OURS,
+        FIX,
+        moved(S.WORKING),
+        *again(),
+        moved(S.WATCHING),
+        seen(V.RED, LINT, number=8, commit="c3" * 20),
+        triaged(Blame.OURS, LINT, "The change broke it.", number=8),
+        e.RunEnded(
+            status=S.ESCALATED,
+            reason="The pipeline is still red after 1 attempt.",
+            escalation=e.Escalation(
+                reason="The pipeline is still red after 1 attempt.",
+                attempts=(
+                    e.Attempt(
+                        number=1,
+                        failing=("lint",),
+                        tried="split the line | <!channel>",
+                        tree=TreeSha("c3" * 20),
+                    ),
+                ),
+                likely_cause="The rule is older than the code.",
+                not_tried="changing .gitlab-ci.yml",
+            ),
+        ),
+    ),
+    "hostile pipeline": state(
+        *PUSHED,
+        seen(
+            V.RED,
+            *[
+                job(HOSTILE, "failed", external=True, url="javascript:alert(1)//<!channel>")
+                for _ in range(30)
+            ],
+            sentence=HOSTILE,
+        ),
+        triaged(Blame.OURS, job(HOSTILE, "failed"), HOSTILE, HOSTILE * 90),
+        triaged(Blame.UNREADABLE, job(HOSTILE, "failed"), HOSTILE, HOSTILE * 90),
+        FIX,
+        moved(S.WORKING),
+        e.RunEnded(
+            status=S.ESCALATED,
+            reason=HOSTILE,
+            escalation=e.Escalation(
+                reason=HOSTILE,
+                attempts=tuple(
+                    e.Attempt(number=n, failing=(HOSTILE,) * 9, tried=HOSTILE * 9)
+                    for n in range(20)
+                ),
+            ),
+        ),
     ),
     "hostile": state(
         moved(S.PLANNING),
@@ -263,7 +415,7 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
             "Comma or semicolon?",
             "<@U0MIA> answered: “Semicolon”",
         ],
-        "done outcome:1": [
+        "done result:1": [
             "<@U0MIA> *Done:* draft merge request !318 — Add invoices export",
             "Adds GET /invoices/export.",
             "- drafts stay in",
@@ -274,6 +426,72 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
             "[View diff] [Request changes…]",
             "Written by a language model (gpt-5.2). The tests were run by me, not by the model. "
             "Please read the diff before you merge.",
+        ],
+        "awaited result:1": [
+            "<@U0MIA> *Opened* draft merge request !318 — Add invoices export",
+            "Adds an export.",
+            "*Tests after* 212 passed, 0 failed",
+            "*Tests before* 205 passed, 0 failed",
+            "*Pipeline* not there yet",
+            "*Diff* 2 files, +143 −8",
+            "[View diff] [Request changes…]",
+            "Written by a language model (gpt-5.2). The tests were run by me, not by the model. "
+            "Please read the diff before you merge.",
+        ],
+        "fixing pipeline:7": [
+            "*Pipeline failed* — Pipeline #7 of `a1a1a1a1`",
+            "Red: lint",
+            "$ python3 tools/style.py",
+            "tests/test_export.py:41: line too long (103 > 100)",
+            "Fix attempt 1 of 3 has started.",
+            "[Stop fixing]",
+        ],
+        "not ours pipeline:7": [
+            "*Pipeline failed* — Pipeline #7 of `a1a1a1a1`",
+            "Red: lint",
+            "`lint`: It is red on main, too: not of this change.",
+        ],
+        "pushed pipeline:7": [
+            "*Pipeline failed* — Pipeline #7 of `a1a1a1a1`",
+            "Red: lint",
+            "$ python3 tools/style.py",
+            "tests/test_export.py:41: line too long (103 > 100)",
+            "Fix attempt 1 of 3 has been pushed; its pipeline is watched.",
+        ],
+        "still red pipeline:7": [
+            "*Pipeline failed* — Pipeline #7 of `a1a1a1a1`",
+            "Red: lint",
+            "$ python3 tools/style.py",
+            "tests/test_export.py:41: line too long (103 > 100)",
+            "Fix attempt 1 of 3 did not make it pass.",
+        ],
+        "fixed pipeline:7": [
+            "*Pipeline failed, fixed in `c3c3c3c3`* — Pipeline #7 of `a1a1a1a1`",
+            "Red: lint",
+        ],
+        "fixed passed:1": [
+            "<@U0MIA> *Pipeline passed* for !318 at `c3c3c3c3`, after 1 fix.",
+        ],
+        "passed again pipeline:7": [
+            "*Pipeline failed, passed when it ran again* — Pipeline #7 of `a1a1a1a1`",
+            "Red: lint",
+        ],
+        "manual waits:7": [
+            "<@U0MIA> *The pipeline waits for a person.* Pipeline #7 waits for `deploy`.",
+        ],
+        "not fixed outcome:1": [
+            "*Needs a person* — <@U0MIA>",
+            "The pipeline is still red after 1 attempt.",
+            "The draft merge request !318 and its branch are kept. Nothing was merged.",
+            "Tests: 212 passed, 0 failed",
+            "| Attempt | Commit | Failing job | Tried |",
+            "|---|---|---|---|",
+            "| 1 | c3c3c3c3 | lint | split the line / ‹!channel› |",
+            "Most likely cause: The rule is older than the code.",
+            "Not tried: changing .gitlab-ci.yml",
+            "[Try again with a hint…] [View merge request]",
+            "12 min · 1 step · 184k tokens, $0.92 of $5.00",
+            "Timeline of the run",
         ],
         "stopped outcome:1": [
             "*Stopped by <@U0MIA> at step 1.* The branch `agent/42` is kept with 1 commit.",
@@ -337,6 +555,32 @@ def test_modals_are_valid() -> None:
     sure = b.confirm_modal("stop_run", "42 C1 1.1", "Stop run 42?", "Stop run", "Kept.")
     assert view_problems(ask) == []
     assert view_problems(sure) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    {
+        "awaited": "Waiting for the pipeline of `a1a1a1a1`.",
+        "watching": "Pipeline #7 of `a1a1a1a1`: `lint` failed, `unit`, buildkite/e2e running, "
+        "1 of 4 passed.",
+        "manual": "Pipeline #7 waits for `deploy`.",
+        "fixing": "Last: finished",
+        "green": "Draft merge request !318: 2 files, +143 −8. Pipeline passed.",
+        "absent": "Draft merge request !318: 2 files, +143 −8. No pipeline came for a1a1a1a1 "
+        "within 2 minutes.",
+    }.items(),
+)
+def test_the_card_says_what_the_pipeline_does(name: str, line: str) -> None:
+    assert list(read(ALL[f"{name} card"]))[2] == line
+
+
+def test_a_pipeline_that_passes_at_once_is_no_message_of_its_own() -> None:
+    assert list(messages(RUNS["green"], LINKS)) == ["card", "result:1"]
+
+
+def test_a_check_of_another_system_is_linked_only_where_it_is_an_address() -> None:
+    assert "<https://gitlab.example/b/1|buildkite/e2e>" in json.dumps(ALL["watching card"].blocks)
+    assert "javascript:alert(1)//" not in json.dumps(ALL["hostile pipeline pipeline:7"].blocks)
 
 
 def test_old_failures_are_told_as_such() -> None:
@@ -411,6 +655,8 @@ def read(message: Message) -> Iterator[str]:
                 for task in block["tasks"]:
                     note = "".join(_rich(task["output"]["elements"])) if "output" in task else ""
                     yield f"{task['status']}: {task['title']}" + (f" ({note})" if note else "")
+            case "markdown":
+                yield from block["text"].split("\n")
             case "actions":
                 yield " ".join(f"[{each['text']['text']}]" for each in block["elements"])
             case _:
