@@ -13,7 +13,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from playground import seed
-from playground.demo_view import card, message, plain
+from playground.demo_view import card, edited, message, pipelines, plain
 from playground.gitlab.records import MergeRequest
 from playground.slack.records import Message
 from playground.town import Playground
@@ -22,6 +22,7 @@ LIMIT_SECONDS = 600.0
 CARD_SECONDS = 5.0  #: for the last edit of the card, once the run has ended
 PROJECT = f"{seed.GROUP}/invoices"
 _DONE, _NEEDS_A_PERSON, _STOPPED = "white_check_mark", "warning", "octagonal_sign"
+_ENDS = ("done", "needs a person", "failed", "stopped")
 
 
 async def show(playground: Playground) -> int:
@@ -76,7 +77,7 @@ class Thread:
                     for each in messages:
                         self._show(each, live)
                     outcome = outcome or self._outcome(messages)
-                    if outcome and (self._card_is_final(messages) or loop.time() > patience):
+                    if outcome and (self._card_is_final() or loop.time() > patience):
                         return outcome
                     if not outcome:
                         patience = loop.time() + CARD_SECONDS
@@ -98,9 +99,9 @@ class Thread:
                 return name
         return ""
 
-    def _card_is_final(self, messages: list[Message]) -> bool:
-        """Its last edit comes after the last word."""
-        return bool(self._card and self._card.edited_ts > messages[-1].ts)
+    def _card_is_final(self) -> bool:
+        """Its last edit comes after the mark on the request."""
+        return bool(self._card and any(f": {end}" in self._card.text for end in _ENDS))
 
     def _show(self, item: Message, live: Live | None) -> None:
         """A new message is printed; the status card stays below and changes in place."""
@@ -118,6 +119,9 @@ class Thread:
         elif item.ts not in self._said:
             self._said[item.ts] = item.text
             self.console.print(message(world, item))
+        elif self._said[item.ts] != item.text:
+            self._said[item.ts] = item.text
+            self.console.print(edited(item))
 
 
 def _problem(outcome: str, request: MergeRequest | None) -> str:
@@ -151,5 +155,7 @@ async def _summary(playground: Playground, request: MergeRequest, console: Conso
             f"  {file['new_path']}  [green]+{file['additions']}[/] [red]−{file['deletions']}[/]"
         )
     stat = shown["stat"]
-    console.print(f"  {stat['files']} files, +{stat['additions']} −{stat['deletions']}\n")
+    console.print(f"  {stat['files']} files, +{stat['additions']} −{stat['deletions']}")
+    console.print(pipelines(shown["pipelines"]))
+    console.print()
     console.print(Markdown(shown["description"]))

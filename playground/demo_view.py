@@ -20,6 +20,7 @@ Json = dict[str, Any]
 
 _MARKS = {"pending": "○", "in_progress": "◐", "complete": "●", "error": "✗"}
 _STYLES = {"pending": "dim", "in_progress": "bold cyan", "complete": "green", "error": "red"}
+_RESULTS = {"success": "passed"}
 _TOKEN = re.compile(r"<([^<>]+)>")
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 
@@ -36,6 +37,27 @@ def message(world: World, item: Message) -> RenderableType:
     head = Text.assemble((user.real_name, "bold magenta" if user.is_bot else "bold"), " ")
     head.append(f"{at:%H:%M:%S}", style="dim")
     return Group(head, Padding(Group(*_blocks(world, item)), (0, 0, 1, 2)))
+
+
+def edited(item: Message) -> RenderableType:
+    """What a message that stands further up says by now."""
+    return Padding(Text(f"✎ {item.text}", style="italic"), (0, 0, 1, 2))
+
+
+def pipelines(listed: Iterable[Json]) -> RenderableType:
+    """Those of a merge request, oldest first, each with its jobs."""
+    lines: list[RenderableType] = []
+    for each in sorted(listed, key=lambda one: one["id"]):
+        style = {"success": "green", "failed": "red"}.get(each["status"], "")
+        line = Text(
+            f"  Pipeline #{each['id']} {_RESULTS.get(each['status'], each['status'])}", style
+        )
+        jobs = (
+            f"{job['name']} {_RESULTS.get(job['status'], job['status'])}" for job in each["jobs"]
+        )
+        line.append(f"  {', '.join(jobs)}", style="dim")
+        lines.append(line)
+    return Group(*lines)
 
 
 def plain(item: Message) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playground.gitlab.records import DEVELOPER, GUEST, MAINTAINER, Project, Token
+from playground.gitlab.records import DEVELOPER, GUEST, MAINTAINER, Hook, Project, Token
 from playground.gitlab.records import User as Account
 from playground.gitlab.state import State
 from playground.slack.records import User
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SAMPLE = HERE / "projects" / "invoices"
 GROUP = "demo"
+HOOK = "/gitlab/events"
 REQUEST = "@agent add an endpoint that exports invoices as CSV"
 SUGGESTIONS = (
     "add an endpoint that exports invoices as CSV",
@@ -99,6 +100,20 @@ async def add_project(
         state.add_member(project, accounts[each.name], each.access)
     state.add_member(project, agent or account(state, "journeyman"), DEVELOPER)
     return project
+
+
+def add_hook(state: State, path: str, url: str, secret: str) -> None:
+    """The project tells the agent of its pipelines; a hook of an earlier start is brought up to
+    date."""
+    project = state.project_by(path)
+    assert project is not None, path
+    hook = next((each for each in project.hooks.values() if each.url.endswith(HOOK)), None)
+    if hook is None:
+        hook = Hook(id=state.next_id("hook"), url="", created_at=state.now(), events={})
+        project.hooks[hook.id] = hook
+    hook.url, hook.token = url.rstrip("/") + HOOK, secret
+    hook.failures, hook.disabled, hook.disabled_until = 0, False, None
+    hook.events |= dict.fromkeys(("pipeline_events", "merge_requests_events"), True)
 
 
 def account(state: State, name: str) -> Account:

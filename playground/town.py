@@ -184,6 +184,9 @@ def _service(
     config = home / "journeyman.toml"
     config.write_text(seed.settings_file(world, state, projects), encoding="utf-8")
     url = f"http://127.0.0.1:{port}/"
+    secret = secrets.token_urlsafe(24)
+    for path in projects.values():
+        seed.add_hook(state, path, url, secret)
     by_kind = {token.kind: token.value for token in world.tokens.values()}
     env = {
         **options.machine,
@@ -194,6 +197,7 @@ def _service(
         "SLACK_SIGNING_SECRET": world.app.signing_secret,
         "GITLAB_URL": gitlab.url,
         "GITLAB_TOKEN": seed.token(state, "write").secret,
+        "GITLAB_WEBHOOK_SECRET": secret,
         "GITLAB_READ_TOKEN": seed.token(state, "read").secret,
         "JOURNEYMAN_HOME": str(options.service_home),
         "JOURNEYMAN_CONFIG": str(config),

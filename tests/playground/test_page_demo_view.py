@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from playground import seed
-from playground.demo_view import card, message, mrkdwn, plain
+from playground.demo_view import card, edited, message, mrkdwn, pipelines, plain
 from playground.service import ROOT
 from playground.slack.records import Message
 from playground.slack.world import World
@@ -62,3 +62,22 @@ def test_a_message_shows_who_what_and_the_choices():
     assert "@mia Done" in text
     assert "It works." in text
     assert "[ View diff ]" in text
+
+
+def test_each_pipeline_of_a_merge_request_is_a_line_with_its_jobs():
+    red = {
+        "id": 1,
+        "status": "failed",
+        "jobs": [{"name": "lint", "status": "failed"}, {"name": "unit", "status": "success"}],
+    }
+    green = {"id": 2, "status": "success", "jobs": [{"name": "lint", "status": "success"}]}
+    lines = [line.strip() for line in printed(pipelines([green, red])).splitlines()]
+    assert lines == [
+        "Pipeline #1 failed  lint failed, unit passed",
+        "Pipeline #2 passed  lint passed",
+    ]
+
+
+def test_an_edited_message_is_told_by_its_sentence():
+    item = posted(text="Run 1: the pipeline failed, fixed in a1b2c3d: lint.")
+    assert printed(edited(item)).strip() == "✎ Run 1: the pipeline failed, fixed in a1b2c3d: lint."
