@@ -27,7 +27,7 @@ from agent.run import (
     TreeSha,
     Usage,
 )
-from agent.testreport import TestReport
+from agent.testreport import TestCase, TestReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +248,7 @@ class PipelineTriaged:
 
     pipeline: int
     jobs: tuple[Triage, ...]
+    tests: tuple[TestCase, ...] = ()  #: that failed, by the pipeline's own reports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +259,28 @@ class FixStarted:
     attempts: int
     pipeline: int
     jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRehearsed:
+    """The commands of a red job, tried in the sandbox on the fix. What fails there may still
+    pass at GitLab, and the other way round: it is told, and decides nothing."""
+
+    attempt: int  #: of the fix
+    job: str
+    tree: TreeSha
+    exit_code: int
+    seconds: float
+    output: Digest
+    problem: str = ""  #: why it says nothing here: a tool is missing, it was stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeJudged:
+    """What comparing a tree with the base has found where nobody is asked: facts only."""
+
+    tree: TreeSha
+    violations: tuple[Violation, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +297,7 @@ class HoldLifted:
 
     tree: TreeSha
     by: Person
+    violations: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +360,8 @@ Payload = (
     | PipelineSeen
     | PipelineTriaged
     | FixStarted
+    | JobRehearsed
+    | ChangeJudged
     | PushHeld
     | HoldLifted
     | StopAsked

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.canaries import Canaries
 from agent.dependencies import Installer
 from agent.errors import JourneymanError
 from agent.events import (
@@ -23,6 +24,7 @@ from agent.events import (
     StatusChanged,
 )
 from agent.intents import Push
+from agent.pipeline import Violation
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import ProjectSettings
 from agent.run import (
@@ -59,6 +61,7 @@ class LocalResult:
     branch: str | None
     commit: CommitSha | None
     files: tuple[FileChange, ...]
+    violations: tuple[Violation, ...]  #: what checks the change, and was changed with it
     tests_before: TestReport | None
     tests_after: TestReport | None
     usage: Usage
@@ -75,6 +78,7 @@ class LocalRuns:
     vaults: Callable[[str], Vault]
     clock: Clock
     installer: Installer | None = None
+    canaries: Canaries = field(default_factory=Canaries)
     limits: Limits = field(default_factory=Limits)
     requester: str = "local"  #: who stands in the commit
 
@@ -140,6 +144,7 @@ class LocalRuns:
             projects=lambda path: project,
             clock=self.clock,
             installer=self.installer,
+            canaries=self.canaries,
         )
 
     async def _free_branch(self, origin: Origin, run: Run) -> str:
@@ -202,6 +207,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 def result_of(events: Sequence[RunEvent], branch: str | None) -> LocalResult:
     state = fold(events)
     pushed = state.commits[-1] if state.pushed and state.commits else None
+    judged = state.judged if pushed and state.judged and state.judged.tree == pushed.tree else None
     return LocalResult(
         run=state.run,
         status=state.status,
@@ -212,6 +218,7 @@ def result_of(events: Sequence[RunEvent], branch: str | None) -> LocalResult:
         branch=branch if pushed else None,
         commit=pushed.commit if pushed else None,
         files=pushed.files if pushed else (),
+        violations=judged.violations if judged else (),
         tests_before=state.tests_base,
         tests_after=state.tests_change,
         usage=state.usage,

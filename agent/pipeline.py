@@ -90,6 +90,8 @@ class Triage:
     blame: Blame
     sentence: str
     excerpt: str = ""  #: the failing section of its log, cleaned and cut
+    script: tuple[str, ...] = ()  #: its own commands, where it is ours and they can be had
+    again: bool = False  #: it gets the one retry that a job has at a commit
 
 
 class Weakening(StrEnum):
@@ -99,6 +101,7 @@ class Weakening(StrEnum):
     TEST_SKIPPED = "test skipped"
     ASSERTION_REMOVED = "assertion removed"
     ASSERTION_LOOSENED = "assertion loosened"
+    EXPECTATION_CHANGED = "expected value changed"
     THRESHOLD_LOWERED = "threshold lowered"
     IGNORE_ADDED = "linter ignore added"
     CI_TOUCHED = "CI file touched"

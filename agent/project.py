@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.policy import Policy
 from agent.run import Limits
 
 
@@ -22,6 +23,8 @@ class ProjectSettings:
     command_seconds: float = 120.0  #: for one command of the model's, unless it asks for longer
     output: int = 12_000  #: characters of a tool's output that reach the model
     watch_pipeline: bool = True  #: a run goes on until the pipeline of its commit is green
+    policy: Policy = field(default_factory=Policy)
+    self_accept: bool = False  #: a maintainer may accept what is held of the own request
     local: bool = False  #: no GitLab behind it: a branch is the result
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from agent.errors import Conflict, ForgeRejected, NotFound, Refused
 from agent.events import (
+    HoldLifted,
     InstructionGiven,
     Payload,
     QuestionAnswered,
@@ -21,6 +22,7 @@ from agent.project import Projects
 from agent.run import (
     DEVELOPER,
     ENDED,
+    MAINTAINER,
     Linked,
     Person,
     Request,
@@ -69,15 +71,15 @@ class RunService:
         asked something, it is the answer."""
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "instruct runs on")
-        if row.status is RunStatus.WAITING_FOR_ANSWER and by.id == row.request.requester.id:
+        if by.id == row.request.requester.id and await self._asks(row):
             return await self.answer(run, text, by, message=message)
         if row.status in ENDED and not await self._continues(row):
             return await self._anew(row, text, by, message)
         given = InstructionGiven(text=text, by=by, message=message)
 
-        def change(row: Run) -> tuple[Payload, ...]:
-            again = (StatusChanged(status=RunStatus.QUEUED),) if row.status in ENDED else ()
-            return (given, *again)
+        def change(row: Run, state: RunState) -> tuple[Payload, ...]:
+            again = row.status in ENDED or state.held is not None
+            return (given, *((StatusChanged(status=RunStatus.QUEUED),) if again else ()))
 
         return await self._apply(run, by, message, change)
 
@@ -86,12 +88,35 @@ class RunService:
         by = await self._checked(row.request.project, by, "answer questions about")
         answered = QuestionAnswered(text=text, by=by, message=message)
 
-        def change(row: Run) -> tuple[Payload, ...]:
-            if row.status is not RunStatus.WAITING_FOR_ANSWER:
+        def change(row: Run, state: RunState) -> tuple[Payload, ...]:
+            if row.status is not RunStatus.WAITING_FOR_ANSWER or state.question is None:
                 raise Refused("This question is no longer open; mention me to add something.")
             return (answered, StatusChanged(status=RunStatus.QUEUED))
 
         return await self._apply(run, by, message, change)
+
+    async def lift(self, run: RunId, by: Person, *, hold: int = 0) -> Run:
+        """Accepts what holds the push. `hold`: the `held_seq` that the person has seen."""
+        row = await self._store.run(run)
+        by = await self._checked(row.request.project, by, "accept changes of", MAINTAINER)
+        project, requester = self._projects(row.request.project), row.request.requester
+        own = by.id == requester.id or by.gitlab_id == requester.gitlab_id
+        if own and not (project and project.self_accept):
+            raise Refused(
+                "You can't accept this, since you asked for the change yourself. Another "
+                f"maintainer of `{row.request.project}` can, or `self_accept = true` in "
+                "journeyman.toml lets you."
+            )
+
+        def change(row: Run, state: RunState) -> tuple[Payload, ...]:
+            held = state.held
+            if held is None or (hold and hold != state.held_seq):
+                raise Refused("This is no longer held: the run has gone on, or has ended.")
+            accepted = HoldLifted(tree=held.tree, by=by, violations=held.violations)
+            on = StatusChanged(status=RunStatus.PUBLISHING, reason=f"Accepted by @{by.name}.")
+            return (accepted, on)
+
+        return await self._apply(run, by, "", change)
 
     async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
         row = await self._store.run(run)
@@ -106,7 +131,7 @@ class RunService:
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "retry runs on")
 
-        def change(row: Run) -> tuple[Payload, ...]:
+        def change(row: Run, state: RunState) -> tuple[Payload, ...]:
             if row.status is RunStatus.SUCCEEDED:
                 raise Refused("This run is done. Mention me in its thread to ask for a change.")
             if row.status not in ENDED:
@@ -117,6 +142,11 @@ class RunService:
 
     async def status(self, run: RunId) -> RunState:
         return fold(await self._store.events(run))
+
+    async def _asks(self, run: Run) -> bool:
+        """Does it wait for an answer to a question, and not for a hold to be lifted?"""
+        waits = run.status is RunStatus.WAITING_FOR_ANSWER
+        return waits and (await self.status(run.id)).question is not None
 
     async def _continues(self, run: Run) -> bool:
         """Is there still a branch to go on with, or nothing published yet?"""
@@ -142,14 +172,15 @@ class RunService:
         run: RunId,
         by: Person,
         message: str,
-        change: Callable[[Run], tuple[Payload, ...]],
+        change: Callable[[Run, RunState], tuple[Payload, ...]],
     ) -> Run:
         """Against the status that the run has at that very moment."""
         for _ in range(TRIES):
             row = await self._store.run(run)
-            if message and message in messages(await self._store.events(run)):
+            events = await self._store.events(run)
+            if message and message in messages(events):
                 return row
-            payloads = change(row)
+            payloads = change(row, fold(events))
             wake = any(isinstance(payload, StatusChanged) for payload in payloads)
             write = Write(payloads=payloads, wake=wake)
             try:
@@ -158,7 +189,9 @@ class RunService:
                 continue
         raise Refused("This run is changing all the time; say it again in a moment.")
 
-    async def _checked(self, project: str, by: Person, deed: str) -> Person:
+    async def _checked(
+        self, project: str, by: Person, deed: str, needed: int = DEVELOPER
+    ) -> Person:
         """The person with the access of this moment. Raises `Refused`."""
         if by.gitlab_id is None:
             raise Refused(
@@ -172,10 +205,11 @@ class RunService:
             raise Refused(
                 f"You can't {deed} `{project}`: GitLab shows me no such project."
             ) from error
-        if access < DEVELOPER:
+        if access < needed:
+            wanted = "Maintainer" if needed == MAINTAINER else "Developer"
             role = ROLES.get(access, f"at level {access}")
             raise Refused(
-                f"You can't {deed} `{project}`: GitLab says you are {role} there, Developer is "
+                f"You can't {deed} `{project}`: GitLab says you are {role} there, {wanted} is "
                 "needed. Ask a maintainer of the project."
             )
         return replace(by, access=access)

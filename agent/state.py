@@ -80,7 +80,10 @@ class RunState:
     watched: tuple[Watched, ...] = ()  #: by the first sight of each pipeline
     fixes: tuple[e.FixStarted, ...] = ()  #: since people last set the run going
     held: e.PushHeld | None = None  #: waits for a person
+    held_seq: int = 0
+    hold: e.PushHeld | None = None  #: the newest one, whatever came of it
     lifted: tuple[e.HoldLifted, ...] = ()
+    judged: e.ChangeJudged | None = None
     stop: e.StopAsked | None = None
     end: e.RunEnded | None = None
     ended_at: datetime | None = None
@@ -141,7 +144,8 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
                     earlier_commits=len(state.commits),
                     rounds=state.rounds + 1,
                 )
-            return replace(state, status=p.status, reason=p.reason)
+            held = state.held if p.status is RunStatus.WAITING_FOR_ANSWER else None
+            return replace(state, status=p.status, reason=p.reason, held=held)
         case e.WorkspaceReady():
             return replace(state, workspace=p)
         case e.DependenciesReady():
@@ -212,15 +216,23 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
         case e.FixStarted():
             watched = tuple(replace(w, fix=p) if _id(w) == p.pipeline else w for w in state.watched)
             return replace(state, fixes=(*state.fixes, p), watched=watched, heals=())
+        case e.ChangeJudged():
+            return replace(state, judged=p)
         case e.PushHeld():
-            return replace(state, held=p)
+            return replace(state, held=p, hold=p, held_seq=event.seq)
         case e.HoldLifted():
             return replace(state, held=None, lifted=(*state.lifted, p))
         case e.StopAsked():
             return replace(state, stop=p)
         case e.RunEnded():
             return replace(
-                state, end=p, status=p.status, reason=p.reason, ended_at=event.at, question=None
+                state,
+                end=p,
+                status=p.status,
+                reason=p.reason,
+                ended_at=event.at,
+                question=None,
+                held=None,
             )
         case _:
             assert_never(p)

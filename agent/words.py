@@ -10,6 +10,7 @@ from agent.errors import ToolFailed
 from agent.events import (
     HealStarted,
     ModelAsked,
+    PushHeld,
     RunEnded,
 )
 from agent.files import WorkspaceFiles
@@ -22,6 +23,7 @@ from agent.work import Work
 
 FAILURES = 9_000  #: characters about failing tests
 DIFF = 8_000
+HELD = 30  #: facts about a change that was held
 LARGEST = 1 << 20  #: bytes of a file whose lines are shown
 
 
@@ -34,6 +36,8 @@ async def words_of_the_harness(work: Work) -> list[str]:
                 break
             case HealStarted() as heal:
                 words.append(await heal_words(work, heal))
+            case PushHeld() as held:
+                words.append(hold_words(held))
             case RunEnded() as end if not work.state.waiting_followups:
                 words.append(
                     f"The run had ended: {end.reason or 'it was done'} People have set it going "
@@ -42,6 +46,18 @@ async def words_of_the_harness(work: Work) -> list[str]:
             case _:
                 pass
     return words[::-1]
+
+
+def hold_words(held: PushHeld) -> str:
+    """Facts only; what people want instead follows in their own words."""
+    listed = "\n".join(
+        f"- {clean(each.path)}:{each.line} {each.rule}: {clean(each.detail)}"
+        for each in held.violations[:HELD]
+    )
+    return (
+        f"The change was not pushed: a person had to accept this first.\n{listed}\n"
+        "It was not accepted as it is. Do not work around these checks."
+    )
 
 
 async def heal_words(work: Work, heal: HealStarted) -> str:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.canaries import Canaries
 from agent.context import Context
 from agent.events import CheckpointTaken, Payload
 from agent.files import WorkspaceFiles
@@ -57,6 +58,7 @@ class Hold:
     clock: Clock
     project: ProjectSettings
     lookout: Lookout | None = None  #: None: its pipeline is not watched
+    canaries: Canaries = field(default_factory=Canaries)
 
     @property
     def state(self) -> RunState:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from agent.canaries import Canaries
 from agent.context import Context
 from agent.dependencies import Installer
 from agent.errors import (
@@ -26,7 +27,7 @@ from agent.journal import ACTOR, Journal
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import Projects
 from agent.report import report_on
-from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
+from agent.run import ENDED, WAITING, CommitSha, Run, RunId, RunStatus
 from agent.runners import find_tests
 from agent.stages.implement import implement
 from agent.stages.keep import end, kept, succeed
@@ -69,6 +70,7 @@ class Worker:
         clock: Clock,
         installer: Installer | None = None,
         lookout: Lookout | None = None,
+        canaries: Canaries | None = None,
     ) -> None:
         self.name = name
         self._store = store
@@ -80,6 +82,7 @@ class Worker:
         self._clock = clock
         self._installer = installer
         self._lookout = lookout
+        self._canaries = canaries or Canaries()
 
     async def advance(self, run_id: RunId) -> None:
         """Returns when the run has ended, waits for something, or belongs to another worker."""
@@ -115,7 +118,7 @@ class Worker:
                 await succeed(work)
             if work.state.status is RunStatus.PUBLISHING:
                 await publish(work)  # needs no workspace
-            if work.state.status in ENDED | RESTING:
+            if work.state.status in ENDED | WAITING | RESTING:
                 return
             await stack.enter_async_context(furnished(work, self._sandbox, self._installer))
             await redo(work)
@@ -135,6 +138,7 @@ class Worker:
             clock=self._clock,
             project=project,
             lookout=self._lookout if project.watch_pipeline and not project.local else None,
+            canaries=self._canaries,
         )
         return held.hold
 
@@ -164,6 +168,7 @@ class Worker:
             clock=self._clock,
             project=project,
             lookout=hold.lookout,
+            canaries=hold.canaries,
             base=base,
             branch=branch,
             began=held.began,

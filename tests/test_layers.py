@@ -15,6 +15,9 @@ DOMAIN = {
     "errors",
     "state",
     "project",
+    "policy",
+    "difference",
+    "globs",
 }
 
 #: library -> the only places that may import it

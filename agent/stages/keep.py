@@ -10,6 +10,7 @@ from agent.errors import JourneymanError
 from agent.events import Committed, Escalation, Payload, RunEnded, StatusChanged
 from agent.finish import last_finish
 from agent.intents import Intent, Push
+from agent.judge import unfit
 from agent.ports import Author
 from agent.run import RunStatus
 from agent.serialize import commit_message
@@ -19,13 +20,18 @@ AUTHOR = Author(name="Journeyman", email="journeyman@noreply.invalid")
 log = logging.getLogger(__name__)
 
 
-async def commit(work: Work, at: datetime) -> Committed | None:
-    """The newest checkpoint, on top of the branch; None when people have all of it already."""
+def unpublished(work: Work) -> bool:
+    """Is there something that people do not have yet?"""
     checkpoint, last = work.state.checkpoint, published(work)
     if checkpoint is None or checkpoint.tree == (last.tree if last else None):
-        return None
-    parent = on_branch(work)
-    if parent is None and not checkpoint.files:
+        return False
+    return on_branch(work) is not None or bool(checkpoint.files)
+
+
+async def commit(work: Work, at: datetime) -> Committed | None:
+    """The newest checkpoint, on top of the branch; None when people have all of it already."""
+    checkpoint, parent = work.state.checkpoint, on_branch(work)
+    if checkpoint is None or not unpublished(work):
         return None
     said = last_finish(work.context.messages)
     message = commit_message(work.state.request, work.state.run, said.summary if said else "")
@@ -47,16 +53,19 @@ async def end(
     escalation: Escalation | None = None,
     error_id: str = "",
 ) -> None:
-    """Ends a run that did not succeed; its changes are committed and pushed as they stand."""
+    """Ends a run that did not succeed; its changes are committed and pushed as they stand, unless
+    they may not leave."""
     parent = on_branch(work)
     made: Committed | None = None
+    refusal = ""
     try:
         saved = await work.snapshot()
         if saved.payloads:
             await work.journal.write(*saved.payloads, bodies=saved.bodies)
         tried = work.state.commits[-1].tree if work.state.commits else None
         if work.state.checkpoint is not None and work.state.checkpoint.tree != tried:
-            made = await commit(work, work.state.updated_at)
+            refusal = await unfit(work)
+            made = None if refusal else await commit(work, work.state.updated_at)
     except JourneymanError as error:
         log.warning("run_not_kept", extra={"run": work.state.run, "problem": str(error)})
     intents: tuple[Intent, ...] = ()
@@ -64,7 +73,7 @@ async def end(
         intents = (Push(commit=made.commit, expected=parent.commit if parent else None),)
     ended = RunEnded(
         status=status,
-        reason=f"{reason} {kept(work, made)}",
+        reason=f"{reason} {refusal or kept(work, made)}".strip(),
         escalation=escalation,
         error_id=error_id,
     )

@@ -10,7 +10,8 @@ from agent.events import Committed, RunEnded, StatusChanged
 from agent.finish import last_finish
 from agent.intents import Intent, LinkBack, Push
 from agent.run import RunStatus
-from agent.stages.keep import commit, end, park, succeed
+from agent.stages.check import check
+from agent.stages.keep import commit, end, park, succeed, unpublished
 from agent.work import Work
 
 FIRST_LOOK = 10.0  #: seconds that GitLab has to make the pipeline of a push
@@ -29,6 +30,8 @@ async def publish(work: Work) -> None:
         if published(work) != fresh:
             return
     before = on_branch(work)
+    if unpublished(work) and not await check(work):
+        return
     made = await commit(work, _began(work))
     if made is not None:
         await work.journal.write(made, intents=_intents(work, made, before))
