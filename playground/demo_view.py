@@ -20,7 +20,6 @@ Json = dict[str, Any]
 
 _MARKS = {"pending": "○", "in_progress": "◐", "complete": "●", "error": "✗"}
 _STYLES = {"pending": "dim", "in_progress": "bold cyan", "complete": "green", "error": "red"}
-_RESULTS = {"success": "passed"}
 _TOKEN = re.compile(r"<([^<>]+)>")
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 
@@ -49,15 +48,15 @@ def pipelines(listed: Iterable[Json]) -> RenderableType:
     lines: list[RenderableType] = []
     for each in sorted(listed, key=lambda one: one["id"]):
         style = {"success": "green", "failed": "red"}.get(each["status"], "")
-        line = Text(
-            f"  Pipeline #{each['id']} {_RESULTS.get(each['status'], each['status'])}", style
-        )
-        jobs = (
-            f"{job['name']} {_RESULTS.get(job['status'], job['status'])}" for job in each["jobs"]
-        )
+        line = Text(f"  Pipeline #{each['id']} {_result(each)}", style)
+        jobs = (f"{job['name']} {_result(job)}" for job in each["jobs"])
         line.append(f"  {', '.join(jobs)}", style="dim")
         lines.append(line)
     return Group(*lines)
+
+
+def _result(of: Json) -> str:
+    return "passed" if of["status"] == "success" else of["status"]
 
 
 def plain(item: Message) -> list[str]:

@@ -1,7 +1,9 @@
+import re
 from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
+from log import again, job, published, seen, state
 
 from agent import events as e
 from agent.pipeline import Blame, Job, Judgement, Pipeline, Triage, Verdict, Violation
@@ -19,6 +21,7 @@ from agent.run import (
     Usage,
 )
 from agent.testreport import TestReport
+from bot.web.pages import Pages
 from bot.web.timeline import rows
 
 MIA = Person(id="U1", name="mia")
@@ -120,3 +123,20 @@ def test_failing_tests_stand_out_and_name_the_counts():
 def test_a_checkpoint_that_changed_nothing_offers_no_difference():
     (row,) = rows([event(e.CheckpointTaken(tree=TreeSha("c" * 40), patch=BODY, files=()))])
     assert row.folded == ()
+
+
+def test_the_head_of_a_page_lists_each_pipeline_and_what_was_done():
+    red = job("lint", "failed")
+    run = state(
+        *published(),
+        seen(Verdict.RED, red, job("unit")),
+        e.FixStarted(attempt=1, attempts=3, pipeline=7, jobs=("lint",)),
+        *again(),
+        seen(Verdict.GREEN, job("lint"), number=8, commit="c3" * 20),
+    )
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", Pages().head(run))
+    told = [re.sub(r"<[^>]*>", "", cell) for cell in cells]
+    assert told[-10:] == [
+        *("#7", "a1a1a1a1", "Red", "lint", "Fix attempt 1 of 3, passed in c3c3c3c3"),
+        *("#8", "c3c3c3c3", "Green", "–", "–"),
+    ]
