@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import assert_never
 
 from agent import events as e
-from agent.pipeline import Verdict
+from agent.pipeline import Verdict, Violation
 from agent.run import Digest
 from agent.testreport import TestReport
 
@@ -138,11 +138,15 @@ def _told(p: e.Payload) -> _Told:
         case e.FixStarted():
             title = f"Fixing the pipeline, attempt {p.attempt} of {p.attempts}"
             return title, f"pipeline #{p.pipeline}: {', '.join(p.jobs)}", "", ()
+        case e.JobRehearsed():
+            return _rehearsed(p)
+        case e.ChangeJudged():
+            return "Change compared with the base", _violations(p.violations), "bad", ()
         case e.PushHeld():
-            text = "\n".join(f"{v.path}:{v.line} {v.rule}: {v.detail}" for v in p.violations)
-            return "Push held for a person", text, "bad", ()
+            return "Push held for a person", _violations(p.violations), "bad", ()
         case e.HoldLifted():
-            return f"Accepted by {p.by.name}", f"tree {p.tree[:8]}", "", ()
+            told = f"tree {p.tree[:8]}\n{_violations(p.violations)}".strip()
+            return f"Accepted by {p.by.name}", told, "", ()
         case e.StopAsked():
             return f"Stop asked by {p.by.name}", p.how, "", ()
         case e.RunEnded():
@@ -166,6 +170,19 @@ def _pipeline(p: e.PipelineSeen) -> _Told:
     ]
     text = "\n".join(filter(None, (p.judgement.sentence, *jobs, p.pipeline.url)))
     return f"Pipeline #{p.pipeline.id} of {p.commit[:8]}: {verdict}", text, tone, ()
+
+
+def _rehearsed(p: e.JobRehearsed) -> _Told:
+    told = p.problem or f"exit {p.exit_code} in {p.seconds:.1f} s"
+    tone = "quiet" if p.problem else "bad" if p.exit_code else "good"
+    title = f"Job {p.job} tried in the sandbox, fix attempt {p.attempt}"
+    return title, told, tone, (Folded(label="Output", digest=p.output),)
+
+
+def _violations(violations: Iterable[Violation]) -> str:
+    return "\n".join(
+        f"{v.path}{f':{v.line}' if v.line else ''} {v.rule}: {v.detail}" for v in violations
+    )
 
 
 def _dependencies(p: e.DependenciesReady) -> _Told:

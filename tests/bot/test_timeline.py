@@ -87,6 +87,13 @@ PAYLOADS: list[e.Payload] = [
         pipeline=7, jobs=(Triage(job=LINT, blame=Blame.OURS, sentence="The change broke it."),)
     ),
     e.FixStarted(attempt=1, attempts=3, pipeline=7, jobs=("lint",)),
+    e.JobRehearsed(
+        attempt=1, job="lint", tree=TreeSha("c" * 40), exit_code=0, seconds=0.5, output=BODY
+    ),
+    e.ChangeJudged(
+        tree=TreeSha("c" * 40),
+        violations=(Violation(rule="size", path="a.py", line=0, detail="is large"),),
+    ),
     e.PushHeld(
         tree=TreeSha("c" * 40),
         violations=(Violation(rule="path", path=".gitlab-ci.yml", line=0, detail="is protected"),),
