@@ -18,8 +18,10 @@ from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
 from agent.adapters.system_clock import SystemClock
 from agent.effects import EffectExecutor
 from agent.errors import ForgeRejected, ForgeUnavailable, SandboxUnusable, SettingsError
+from agent.pace import Pace
 from agent.ports import Origin
 from agent.service import RunService
+from agent.work import Lookout
 from agent.worker import Worker
 from bot.build import engine_project, make_installer, make_model, make_sandbox, make_vaults
 from bot.front import open_front
@@ -170,6 +172,7 @@ async def _open_work(
             projects=lambda path: engine_project(settings, path),
             clock=SystemClock(),
             installer=make_installer(settings, sandbox),
+            lookout=Lookout(forge=reader, origin=origin, pace=Pace(clock=SystemClock())),
         )
         advance = worker.advance
     if "effects" in roles:
