@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -180,7 +181,7 @@ class Installer:
         facts = self.uv.stat()
         shared = self.cache / f"uv-{facts.st_size}-{facts.st_mtime_ns}"
         if not shared.exists():
-            temporary = shared.with_suffix(f".{os.getpid()}")
+            temporary = shared.with_suffix(f".{secrets.token_hex(8)}")  # another may copy, too
             shutil.copyfile(self.uv, temporary)
             temporary.chmod(0o755)
             temporary.rename(shared)

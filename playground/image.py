@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
 import tempfile
@@ -19,6 +20,7 @@ class ProjectImage:
     def __init__(self, installer: Installer) -> None:
         self.installer = installer
         self.forge: Forge | None = None
+        self._installing = asyncio.Lock()
 
     async def __call__(self, path: str, sha: str) -> Sequence[Mount]:
         project = self.forge.state.project_by(path) if self.forge else None
@@ -28,7 +30,8 @@ class ProjectImage:
         with tempfile.TemporaryDirectory(prefix="image-") as folder:
             with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
                 tar.extractall(folder, filter="data")
-            installed = await self.installer.install(Path(folder), project=path)
+            async with self._installing:  # for the jobs of a stage, which begin together
+                installed = await self.installer.install(Path(folder), project=path)
         # a job finds programs in `bin` right below a mount
         return [
             Mount(source=inner, target=f"{mount.target}/{inner.name}")

@@ -198,7 +198,7 @@ def _told(state: RunState, watched: Watched) -> str:
     lines: list[str] = []
     for each in watched.triage.jobs if watched.triage else ():
         if each.blame is not Blame.OURS:
-            lines.append(f"{_name(each.job)}: {t.quoted(each.sentence, 400)}")
+            lines.append(t.quoted(each.sentence, 400))
     fix, after = watched.fix, _after(state, watched)
     if fix is not None:
         attempt = f"Fix attempt {fix.attempt} of {fix.attempts}"

@@ -181,7 +181,7 @@ RUNS: dict[str, RunState] = {
     "not ours": state(
         *PUSHED,
         *RED,
-        triaged(Blame.BASE, LINT, "It is red on main, too: not of this change."),
+        triaged(Blame.BASE, LINT, "`lint` is red on main, too."),
         e.RunEnded(status=S.SUCCEEDED, reason="Pipeline #7 failed, as on main."),
     ),
     "passed again": state(
@@ -449,7 +449,7 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
         "not ours pipeline:7": [
             "*Pipeline failed* — Pipeline #7 of `a1a1a1a1`",
             "Red: lint",
-            "`lint`: It is red on main, too: not of this change.",
+            "`lint` is red on main, too.",
         ],
         "pushed pipeline:7": [
             "*Pipeline failed* — Pipeline #7 of `a1a1a1a1`",
