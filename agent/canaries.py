@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+#: Told where one was found.
+CREDENTIAL = (
+    "A credential of this service is in the change. Nothing of the change was pushed, and nobody "
+    "can accept that. Say in this thread how to do without it, and have the credential renewed."
+)
+
 SHORTEST = 8  #: characters of a credential that is looked for
 _BARE = 12  #: characters from which on separators and case do not matter
 _PIECE = 8

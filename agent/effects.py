@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from agent.canaries import CREDENTIAL, Canaries
+from agent.difference import read_patch
 from agent.errors import (
     Conflict,
     ForgeRejected,
@@ -19,6 +21,7 @@ from agent.errors import (
     Unavailable,
 )
 from agent.events import (
+    CheckpointTaken,
     EffectDone,
     EffectFailed,
     EffectIntended,
@@ -28,6 +31,7 @@ from agent.events import (
 )
 from agent.finish import finish_of
 from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push, RetryJob
+from agent.leaks import leaks
 from agent.mergerequest import description, marker, note, title
 from agent.ports import ForgeReader, ForgeWriter, MergeRequest, Store, Vault, Write
 from agent.run import CommitSha, RunId
@@ -54,12 +58,14 @@ class EffectExecutor:
         reader: ForgeReader,
         writer: ForgeWriter,
         public_url: str = "",
+        canaries: Canaries | None = None,
     ) -> None:
         self._store = store
         self._vaults = vaults
         self._reader = reader
         self._writer = writer
         self._public_url = public_url
+        self._canaries = canaries or Canaries()
 
     async def run_pending(self, run: RunId) -> None:
         """Raises `Unavailable` with `retry_after` when what is left has to wait."""
@@ -127,6 +133,7 @@ class EffectExecutor:
     async def _push(self, state: RunState, key: str, intent: Push, before: bool) -> EffectDone:
         commit, branch = intent.commit, _branch(state)
         _known(state, commit)
+        await self._clean(state, commit)
         project = await self._reader.project(state.request.project)
         origin = self._writer.origin(project)
         vault = self._vaults(state.request.project)
@@ -158,6 +165,25 @@ class EffectExecutor:
             ) from conflict
         return done
 
+    def _silent(self, *texts: str | bytes) -> None:
+        if self._canaries.found_in(texts):
+            raise Refused(CREDENTIAL)
+
+    async def _clean(self, state: RunState, commit: CommitSha) -> None:
+        """Here are other credentials than the worker's, so the change is searched once more."""
+        made = next(each for each in state.commits if each.commit == commit)
+        events = await self._store.events(state.run)
+        self._silent(made.title)
+        for event in events:
+            taken = event.payload
+            if isinstance(taken, CheckpointTaken) and taken.tree == made.tree:
+                patch = await self._store.body(state.run, taken.patch)
+                diffs = read_patch(patch.decode("utf-8", "surrogateescape"))
+                vault = self._vaults(state.request.project)
+                if await leaks(self._canaries, vault, made.tree, diffs):
+                    raise Refused(CREDENTIAL)
+                return
+
     # --- merge request ---
 
     async def _publish(
@@ -174,6 +200,7 @@ class EffectExecutor:
         if state.workspace is None:
             raise Refused("The run has no base branch, so there is nothing to merge into.")
         text = description(state, summary=_summary(events), public_url=self._public_url)
+        self._silent(text, title(state))
         found = await self._standing(state)
         if found is not None:
             if found.description.strip() != text.strip():
@@ -233,6 +260,7 @@ class EffectExecutor:
         ):
             return _found(done)
         text = note(state, public_url=self._public_url)
+        self._silent(text)
         await self._writer.note(project, intent.target, intent.iid, text)
         return done
 

@@ -289,6 +289,7 @@ class PushHeld:
 
     tree: TreeSha
     violations: tuple[Violation, ...]
+    self_accept: bool = False  #: the one who asked for the change may accept it, too
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent import tamper
-from agent.difference import FileDiff, read_patch
+from agent.canaries import CREDENTIAL
+from agent.difference import read_patch
 from agent.errors import GitFailed
-from agent.events import CheckpointTaken, Committed, EffectDone, EffectKind, HoldLifted
+from agent.events import Committed, EffectDone, EffectKind, HoldLifted
 from agent.finish import last_finish
 from agent.intents import Push
+from agent.leaks import leaks
 from agent.mergerequest import description, title
 from agent.pipeline import Violation
 from agent.policy import breaches
@@ -23,11 +25,6 @@ from agent.work import Work
 
 LARGEST = 4 << 20  #: bytes of a file that is compared
 AT_ONCE = 8  #: files that are read at the same time
-
-CREDENTIAL = (
-    "A credential of this service is in the change. Nothing of the change was pushed, and nobody "
-    "can accept that. Say in this thread how to do without it, and have the credential renewed."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,8 @@ async def judge(work: Work) -> Judged:
     patch = (await work.journal.body(checkpoint.patch)).decode("utf-8", "surrogateescape")
     diffs = await asyncio.to_thread(read_patch, patch)
     paths = await _tree(work, checkpoint.tree, patch)
-    if await _credential(work, checkpoint, diffs):
+    spoken = work.canaries.found_in(_words(work))
+    if spoken or await leaks(work.canaries, work.vault, checkpoint.tree, diffs):
         return Judged(credential=True)
     before, after = await asyncio.gather(
         _texts(work, work.base, [d.old for d in diffs]),
@@ -97,28 +95,15 @@ async def _tree(work: Work, tree: TreeSha, patch: str) -> Sequence[str]:
         return await work.vault.list(await work.vault.restore(work.base, patch))
 
 
-async def _credential(work: Work, checkpoint: CheckpointTaken, diffs: Sequence[FileDiff]) -> bool:
-    state, canaries = work.state, work.canaries
+def _words(work: Work) -> tuple[str, ...]:
+    """What would be said of the change, in git and in GitLab."""
+    state = work.state
     said = last_finish(work.context.messages)
     summary = said.summary if said else ""
-    words = [
-        summary,
-        commit_message(state.request, state.run, summary),
-        title(state),
-        description(state, summary=summary),
-        *(name for diff in diffs for name in diff.paths),
-    ]
-    if canaries.found_in(words):
-        return True
-    for diff in diffs:
-        added = "\n".join(line.text for line in diff.added)
-        if await asyncio.to_thread(canaries.found, added):
-            return True
-        if diff.binary and diff.new:
-            data = await work.vault.read(CommitSha(checkpoint.tree), diff.new, limit=LARGEST * 8)
-            if await asyncio.to_thread(canaries.found, data or b""):
-                return True
-    return False
+    message = commit_message(state.request, state.run, summary)
+    asked = [each.given.text for each in state.followups]
+    told = description(state, summary=summary)
+    return (summary, message, state.request.text, *asked, title(state), told)
 
 
 async def _texts(work: Work, treeish: CommitSha, names: Sequence[str | None]) -> dict[str, str]:

@@ -32,6 +32,7 @@ def description(state: RunState, *, summary: str, public_url: str = "") -> str:
         _asked(state),
         _tests(state),
         _files(state.commits[-1].files if state.commits else ()),
+        _accepted(state),
         _cost(state, public_url),
         "**Draft by an agent: review before merging.** What is quoted above was written by a "
         "person or a language model; tables and figures were measured.",
@@ -108,6 +109,25 @@ def _files(files: Sequence[FileChange]) -> str:
     if len(files) > FILES:
         rows.append(f"| and {len(files) - FILES} more | | |")
     return "### Files\n\n| file | | lines |\n|---|---|--:|\n" + "\n".join(rows)
+
+
+def _accepted(state: RunState) -> str:
+    """What a person has accepted of the newest commit."""
+    tree = state.commits[-1].tree if state.commits else None
+    accepted = [each for each in state.lifted if each.tree == tree and each.violations]
+    if not accepted:
+        return ""
+    newest = accepted[-1]
+    lines = [
+        f"- `{gitlab_line(v.path)}{f':{v.line}' if v.line else ''}` {gitlab_line(v.detail)}"
+        if v.path
+        else f"- {gitlab_line(v.detail)}"
+        for v in newest.violations[:FILES]
+    ]
+    if len(newest.violations) > FILES:
+        lines.append(f"- and {len(newest.violations) - FILES} more")
+    by = gitlab_line(who(newest.by))
+    return f"### Checks that changed\n\nAccepted by {by}:\n\n" + "\n".join(lines)
 
 
 def _cost(state: RunState, public_url: str) -> str:

@@ -23,7 +23,14 @@ from agent.ports import Origin
 from agent.service import RunService
 from agent.work import Lookout
 from agent.worker import Worker
-from bot.build import engine_project, make_installer, make_model, make_sandbox, make_vaults
+from bot.build import (
+    engine_project,
+    make_canaries,
+    make_installer,
+    make_model,
+    make_sandbox,
+    make_vaults,
+)
 from bot.front import open_front
 from bot.logs import set_up_logs
 from bot.settings import Settings, load, require
@@ -172,6 +179,7 @@ async def _open_work(
             projects=lambda path: engine_project(settings, path),
             clock=SystemClock(),
             installer=make_installer(settings, sandbox),
+            canaries=make_canaries(settings),
             lookout=Lookout(forge=reader, origin=origin, pace=Pace(clock=SystemClock())),
         )
         advance = worker.advance
@@ -184,6 +192,7 @@ async def _open_work(
                 GitLabWriter(settings.gitlab_url, settings.gitlab_token)
             ),
             public_url=settings.public_url,
+            canaries=make_canaries(settings),
         )
         run_effects = executor.run_pending
     queue = database.queue()

@@ -6,7 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
+from agent.canaries import Canaries
 from agent.project import ProjectSettings
 from bot.settings import Settings
 
@@ -70,6 +72,14 @@ def make_model(settings: Settings) -> OpenAIModel:
     )
 
 
+def make_canaries(settings: Settings) -> Canaries:
+    """What must not leave with a change: every credential that this process was given."""
+    found = {*settings.secrets, settings.gitlab_webhook_secret}
+    for url in (settings.database_url, settings.database_admin_url):
+        found.add(unquote(urlsplit(url).password or ""))
+    return Canaries(secrets=frozenset(found - {""}))
+
+
 def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
     """What the engine is told of a project; None for one that no rule allows anywhere."""
     if path not in settings.listed_projects:
@@ -82,4 +92,6 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         rules=entry.rules,
         model=entry.model,
         limits=entry.limits,
+        policy=entry.policy,
+        self_accept=entry.self_accept,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from agent import events as e
 from agent.local import LocalResult
+from agent.pipeline import Violation
 from agent.plan import StepStatus
 from agent.run import RunId, RunStatus
 from agent.state import RunState, fold, step
@@ -22,6 +23,9 @@ _MARKS = {
     StepStatus.COMPLETE: "✓",
     StepStatus.ERROR: "✗",
 }
+
+
+FACTS = 15  #: about a change, that are told in the end
 
 
 def make_progress(*, quiet: bool) -> Progress:
@@ -149,6 +153,9 @@ def closing(result: LocalResult) -> list[str]:
     if result.branch:
         told.append(f"  Branch  {result.branch} at {(result.commit or '')[:12]}")
         told.append(f"  Diff    {w.diff(result.files)}")
+    told += [f"  ! {_place(each)}{each.detail}" for each in result.violations[:FACTS]]
+    if len(result.violations) > FACTS:
+        told.append(f"  ! and {len(result.violations) - FACTS} more changes of what checks it")
     if result.tests_after or result.tests_before:
         told.append(f"  Tests   {w.results(result.tests_after, result.tests_before)}")
         told.append(f"  Before  {w.results(result.tests_before)}")
@@ -157,6 +164,11 @@ def closing(result: LocalResult) -> list[str]:
     spent = sum(result.seconds.values())
     told.append(f"  Used    {used.steps} steps, {used.tokens:,} tokens{cost}, {spent:.0f} s")
     return told
+
+
+def _place(found: Violation) -> str:
+    line = f":{found.line}" if found.line else ""
+    return f"{found.path}{line} — " if found.path else ""
 
 
 def _standing(state: RunState) -> RenderableType:

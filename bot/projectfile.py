@@ -11,12 +11,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from agent.errors import SettingsError
+from agent.policy import Policy
 from agent.run import Limits
 from bot.settings import DIRECT, ModelPrice, ProjectEntry
 
 _Path = Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)+$")]
 _Channel = Annotated[str, StringConstraints(pattern=r"^[CG][A-Z0-9_]+$")]
 _AnyChannel = Annotated[str, StringConstraints(pattern=rf"^([CG][A-Z0-9_]+|{DIRECT})$")]
+_Pattern = Annotated[str, StringConstraints(pattern=r"^[^!\s].*")]
 _Person = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9_]+$")]
 
 
@@ -63,6 +65,12 @@ class _Defaults(_Strict):
     default_branch: str | None = None
     max_runs: int | None = Field(default=None, gt=0)
     plan_approval: bool | None = None
+    allow_paths: list[_Pattern] | None = None
+    deny_paths: list[_Pattern] | None = None
+    max_files: int | None = Field(default=None, gt=0)
+    max_lines: int | None = Field(default=None, gt=0)
+    max_binary_mb: float | None = Field(default=None, ge=0)
+    self_accept: bool | None = None
     limits: _Limits = _Limits()
 
     def over(self, base: ProjectEntry, path: str, channels: tuple[str, ...] = ()) -> ProjectEntry:
@@ -77,6 +85,18 @@ class _Defaults(_Strict):
             limits=self.limits.over(base.limits),
             max_runs=self.max_runs or base.max_runs,
             plan_approval=base.plan_approval if self.plan_approval is None else self.plan_approval,
+            policy=self.policy(base.policy),
+            self_accept=base.self_accept if self.self_accept is None else self.self_accept,
+        )
+
+    def policy(self, base: Policy) -> Policy:
+        allow, deny, binary = self.allow_paths, self.deny_paths, self.max_binary_mb
+        return Policy(
+            allow_paths=base.allow_paths if allow is None else tuple(allow),
+            deny_paths=base.deny_paths if deny is None else tuple(deny),
+            max_files=self.max_files or base.max_files,
+            max_lines=self.max_lines or base.max_lines,
+            max_binary=base.max_binary if binary is None else int(binary * 1_000_000),
         )
 
 

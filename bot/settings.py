@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import SettingsError
+from agent.policy import Policy
 from agent.run import Limits
 from bot.variables import VARIABLES
 
@@ -46,6 +47,8 @@ class ProjectEntry:
     limits: Limits = field(default_factory=Limits)
     max_runs: int = 1
     plan_approval: bool = False
+    policy: Policy = field(default_factory=Policy)
+    self_accept: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from agent.local import LocalResult, LocalRuns
 from agent.ports import Store
 from agent.run import Person, RunId, RunStatus
 from agent.testreport import TestReport
-from bot.build import make_installer, make_model, make_sandbox, make_vaults
+from bot.build import make_canaries, make_installer, make_model, make_sandbox, make_vaults
 from bot.progress import Progress, make_progress
 from bot.settings import load, require
 
@@ -56,6 +56,7 @@ async def try_command(
             vaults=make_vaults(settings).of,
             clock=SystemClock(),
             installer=make_installer(settings, sandbox),
+            canaries=make_canaries(settings),
             limits=settings.defaults.limits,
         )
         with _stopping(database.store, progress), progress:
@@ -123,6 +124,10 @@ def as_record(result: LocalResult) -> dict[str, Any]:
         "files": [
             {"path": f.path, "status": f.status, "added": f.added, "removed": f.removed}
             for f in result.files
+        ],
+        "violations": [
+            {"rule": v.rule, "path": v.path, "line": v.line, "detail": v.detail}
+            for v in result.violations
         ],
         "tests": {"before": _counts(result.tests_before), "after": _counts(result.tests_after)},
         "steps": usage.steps,

@@ -24,6 +24,10 @@ async def check(work: Work) -> bool:
         fact = ChangeJudged(tree=checkpoint.tree, violations=judged.violations)
         await work.journal.write(fact)
         return True
-    held = PushHeld(tree=checkpoint.tree, violations=judged.violations)
+    held = PushHeld(
+        tree=checkpoint.tree,
+        violations=judged.violations,
+        self_accept=work.project.self_accept,
+    )
     await work.journal.write(held, status=RunStatus.WAITING_FOR_ANSWER)
     return False

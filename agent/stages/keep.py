@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from agent.branch import on_branch, published
 from agent.errors import JourneymanError
 from agent.events import Committed, Escalation, Payload, RunEnded, StatusChanged
-from agent.finish import last_finish
+from agent.finish import finish_in, last_finish
 from agent.intents import Intent, Push
 from agent.judge import unfit
 from agent.ports import Author
@@ -118,3 +118,18 @@ async def park(work: Hold, seconds: float, *payloads: Payload) -> None:
     await work.journal.write(
         *payloads, status=RunStatus.WATCHING, wake=True, wake_after=round(max(seconds, 1.0), 3)
     )
+
+
+async def close(work: Hold, status: RunStatus, reason: str, *news: Payload) -> None:
+    """Ends a run that watched; what it changed stands in its merge request already."""
+    if status is RunStatus.SUCCEEDED:
+        said = await finish_in(work.journal)
+        end = RunEnded(
+            status=status,
+            reason=reason,
+            summary=said.summary if said else "",
+            answer=said.answer if said else "",
+        )
+    else:
+        end = RunEnded(status=status, reason=f"{reason} {kept(work, None)}")
+    await ended(work, *news, end)

@@ -135,6 +135,7 @@ def _listen(app: Any, desk: Desk, mentions: Mentions, controls: Controls) -> Non
         "run_changes": controls.on_changes,
         "run_feedback": controls.on_feedback,
         "plan_approve": controls.on_plan_approved,
+        "hold_accept": controls.on_hold_accepted,
         "pick_project": controls.on_pick,
         "pick_cancel": controls.on_pick_cancelled,
     }.items():

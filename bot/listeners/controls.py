@@ -101,6 +101,12 @@ class Controls:
         choice = state.question.choices[index]
         await self.runs.answer(RunId(run), choice, person)
 
+    async def on_hold_accepted(self, body: Json) -> None:
+        """The service decides who may; the button only says which hold was seen."""
+        run, seq = (int(part) for part in _action(body)["value"].split(":"))
+        person = await self.people.person(where(body).user)
+        await self.runs.lift(RunId(run), person, hold=seq)
+
     async def on_feedback(self, body: Json) -> None:
         verdict, _, run = _action(body)["value"].partition(":")
         place = where(body)

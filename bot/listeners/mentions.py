@@ -95,20 +95,26 @@ class Mentions:
         if parsed.branch or parsed.model or parsed.plan_only:
             raise Refused(errors.bound())
         person = await self.people.person(said.user)
-        if run.status is RunStatus.WAITING_FOR_ANSWER and said.user == run.request.requester.id:
+        if await self._asks(run, said.user):
             await self.runs.answer(run.id, parsed.text, person, message=said.ts)
         else:
             await self.runs.instruct(run.id, parsed.text, person, message=said.ts)
 
     async def _answered(self, run: Run, said: Words) -> bool:
         """A plain reply by the asker answers the question that stands."""
-        waits = run.status is RunStatus.WAITING_FOR_ANSWER
-        if not waits or said.user != run.request.requester.id or said.text.startswith("!aside"):
+        if said.text.startswith("!aside") or not await self._asks(run, said.user):
             return False
         person = await self.people.person(said.user)
         await self.runs.answer(run.id, command.plain(said.text), person, message=said.ts)
         await self.slack.react(said.channel, said.ts, "white_check_mark")
         return True
+
+    async def _asks(self, run: Run, user: str) -> bool:
+        """Does a question to this very person stand? What is held waits for a button, and no
+        word decides it."""
+        if run.status is not RunStatus.WAITING_FOR_ANSWER or user != run.request.requester.id:
+            return False
+        return (await self.runs.status(run.id)).question is not None
 
     async def _start(self, said: Words, parsed: Command, project: str) -> None:
         entry = self.settings.project(project)

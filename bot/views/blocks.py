@@ -134,6 +134,7 @@ def button(
     reads: str = "",
     style: str = "",
     url: str = "",
+    confirm: Element | None = None,
 ) -> Element:
     """`reads` is what a screen reader says where several buttons have the same label."""
     element: Element = {"type": "button", "action_id": action, "text": plain(label)}
@@ -143,7 +144,18 @@ def button(
         "url": url,
         "accessibility_label": t.line(reads, 75),
     }
-    return element | {key: text for key, text in optional.items() if text}
+    element |= {key: text for key, text in optional.items() if text}
+    return element | {"confirm": confirm} if confirm else element
+
+
+def confirmation(title: str, text: str, confirm: str, deny: str = "Go back") -> Element:
+    """What Slack asks before a button counts as pressed."""
+    return {
+        "title": plain(title, 100),
+        "text": plain(text, 300),
+        "confirm": plain(confirm, 30),
+        "deny": plain(deny, 30),
+    }
 
 
 def option(label: str, value: str, url: str = "") -> Element:

@@ -58,6 +58,8 @@ def _now(state: RunState) -> str:
     match state.status:
         case RunStatus.QUEUED | RunStatus.FAILED | RunStatus.ESCALATED:
             return t.quoted(state.reason, 400)
+        case RunStatus.WAITING_FOR_ANSWER if state.held:
+            return "Nothing is pushed before a maintainer accepts what the message below lists."
         case RunStatus.PLANNING | RunStatus.WORKING if state.last_tool:
             return f"Last: {t.quoted(state.last_tool.summary, 160)}"
         case RunStatus.PLANNING if state.workspace is None:

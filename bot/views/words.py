@@ -9,6 +9,7 @@ from typing import assert_never
 
 from agent import events as e
 from agent.intents import PublishMergeRequest
+from agent.pipeline import Violation
 from agent.run import ENDED, RunId, RunStatus, Usage
 from agent.state import RunState
 from agent.testreport import TestReport
@@ -54,6 +55,8 @@ def headline(state: RunState) -> str:
             )
         case RunStatus.WATCHING:
             return "Watching the pipeline"
+        case RunStatus.WAITING_FOR_ANSWER if state.held:
+            return f"Held: {rules(state.held.violations)}"
         case RunStatus.WAITING_FOR_ANSWER:
             return f"Question for {t.user(state.request.requester.id)}"
         case RunStatus.WAITING_FOR_APPROVAL:
@@ -114,7 +117,7 @@ def plan_stands(state: RunState) -> bool:
 
 def spoken(state: RunState) -> str:
     """The headline for plain text, with names in place of mentions."""
-    if state.status is RunStatus.WAITING_FOR_ANSWER:
+    if state.status is RunStatus.WAITING_FOR_ANSWER and not state.held:
         return f"question for @{name(state)}"
     if state.status is RunStatus.CANCELLED and state.stop:
         return f"stopped by @{t.quoted(state.stop.by.name, 40)}"
@@ -123,6 +126,16 @@ def spoken(state: RunState) -> str:
 
 def name(state: RunState) -> str:
     return t.quoted(state.request.requester.name, 40)
+
+
+def rules(violations: Iterable[Violation]) -> str:
+    """Which rules a change does not keep, each once."""
+    names = tuple(dict.fromkeys(each.rule for each in violations))
+    told = ", ".join(_RULES.get(name, name) for name in names[:3])
+    return f"{told} and {len(names) - 3} more" if len(names) > 3 else told
+
+
+_RULES = {"path": "path not allowed", "size": "too large"}
 
 
 def request_title(state: RunState) -> str:

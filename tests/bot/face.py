@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.adapters.database import Database
 from agent.events import (
+    HoldLifted,
     InstructionGiven,
     Payload,
     QuestionAnswered,
@@ -66,6 +67,13 @@ class FakeRuns:
         answered = QuestionAnswered(text=text, by=by, message=message)
         on = StatusChanged(status=RunStatus.WORKING)
         return await self._done(("answer", run, text), run, answered, on)
+
+    async def lift(self, run: RunId, by: Person, *, hold: int = 0) -> Run:
+        held = (await self.status(run)).held
+        assert held is not None
+        lifted = HoldLifted(tree=held.tree, by=by, violations=held.violations)
+        on = StatusChanged(status=RunStatus.PUBLISHING)
+        return await self._done(("lift", run, hold), run, lifted, on)
 
     async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
         ended = RunEnded(status=RunStatus.CANCELLED)
