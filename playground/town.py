@@ -120,7 +120,7 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
             )
             model_env = {
                 "OPENAI_BASE_URL": model.url,
-                "OPENAI_API_KEY": "scripted",
+                "OPENAI_API_KEY": f"sk-{secrets.token_hex(16)}",
                 "JOURNEYMAN_MODEL": model.name,
             }
         service = _service(options, slack, gitlab, projects, model_env, ports.take("bot"))

@@ -1,4 +1,5 @@
-"""A person at the page: from the request to the merge request, and Stop on a second run."""
+"""A person at the page: from the request to a merge request that is green, and Stop on a second
+run."""
 
 from __future__ import annotations
 
@@ -87,7 +88,7 @@ def ask(tab: Page, text: str) -> None:
     box.press("Enter")
 
 
-def test_a_thread_becomes_a_merge_request_and_a_second_run_is_stopped(
+def test_a_thread_becomes_a_merge_request_whose_pipeline_is_fixed_and_a_second_run_is_stopped(
     playground: str, tab: Page, tmp_path: Path
 ):
     pictures = tmp_path / "pictures"
@@ -110,10 +111,24 @@ def test_a_thread_becomes_a_merge_request_and_a_second_run_is_stopped(
     expect(forge.get_by_text("invoices/handlers.py").first).to_be_visible()
     expect(forge.locator("tr.added").first).to_be_visible()
     tab.screenshot(path=pictures / "3-diff.png")
-    forge.get_by_role("tab", name="Pipeline").click()
-    expect(forge.get_by_role("button", name="unit passed")).to_be_visible(timeout=60_000)
-    forge.get_by_role("button", name="unit passed").click()
-    expect(forge.get_by_text("Job succeeded")).to_be_visible()
+
+    expect(thread.get_by_text("Pipeline passed for !1")).to_be_visible(timeout=120_000)
+    shown = tab.evaluate("window.shown")
+    red = next(n for n, text in enumerate(shown) if "Fix attempt 1 of 3 has started" in text)
+    assert "line too long (103 > 100)" in shown[red]
+    assert "Stop fixing" in shown[red]
+    expect(thread.get_by_text(re.compile("Pipeline failed, fixed in"))).to_be_visible()
+    expect(thread.get_by_role("button", name="Stop fixing")).to_have_count(0)
+    expect(thread.get_by_text(re.compile("Run 1 · Done"))).to_be_visible(timeout=15_000)
+
+    thread.get_by_role("link", name="lint").click()  # of the pipeline that failed
+    broken, mended = (forge.locator("details.pipeline").nth(n) for n in (1, 0))
+    expect(broken.get_by_role("button", name="lint failed")).to_be_visible()
+    expect(broken.get_by_text("line too long (103 > 100)")).to_be_visible()
+    expect(broken.get_by_role("button", name="unit passed")).to_be_visible()
+    expect(mended.get_by_role("button", name="lint passed")).to_be_visible()
+    mended.get_by_role("button", name="unit passed").click()
+    expect(mended.get_by_text("Job succeeded")).to_be_visible()
     tab.emulate_media(color_scheme="dark")
     tab.screenshot(path=pictures / "4-pipeline-dark.png")
 

@@ -94,7 +94,7 @@ export function pipelines(mergeRequest) {
   if (!mergeRequest.pipelines.length) return [h("p", { class: "muted pad" }, "No pipeline yet.")];
   return mergeRequest.pipelines.map((pipeline, index) => {
     const job = pipeline.jobs.find((each) => each.id === store.job);
-    return h("details", { class: "pipeline", open: index === 0, key: `pipeline-${pipeline.id}` },
+    return h("details", { class: "pipeline", open: index === 0 || Boolean(job), key: `pipeline-${pipeline.id}` },
       h("summary", {}, icon("chevron"), h("strong", {}, `#${pipeline.id}`), pill(pipeline.status),
         h("code", {}, pipeline.sha.slice(0, 8)),
         h("span", { class: "muted" }, seconds(pipeline.duration))),
