@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from agent.run import Limits, Run
 from agent.state import RunState
 from bot.views import blocks as b
+from bot.views import pipeline
 from bot.views import text as t
 from bot.views import words as w
 from bot.views.blocks import Message
@@ -69,10 +70,12 @@ def status(state: RunState, links: w.Links) -> str:
     tests = (
         f" Tests: {w.results(state.tests_change, state.tests_base)}." if state.tests_change else ""
     )
+    checked = pipeline.field(state)
+    told = f" Pipeline: {checked}." if checked else ""
     timeline = f" {t.link(page, 'Timeline')}" if page else ""
     return (
         f"*Run {state.run}: {w.headline(state)}*{plan} — {w.request_title(state)} "
-        f"({w.usage_line(state)}).{tests}{where}{timeline}"
+        f"({w.usage_line(state)}).{tests}{where}{told}{timeline}"
     )
 
 

@@ -578,6 +578,12 @@ def test_a_pipeline_that_passes_at_once_is_no_message_of_its_own() -> None:
     assert list(messages(RUNS["green"], LINKS)) == ["card", "result:1"]
 
 
+def test_the_status_of_a_run_tells_its_pipeline() -> None:
+    said = _plain(talk.status(RUNS["fixing"], LINKS))
+    assert "Pipeline: failed in `lint`; fix attempt 1 of 3." in said
+    assert "Pipeline" not in talk.status(RUNS["working"], LINKS)
+
+
 def test_a_check_of_another_system_is_linked_only_where_it_is_an_address() -> None:
     assert "<https://gitlab.example/b/1|buildkite/e2e>" in json.dumps(ALL["watching card"].blocks)
     assert "javascript:alert(1)//" not in json.dumps(ALL["hostile pipeline pipeline:7"].blocks)
