@@ -11,7 +11,7 @@ from agent.events import DependenciesReady, TestsRan
 from agent.journal import Journal
 from agent.ports import Box, CommandLimits, CommandResult, Sandbox, Vault
 from agent.project import ProjectSettings
-from agent.run import CommitSha
+from agent.run import CommitSha, TreeSha
 from agent.runners import TestCommand
 from agent.testreport import TestReport
 from agent.verify import Tests, run_tests
@@ -20,6 +20,8 @@ NOTHING_INSTALLED = Installed(
     env={"PYTHONPATH": "/workspace:/workspace/src", "PYTHONDONTWRITEBYTECODE": "1"},
     record=DependenciesReady(manager="", cached=False, seconds=0.0),
 )
+#: Of what a runner tells its jobs, what makes sense here.
+CI = {"CI": "true", "GITLAB_CI": "true", "CI_PROJECT_DIR": "/workspace"}
 
 
 def printed(tests: Tests) -> bytes:
@@ -86,6 +88,24 @@ class Harness:
     async def baseline(self) -> TestReport | None:
         """The same at the base commit, where nothing of the change is."""
         return await asyncio.shield(self._base_report) if self._base_report else None
+
+    async def rehearse(self, script: Sequence[str], tree: TreeSha) -> CommandResult:
+        """A CI job's commands on a tree of its own: what they leave behind is not kept."""
+        packages = await self._packages()
+        folder = self._sandbox.new_folder("rehearsal")
+        try:
+            await self._vault.checkout(tree, folder)
+            await asyncio.to_thread(self._sandbox.adopt, folder)
+            async with self._sandbox.open(folder) as box:
+                return await box.exec(
+                    ["bash", "-c", "\n".join(("set -eo pipefail", *script))],
+                    env={**packages.env, **CI},
+                    mounts=packages.mounts,
+                    limits=CommandLimits(seconds=self._project.test_seconds),
+                )
+        finally:
+            self._vault.forget(folder)
+            await self._sandbox.remove(folder)
 
     async def _packages(self) -> Installed:
         assert self._ready is not None, "the harness was not started"

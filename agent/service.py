@@ -184,9 +184,12 @@ class RunService:
             wake = any(isinstance(payload, StatusChanged) for payload in payloads)
             write = Write(payloads=payloads, wake=wake)
             try:
-                return await self._store.write(run, write, actor=by.id, expect={row.status})
+                row = await self._store.write(run, write, actor=by.id, expect={row.status})
             except Conflict:
                 continue
+            if row.status is RunStatus.WATCHING:
+                await self._store.hint(run)  # it sleeps, and nothing else would wake it now
+            return row
         raise Refused("This run is changing all the time; say it again in a moment.")
 
     async def _checked(

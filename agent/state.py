@@ -216,6 +216,8 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
         case e.FixStarted():
             watched = tuple(replace(w, fix=p) if _id(w) == p.pipeline else w for w in state.watched)
             return replace(state, fixes=(*state.fixes, p), watched=watched, heals=())
+        case e.JobRehearsed():
+            return state
         case e.ChangeJudged():
             return replace(state, judged=p)
         case e.PushHeld():

@@ -8,13 +8,19 @@ from collections.abc import Sequence
 
 from agent.errors import ToolFailed
 from agent.events import (
+    FixStarted,
     HealStarted,
+    JobRehearsed,
     ModelAsked,
     PushHeld,
+    QuestionAnswered,
     RunEnded,
+    ToolReturned,
 )
 from agent.files import WorkspaceFiles
+from agent.fixing import fix_words, rehearsal_words
 from agent.prompt import clean, cut, fill
+from agent.rehearsal import telling
 from agent.testreport import TestCase
 from agent.tools.run import counts
 from agent.verdict import regressions
@@ -30,12 +36,21 @@ LARGEST = 1 << 20  #: bytes of a file whose lines are shown
 async def words_of_the_harness(work: Work) -> list[str]:
     """Said once: only for what happened after the newest prompt."""
     words: list[str] = []
+    asked = False
     for event in reversed(work.journal.events):
         match event.payload:
             case ModelAsked():
                 break
             case HealStarted() as heal:
                 words.append(await heal_words(work, heal))
+            case FixStarted() as fix:
+                words.append(await fix_words(work, fix))
+            case JobRehearsed() as tried if telling(tried):
+                words.append(await rehearsal_words(work, tried))
+            case ToolReturned(tool="ask"):
+                asked = True  # the answer is its result
+            case QuestionAnswered() as answer if not asked:
+                words.append(answer_words(work, answer))
             case PushHeld() as held:
                 words.append(hold_words(held))
             case RunEnded() as end if not work.state.waiting_followups:
@@ -46,6 +61,13 @@ async def words_of_the_harness(work: Work) -> list[str]:
             case _:
                 pass
     return words[::-1]
+
+
+def answer_words(work: Work, answer: QuestionAnswered) -> str:
+    """To a question that the harness asked, about a pipeline."""
+    asked = work.state.asked
+    question = f"People were asked: {clean(asked.question)}\n" if asked else ""
+    return f"{question}{clean(answer.by.name)} ({answer.by.id}) answers: {clean(answer.text)}"
 
 
 def hold_words(held: PushHeld) -> str:

@@ -34,7 +34,7 @@ from agent.stages.keep import end, kept, succeed
 from agent.stages.plan import plan
 from agent.stages.publish import publish
 from agent.stages.verify import verify
-from agent.stages.watch import watch
+from agent.stages.watch import goes_on_watching, watch
 from agent.work import Hold, Lookout, Work
 from agent.workspace import furnished
 
@@ -109,6 +109,8 @@ class Worker:
     async def _go(self, held: _Held, stack: AsyncExitStack) -> None:
         async with _until(lambda: self._store.stop_asked(held.run.id)):
             hold = await self._hold(held)
+            if goes_on_watching(hold):
+                await hold.journal.move(RunStatus.WATCHING)
             if hold.lookout and hold.state.status is RunStatus.WATCHING:
                 await watch(hold, hold.lookout)  # needs neither conversation nor workspace
                 if hold.journal.state.status is not RunStatus.WORKING:

@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from agent.branch import failures, on_branch, published, wanted
+from agent.errors import ForgeUnavailable
 from agent.events import Committed, RunEnded, StatusChanged
 from agent.finish import last_finish
 from agent.intents import Intent, LinkBack, Push
+from agent.ownership import taken_over
 from agent.run import RunStatus
 from agent.stages.check import check
 from agent.stages.keep import commit, end, park, succeed, unpublished
@@ -30,7 +32,7 @@ async def publish(work: Work) -> None:
         if published(work) != fresh:
             return
     before = on_branch(work)
-    if unpublished(work) and not await check(work):
+    if unpublished(work) and (await _lost(work, fresh) or not await check(work)):
         return
     made = await commit(work, _began(work))
     if made is not None:
@@ -41,6 +43,19 @@ async def publish(work: Work) -> None:
         await succeed(work)
     else:
         await end(work, RunStatus.ESCALATED, "The model finished without changing anything.")
+
+
+async def _lost(work: Work, fresh: Committed | None) -> bool:
+    """Ends the run where people have taken its merge request over while it was mending it."""
+    if fresh is None or work.lookout is None:
+        return False
+    try:
+        lost = await taken_over(work, work.lookout, fresh)
+    except ForgeUnavailable:
+        return False  # the push has its lease
+    if lost is not None:
+        await end(work, RunStatus.ESCALATED, lost.reason)
+    return lost is not None
 
 
 def _intents(work: Work, made: Committed, before: Committed | None) -> list[Intent]:

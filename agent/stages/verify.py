@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from agent.events import HealStarted, TestsRan
 from agent.harness import printed
+from agent.rehearsal import rehearse, telling
 from agent.report import names, report_on
 from agent.run import RunStatus
 from agent.stages.keep import end
@@ -24,7 +25,7 @@ async def verify(work: Work) -> None:
     tests = await harness.test()
     work.dirty = True  # tests leave files behind
     if tests is None:
-        await work.journal.move(RunStatus.PUBLISHING, UNTESTED)
+        await _pass(work, UNTESTED)
         return
     report = replace(tests.report, tree=state.checkpoint.tree)
     ran = TestsRan(report=report, where="change")
@@ -32,7 +33,7 @@ async def verify(work: Work) -> None:
     base = await harness.baseline()
     failing = regressions(base, report)
     if not failing:
-        await work.journal.move(RunStatus.PUBLISHING, UNTESTED if report.no_tests else "")
+        await _pass(work, UNTESTED if report.no_tests else "")
     elif len(state.heals) < state.limits.heal_attempts:
         heal = HealStarted(
             attempt=len(state.heals) + 1,
@@ -43,3 +44,11 @@ async def verify(work: Work) -> None:
     else:
         reason = f"The tests still fail after {len(state.heals)} attempts to repair the change."
         await end(work, RunStatus.ESCALATED, reason, escalation=report_on(work, reason))
+
+
+async def _pass(work: Work, reason: str) -> None:
+    """On to the push; after a red pipeline its jobs are tried here first."""
+    if any(telling(tried) for tried in await rehearse(work)):
+        await work.journal.move(RunStatus.WORKING)
+    else:
+        await work.journal.move(RunStatus.PUBLISHING, reason)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from agent.branch import published
 from agent.errors import ForgeRejected, ForgeUnavailable, NotFound
-from agent.events import Committed, Payload, PipelineSeen, RunEnded, StatusChanged
-from agent.finish import finish_in
+from agent.events import (
+    Committed,
+    HoldLifted,
+    InstructionGiven,
+    Payload,
+    PipelineSeen,
+    QuestionAnswered,
+    RunEnded,
+    StatusChanged,
+)
 from agent.ownership import taken_over
 from agent.pace import Pace
 from agent.pipeline import Judgement, Verdict
 from agent.run import RunStatus
-from agent.stages.keep import ended, kept, park
+from agent.stages.keep import close, park
+from agent.stages.red import passed_again, red
 from agent.watch import judge
 from agent.work import Hold, Lookout
 
@@ -41,6 +50,25 @@ async def watch(work: Hold, lookout: Lookout) -> None:
         pace.forget(run)
 
 
+def goes_on_watching(work: Hold) -> bool:
+    """Was the run set going again, without a word, after it had ended with all its work in front
+    of people and no green pipeline?"""
+    state, commit = work.state, published(work)
+    if work.lookout is None or state.status is not RunStatus.QUEUED or commit is None:
+        return False
+    if commit != state.commits[-1] or not state.checkpoint or state.checkpoint.tree != commit.tree:
+        return False
+    for event in reversed(work.journal.events):
+        match event.payload:
+            case RunEnded():
+                return True
+            case QuestionAnswered() | InstructionGiven() | HoldLifted():
+                return False
+            case _:
+                pass
+    return False
+
+
 async def _look(work: Hold, lookout: Lookout, commit: Committed) -> None:
     waited = _waited(work)
     try:
@@ -57,10 +85,14 @@ async def _look(work: Hold, lookout: Lookout, commit: Committed) -> None:
     news = () if seen == work.state.pipeline else (seen,)
     match seen.judgement.verdict:
         case Verdict.GREEN:
-            await close(work, RunStatus.SUCCEEDED, "", *news)
+            flaky = passed_again(work, commit, seen)
+            told = " ".join(each.sentence for triaged in flaky for each in triaged.jobs)
+            await close(work, RunStatus.SUCCEEDED, told, *news, *flaky)
         case Verdict.ABSENT:
             await close(work, RunStatus.SUCCEEDED, sentence, *news)
-        case Verdict.RED | Verdict.CANCELED | Verdict.SKIPPED | Verdict.OTHER_COMMIT:
+        case Verdict.RED:
+            await red(work, lookout, commit, seen)
+        case Verdict.CANCELED | Verdict.SKIPPED | Verdict.OTHER_COMMIT:
             await close(work, RunStatus.ESCALATED, sentence, *news)
         case verdict:
             assert verdict in PATIENT
@@ -75,21 +107,6 @@ async def _wait(work: Hold, pace: Pace, sentence: str, at_least: float, *news: P
         return
     pause = max(pace.next(waited), at_least)
     await park(work, min(pause, max(limit - waited, 1.0)), *news)
-
-
-async def close(work: Hold, status: RunStatus, reason: str, *news: Payload) -> None:
-    """The run's end; what it changed stands in its merge request already."""
-    if status is RunStatus.SUCCEEDED:
-        said = await finish_in(work.journal)
-        end = RunEnded(
-            status=status,
-            reason=reason,
-            summary=said.summary if said else "",
-            answer=said.answer if said else "",
-        )
-    else:
-        end = RunEnded(status=status, reason=f"{reason} {kept(work, None)}")
-    await ended(work, *news, end)
 
 
 def _waited(work: Hold) -> float:

@@ -1,0 +1,155 @@
+"""What the model is told of a red pipeline: computed from the log and the work tree."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+
+from agent.errors import ToolFailed
+from agent.events import FixStarted, JobRehearsed, PipelineTriaged
+from agent.files import WorkspaceFiles
+from agent.pipeline import Blame, Triage
+from agent.prompt import clean, cut, fill
+from agent.testreport import TestCase
+from agent.work import Work
+
+LOGS = 12_000  #: characters of all jobs' logs together
+SCRIPT = 1_500  #: of a job's commands
+TESTS = 5_000
+OUTPUT = 6_000  #: of a rehearsal
+PLACES = 6  #: pieces of code that are shown
+REACH = 6  #: lines before and after
+LARGEST = 1 << 20  #: bytes of a file whose lines are shown
+
+_PLACE = re.compile(
+    r'(?:File "(?P<quoted>[^"\n]{1,300})", line (?P<line>\d+))'
+    r"|(?P<path>[\w@.+-]*[\w/@.+-]*\.[A-Za-z]\w{0,7})[:(](?P<number>\d+)"
+)
+
+
+async def fix_words(work: Work, fix: FixStarted) -> str:
+    triaged = _triaged(work, fix)
+    jobs = [each for each in triaged.jobs if each.blame is Blame.OURS] if triaged else []
+    tests = triaged.tests if triaged else ()
+    files = (await work.desk()).files
+    seen = work.state.pipeline
+    mark = _mark(work, f"{fix.pipeline}:{fix.attempt}")
+    room = LOGS // max(len(jobs), 1)
+    named = _named([each.excerpt for each in jobs], tests)
+    return fill(
+        "fix.md",
+        commit=seen.commit[:12] if seen else "",
+        attempt=fix.attempt,
+        attempts=fix.attempts,
+        jobs="\n".join(_job(each, mark, room) for each in jobs),
+        tests=_tests(tests, mark),
+        code=_code(files, named),
+    )
+
+
+async def rehearsal_words(work: Work, tried: JobRehearsed) -> str:
+    output = (await work.journal.body(tried.output)).decode("utf-8", "replace")
+    mark = _mark(work, f"{tried.tree}:{tried.job}")
+    hint = "Run the commands with `run` to see all of it."
+    return (
+        f"Before the push the commands of job `{clean(tried.job)[:60]}` were tried in the sandbox "
+        f"on your fix: exit {tried.exit_code}.\nRECORD {mark} what they printed\n"
+        f"{cut(clean(output).strip(), OUTPUT, hint)}\nEND RECORD {mark}\n"
+        "If the fix is to blame, repair it. If the sandbox is (no network, something that only "
+        "the runner has), say so. Then `finish` again: it is pushed then, whatever they say."
+    )
+
+
+def places(text: str) -> list[tuple[str, int]]:
+    """Files and lines that a log names, in order, each once."""
+    found: dict[tuple[str, int], None] = {}
+    for match in _PLACE.finditer(text):
+        path = match["quoted"] or match["path"]
+        found[path, int(match["line"] or match["number"])] = None
+    return list(found)
+
+
+def _mark(work: Work, about: str) -> str:
+    """What is printed cannot foresee it, and a worker that takes over says the same."""
+    commit = work.state.commits[-1].commit if work.state.commits else ""
+    return hashlib.sha256(f"{work.state.run}:{commit}:{about}".encode()).hexdigest()[:12]
+
+
+def _triaged(work: Work, fix: FixStarted) -> PipelineTriaged | None:
+    for event in reversed(work.journal.events):
+        match event.payload:
+            case PipelineTriaged(pipeline=number) as triaged if number == fix.pipeline:
+                return triaged
+            case _:
+                pass
+    return None
+
+
+def _job(judged: Triage, mark: str, room: int) -> str:
+    name = clean(judged.job.name)[:60]
+    script = cut("\n".join(clean(line) for line in judged.script), SCRIPT)
+    commands = f"Its commands:\n{script}\n" if script else "Its commands are not known.\n"
+    log = cut(judged.excerpt, room) or "(nothing of its log could be read)"
+    return (
+        f"Job `{name}`: {judged.sentence}\n{commands}"
+        f"RECORD {mark} log of `{name}`\n{log}\nEND RECORD {mark}\n"
+    )
+
+
+def _tests(tests: Sequence[TestCase], mark: str) -> str:
+    if not tests:
+        return ""
+    told = "\n\n".join(f"{case.status.upper()} {case.id}\n{case.message}".strip() for case in tests)
+    return f"RECORD {mark} failing tests\n{cut(clean(told), TESTS)}\nEND RECORD {mark}\n"
+
+
+def _named(logs: Iterable[str], tests: Sequence[TestCase]) -> list[tuple[str, int]]:
+    named = [(case.path, case.line) for case in tests if case.path and case.line]
+    for text in (*logs, *(case.message for case in tests)):
+        named += places(text)
+    return list(dict.fromkeys(named))
+
+
+def _code(files: WorkspaceFiles, named: Sequence[tuple[str, int]]) -> str:
+    """Around the named lines, as the files are now; places outside the project are left out."""
+    parts: list[str] = []
+    shown: list[tuple[str, int]] = []
+    for name, line in named:
+        if len(parts) == PLACES:
+            break
+        path = _here(files, name)
+        if path is None or any(path == p and abs(line - n) <= REACH for p, n in shown):
+            continue
+        if part := _around(files, path, line):
+            parts.append(f"{path}:\n{part}")
+            shown.append((path, line))
+    return (
+        "\nCode that is named there, as it is now:\n" + "\n\n".join(parts) + "\n" if parts else ""
+    )
+
+
+def _here(files: WorkspaceFiles, name: str) -> str | None:
+    """A job's paths begin with wherever its runner had put the project."""
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    for start in range(min(len(parts), 8)):
+        path = "/".join(parts[start:])
+        try:
+            if files.exists(path):
+                return path
+        except ToolFailed:
+            return None
+    return None
+
+
+def _around(files: WorkspaceFiles, path: str, line: int) -> str:
+    try:
+        text = files.read(path, LARGEST).decode("utf-8", "replace")
+    except ToolFailed:
+        return ""
+    lines = clean(text).splitlines()
+    if not 0 < line <= len(lines):
+        return ""
+    first = max(1, line - REACH)
+    near = enumerate(lines[first - 1 : line + REACH], first)
+    return "\n".join(f"{'>' if n == line else ' '}{n:5} {text[:200]}" for n, text in near)
