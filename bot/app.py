@@ -18,6 +18,7 @@ from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
 from agent.adapters.system_clock import SystemClock
 from agent.effects import EffectExecutor
 from agent.errors import ForgeRejected, ForgeUnavailable, SandboxUnusable, SettingsError
+from agent.hints import Hints
 from agent.pace import Pace
 from agent.ports import Origin
 from agent.service import RunService
@@ -36,6 +37,7 @@ from bot.logs import set_up_logs
 from bot.settings import Settings, load, require
 from bot.web.site import make_site
 from bot.web.slack_events import add_slack_events
+from bot.web.webhooks import add_gitlab_events
 
 log = logging.getLogger("journeyman")
 
@@ -127,11 +129,12 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
             tasks.append(asyncio.create_task(front.serve(), name="front"))
             stack.push_async_callback(_end, tasks[-1])
             by_http = not settings.slack_app_token
-            routes = (
-                [add_slack_events(settings.slack_signing_secret, front.door.receive)]
-                if by_http
-                else []
-            )
+            hints = Hints(database.store)
+            routes = [
+                add_gitlab_events(settings.gitlab_webhook_secret, database.inbox, hints.changed)
+            ]
+            if by_http:
+                routes.append(add_slack_events(settings.slack_signing_secret, front.door.receive))
             site = make_site(database.store, add_routes=routes)
             bound = await _open_site(stack, site, host, port)
             how = "signed HTTP at /slack/events" if by_http else "Socket Mode"

@@ -46,7 +46,7 @@ VARIABLES = (
     Variable(
         name="GITLAB_WEBHOOK_SECRET",
         field="gitlab_webhook_secret",
-        about="proves that a webhook is GitLab's; not used yet",
+        about="secret or signing token of GitLab's webhooks; empty: none are heard",
     ),
     Variable(name="OPENAI_API_KEY", field="openai_api_key", about="key of the model endpoint"),
     Variable(
