@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -212,3 +213,22 @@ async def test_a_log_that_breaks_off_is_read_on(*, ranges: bool) -> None:
         await forge.job_log("demo/app", 7, got.extend)
     assert len(got) == size
     assert bytes(got) == (b"0123456789abcde\n" * (size // 16 + 1))[:size]
+
+
+async def test_a_long_log_is_not_kept_in_memory() -> None:
+    size, got = 30_000_000, 0
+
+    def count(piece: bytes) -> None:
+        nonlocal got
+        got += len(piece)
+
+    async with (
+        _log_server(size, 0, ranges=True) as url,
+        GitLabReader(url, "token") as forge,
+    ):
+        tracemalloc.start()
+        await forge.job_log("demo/app", 7, count)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert got == size
+    assert peak < 5_000_000
