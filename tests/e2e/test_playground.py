@@ -112,14 +112,14 @@ def test_a_thread_becomes_a_merge_request_whose_pipeline_is_fixed_and_a_second_r
     expect(forge.locator("tr.added").first).to_be_visible()
     tab.screenshot(path=pictures / "3-diff.png")
 
-    expect(thread.get_by_text("Pipeline passed for !1")).to_be_visible(timeout=120_000)
+    expect(thread.get_by_text("Pipeline passed for !1").first).to_be_visible(timeout=120_000)
     shown = tab.evaluate("window.shown")
     red = next(n for n, text in enumerate(shown) if "Fix attempt 1 of 3 has started" in text)
     assert "line too long (103 > 100)" in shown[red]
     assert "Stop fixing" in shown[red]
-    expect(thread.get_by_text(re.compile("Pipeline failed, fixed in"))).to_be_visible()
+    expect(thread.get_by_text(re.compile("Pipeline failed, fixed in")).first).to_be_visible()
     expect(thread.get_by_role("button", name="Stop fixing")).to_have_count(0)
-    expect(thread.get_by_text(re.compile("Run 1 · Done"))).to_be_visible(timeout=15_000)
+    expect(thread.get_by_text(re.compile("Run 1 · Done")).first).to_be_visible(timeout=15_000)
 
     thread.get_by_role("link", name="lint").click()  # of the pipeline that failed
     broken, mended = (forge.locator("details.pipeline").nth(n) for n in (1, 0))
