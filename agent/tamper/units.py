@@ -169,9 +169,7 @@ def _assertions(before: Unit, after: _At) -> Iterator[Violation]:
         same = [
             a
             for a in left
-            if (a.subject, a.expected) == (old.subject, old.expected)
-            and a.strength >= old.strength
-            and (old.guarded or not a.guarded)
+            if _alike(a, old) and a.strength >= old.strength and (old.guarded or not a.guarded)
         ]
         if same:
             left.remove(same[0])
@@ -186,9 +184,9 @@ def _assertions(before: Unit, after: _At) -> Iterator[Violation]:
         new = max(near, key=lambda a: a.strength)
         left.remove(new)
         yield from _became(old, new, after)
-    left = [a for a in left if a.strength > NOTHING]
     for old in unpaired:
-        new = next((a for a in left if a.strength >= old.strength), left[0] if left else None)
+        strongest = max(left, key=lambda a: a.strength, default=None)
+        new = next((a for a in left if a.strength >= old.strength), strongest)
         if new is None:
             detail = f"`{short(old.text)}` of `{before.name}` is gone"
             yield violation(Weakening.ASSERTION_REMOVED, after.path, after.unit.line, detail)
@@ -200,15 +198,19 @@ def _assertions(before: Unit, after: _At) -> Iterator[Violation]:
 def _became(old: Assertion, new: Assertion, at: _At) -> Iterator[Violation]:
     detail = f"`{short(old.text)}` became `{short(new.text)}`"
     rule = Weakening.ASSERTION_LOOSENED
-    if new.strength == NOTHING:
+    if new.strength == NOTHING and new.text == old.text:
         detail = f"`{short(old.text)}` can no longer fail"
+    elif new.strength == NOTHING:
+        detail += ", which cannot fail"
     elif new.strength < old.strength:
         pass
     elif new.guarded and not old.guarded:
         detail = f"`{short(old.text)}` is only checked under a condition now"
     elif _tolerance(new.text) > _tolerance(old.text):
         detail += ", which tolerates more"
-    elif new.expected != old.expected:
+    elif _turned_around(old, new) or (
+        new.strength == old.strength and _bare(new.expected) != _bare(old.expected)
+    ):
         rule = Weakening.EXPECTATION_CHANGED
     else:
         return
@@ -220,6 +222,33 @@ def _tolerance(text: str) -> float:
     named = [float(each) for each in _TOLERANCE.findall(text)]
     named += [10.0 ** -int(a or b) for a, b in _PLACES.findall(text)]
     return max(named, default=1e-6)
+
+
+def _bare(expected: str) -> str:
+    """Without its tolerance."""
+    return re.sub(r",\s*(?=\))", "", _PLACES.sub("", _TOLERANCE.sub("", expected)))
+
+
+def _alike(one: Assertion, other: Assertion) -> bool:
+    """The sides of an equation may change places."""
+    if (one.subject, one.expected) == (other.subject, other.expected):
+        return True
+    word, _, value = one.expected.partition(" ")
+    return word in ("Eq", "Is") and (value, f"{word} {one.subject}") == (
+        other.subject,
+        other.expected,
+    )
+
+
+def _turned_around(old: Assertion, new: Assertion) -> bool:
+    """Stricter, but the other way round."""
+    word, _, value = new.expected.partition(" ")
+    if old.expected == f"NotEq {value}":
+        return word == "Eq"
+    if old.subject != new.subject or word not in ("Eq", "Is"):
+        return False
+    falsy = value in ("False", "None", "0", "''", "[]", "{}", "()")
+    return (old.expected == "truthy" and falsy) or (old.expected == "falsy" and not falsy)
 
 
 def violation(rule: Weakening, path: str, line: int, detail: str) -> Violation:
