@@ -12,6 +12,7 @@ from typing import TypeVar
 from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 from agent.adapters.database import Database
 from agent.adapters.git_vault import GitVaults
+from agent.canaries import Canaries
 from agent.errors import NotFound
 from agent.events import EffectDone, EffectFailed, RunEvent
 from agent.intents import KIND, Intent
@@ -106,6 +107,7 @@ class Bench:
     vaults: GitVaults
     project: ProjectSettings
     known: bool = True  #: to the settings
+    canaries: Canaries = field(default_factory=Canaries)
     clock: FixedClock = field(default_factory=FixedClock)
     lookout: Lookout | None = None
 
@@ -126,6 +128,7 @@ class Bench:
             origin=origin,
             projects=lambda path: self.project if self.known else None,
             clock=self.clock,
+            canaries=self.canaries,
             lookout=self.lookout,
         )
 
