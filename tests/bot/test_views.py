@@ -243,7 +243,8 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
         "waiting for the model card": [
             "*Run 42 · Working* — add endpoint for invoices export",
             "`platform/api` from `main`, for <@U0MIA>",
-            "The model provider is not answering (503). Retrying in 2 min, 3 of 5. Nothing is lost.",
+            "The model provider is not answering (503). Retrying in 2 min, 3 of 5. "
+            "Nothing is lost.",
             "Plan — 0 of 3 done",
             "in_progress: Read the router",
             "pending: Add the route",
