@@ -428,3 +428,21 @@ def _rich(elements: list[dict[str, Any]]) -> Iterator[str]:
                 yield "- " + "".join(span["text"] for span in item["elements"])
         else:
             yield from "".join(span["text"] for span in element["elements"]).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.4, "0 s"), (59.4, "59 s"), (90, "2 min"), (3600, "1 h"), (5400, "1 h 30 min")],
+)
+def test_durations_are_short(seconds: float, told: str) -> None:
+    assert t.duration(seconds) == told
+
+
+def test_the_tests_of_the_base_do_not_hide_those_of_the_change() -> None:
+    base, during = ran("base", passed=16), ran("during", ["a::b"], passed=15)
+
+    only_base = messages(state(moved(S.WORKING), base), LINKS)["card"]
+    later = messages(state(moved(S.WORKING), during, base), LINKS)["card"]
+
+    assert "Tests before any change: 16 passed, 0 failed" in only_base.rendering
+    assert "Tests: 15 passed, 1 failed" in later.rendering
