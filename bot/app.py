@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Awaitable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -92,7 +92,8 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
         reader = await stack.enter_async_context(
             GitLabReader(settings.gitlab_url, settings.gitlab_read_token or settings.gitlab_token)
         )
-        await _check_gitlab(settings, reader)
+        if projects := settings.listed_projects:
+            await _check_gitlab(reader.project(projects[0]))
         told: list[str] = []
         tasks: list[asyncio.Task[None]] = []
         bound: int | None = None
@@ -173,13 +174,15 @@ async def _open_work(
         )
         advance = worker.advance
     if "effects" in roles:
+        writer = await stack.enter_async_context(
+            GitLabWriter(settings.gitlab_url, settings.gitlab_token)
+        )
+        await _check_gitlab(writer.me())
         executor = EffectExecutor(
             store=database.store,
             vaults=vaults.of,
             reader=reader,
-            writer=await stack.enter_async_context(
-                GitLabWriter(settings.gitlab_url, settings.gitlab_token)
-            ),
+            writer=writer,
             public_url=settings.public_url,
         )
         run_effects = executor.run_pending
@@ -193,19 +196,16 @@ async def _open_work(
     stack.push_async_callback(_end, tasks[-1])
 
 
-async def _check_gitlab(settings: Settings, reader: GitLabReader) -> None:
+async def _check_gitlab(asked: Awaitable[object]) -> None:
     """A wrong token is told at the start; a GitLab that is down is waited for later."""
-    projects = settings.listed_projects
-    if not projects:
-        return
     try:
-        await reader.project(projects[0])
+        await asked
     except ForgeUnavailable as error:
         log.warning("gitlab_down", extra={"reason": str(error)})
     except ForgeRejected as error:
         if error.status in (401, 403):
             raise SettingsError(str(error)) from error
-        log.warning("project_unseen", extra={"project": projects[0], "reason": str(error)})
+        log.warning("gitlab_refuses", extra={"reason": str(error)})
 
 
 async def _open_site(stack: AsyncExitStack, site: web.Application, host: str, port: int) -> int:
