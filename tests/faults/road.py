@@ -347,6 +347,17 @@ async def until(
         raise AssertionError(f"It did not come about within {seconds} s.\n{told}") from None
 
 
+def processes() -> bytes:
+    """The command lines of all there are."""
+    found = b""
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found += each.read_bytes() + b"\n"
+        except OSError:
+            continue
+    return found
+
+
 GIT_ENV = {
     "PATH": os.environ["PATH"],
     "GIT_CONFIG_GLOBAL": "/dev/null",

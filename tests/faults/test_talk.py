@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from road import EDIT, FINISH, PLAN, PROJECT, ROUND, Road, fault, run, say, until
+from road import EDIT, FINISH, PLAN, PROJECT, ROUND, Road, fault, processes, run, say, until
 from yarl import URL
 
 import bot.listeners.controls
@@ -27,16 +26,6 @@ async def in_a_long_command(road: Road) -> Message:
     await road.reached(lambda state: state.calls == 3)
     await until(lambda: b"sleep\x0060" in processes(), story=road.story)
     return asked
-
-
-def processes() -> bytes:
-    found = b""
-    for each in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += each.read_bytes() + b"\n"
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize("how", ["mention", "native", "menu"])
