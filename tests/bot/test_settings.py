@@ -142,3 +142,11 @@ def test_without_a_signing_secret_http_is_refused() -> None:
 def test_an_address_that_is_none_is_refused(listen: str) -> None:
     with pytest.raises(SettingsError, match="JOURNEYMAN_LISTEN"):
         _ = Settings(listen=listen).address
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SLACK_SIGNING_SECRET", "GITLAB_WEBHOOK_SECRET", "DATABASE_URL", "DATABASE_ADMIN_URL"],
+)
+def test_what_must_not_be_logged_is_more_than_tokens(name: str) -> None:
+    assert load({name: "postgresql://me:hidden@db/x"}).secrets == ("postgresql://me:hidden@db/x",)
