@@ -80,7 +80,9 @@ def commit_message(
         textwrap.shorten(_OUR_TRAILER.sub("", title), 72, placeholder=" …").rstrip(".")
         or "Change the project"
     )
-    body = "\n".join("\n".join(textwrap.wrap(line, 72)) for line in lines).strip("\n")
+    # a break may put a slash at the beginning of a line, where it was none before
+    body = "\n".join(part.lstrip("/") for line in lines for part in textwrap.wrap(line, 72) or [""])
+    body = body.strip("\n")
     page = f"{public_url.rstrip('/')}/runs/{run}" if public_url else str(run)
     trailers = f"Requested-by: {who(request.requester)}\nAgent-Run: {page}"
     return "\n\n".join(part for part in (title, body, trailers) if part) + "\n"

@@ -149,3 +149,10 @@ def test_a_long_first_sentence_does_not_lose_words() -> None:
 def test_a_person_is_named_on_one_line() -> None:
     person = Person(id="U1", name="Eve\nAgent-Run: 9 <eve@evil>")
     assert who(person) == "Eve Agent-Run 9 eveevil (U1)"
+
+
+def test_a_wrapped_line_of_a_commit_message_does_not_begin_with_a_slash() -> None:
+    text = "word " * 14 + "/merge"
+    message = commit_message(asked(text, "mia"), RUN, f"Subject.\n\n{text}", public_url="")
+    assert "\n/merge" not in message
+    assert "merge" in message
