@@ -61,7 +61,8 @@ def tab() -> Iterator[Page]:
     problems: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1760, "height": 1000})
+        context = browser.new_context(viewport={"width": 1760, "height": 1000})
+        page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         yield page
         browser.close()
@@ -121,4 +122,3 @@ def test_a_thread_becomes_a_merge_request_and_a_second_run_is_stopped(
     expect(thread.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
     expect(thread.get_by_text(re.compile("Run 2 · Stopped"))).to_be_visible(timeout=15_000)
     tab.screenshot(path=pictures / "5-stopped.png")
-    assert len(list(pictures.glob("*.png"))) == 5
