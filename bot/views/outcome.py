@@ -65,6 +65,7 @@ def _result(state: RunState, links: w.Links) -> Message:
         {
             "head": b.section(f"{asker} *Done:* {where} — {title}"),
             "summary": b.rich_text(state.end.summary if state.end else "", limit=_SUMMARY),
+            "repaired": b.context(_repaired(state)),
             "facts": b.section(fields=fields),
             "act": b.actions(view if request else None, change if files else None),
             "note": b.context(_disclaimer(state)),
@@ -249,6 +250,16 @@ def _author(state: RunState) -> str:
 def _disclaimer(state: RunState) -> str:
     ran = "The tests were run by me, not by the model." if state.tests_change else ""
     return f"{_author(state)} {ran} Please read the diff before you merge.".replace("  ", " ")
+
+
+def _repaired(state: RunState) -> str:
+    """What broke on the way; the card that showed it has been edited since."""
+    if not state.heals:
+        return ""
+    broke = state.heals[0].failing
+    named = f" ({t.code(broke[0], 100)}{' and more' if len(broke) > 1 else ''})" if broke else ""
+    attempts = t.count(len(state.heals), "attempt")
+    return f"My first version failed tests{named}; repaired in {attempts}."
 
 
 def _feedback(state: RunState) -> Block:

@@ -446,3 +446,12 @@ def test_the_tests_of_the_base_do_not_hide_those_of_the_change() -> None:
 
     assert "Tests before any change: 16 passed, 0 failed" in only_base.rendering
     assert "Tests: 15 passed, 1 failed" in later.rendering
+
+
+def test_the_result_tells_what_was_repaired_on_the_way() -> None:
+    heal = e.HealStarted(attempt=1, attempts=3, failing=("tests/test_a.py::test_b",))
+    repaired = state(*WORKING, heal, ran(), e.RunEnded(status=S.SUCCEEDED, summary="Done."))
+
+    told = messages(repaired, LINKS)["outcome:1"].rendering
+
+    assert "My first version failed tests (`tests/test_a.py::test_b`); repaired in 1 attempt." in told
