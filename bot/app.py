@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -24,11 +25,15 @@ from agent.worker import Worker
 from bot.build import engine_project, make_installer, make_model, make_sandbox, make_vaults
 from bot.front import open_front
 from bot.logs import set_up_logs
+from bot.schedule import Schedule
 from bot.settings import Settings, load, require
 from bot.web.site import make_site
 from bot.web.slack_events import add_slack_events
 
 log = logging.getLogger("journeyman")
+
+#: Slack repeats a delivery for minutes; the log of a run keeps what came of it.
+KEPT_DELIVERIES = timedelta(days=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +123,20 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
             )
             tasks.append(asyncio.create_task(front.serve(), name="front"))
             stack.push_async_callback(_end, tasks[-1])
+            schedule = Schedule(
+                store=database.store,
+                clock=SystemClock(),
+                prune=lambda: database.inbox.prune(KEPT_DELIVERIES),
+            )
+            tasks.append(asyncio.create_task(schedule.serve(), name="schedule"))
+            stack.push_async_callback(_end, tasks[-1])
             by_http = not settings.slack_app_token
             routes = (
                 [add_slack_events(settings.slack_signing_secret, front.door.receive)]
                 if by_http
                 else []
             )
-            site = make_site(database.store, add_routes=routes)
+            site = make_site(database.store, add_routes=routes, public_url=settings.public_url)
             bound = await _open_site(stack, site, host, port)
             how = "signed HTTP at /slack/events" if by_http else "Socket Mode"
             told.append(f"Slack as @{front.identity.name} by {how}")

@@ -454,4 +454,6 @@ def test_the_result_tells_what_was_repaired_on_the_way() -> None:
 
     told = messages(repaired, LINKS)["outcome:1"].rendering
 
-    assert "My first version failed tests (`tests/test_a.py::test_b`); repaired in 1 attempt." in told
+    assert (
+        "My first version failed tests (`tests/test_a.py::test_b`); repaired in 1 attempt." in told
+    )
