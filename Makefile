@@ -52,4 +52,4 @@ lock: .venv/dev.stamp ## Compile requirements*.in again
 	    --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
 
 clean: ## Remove the virtual environment and the playground's state
-	@rm -rf .venv .journeyman
+	@scripts/clean

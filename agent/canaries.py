@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+WITHHELD = "This text is withheld: a credential of this service was in it."
 #: Told where one was found.
 CREDENTIAL = (
     "A credential of this service is in the change. Nothing of the change was pushed, and nobody "
@@ -38,6 +39,10 @@ class Canaries:
 
     def found_in(self, texts: Iterable[str | bytes]) -> bool:
         return any(self.found(text) for text in texts)
+
+    def cleared(self, text: str) -> str:
+        """The text, or why it is not told."""
+        return WITHHELD if self.found(text) else text
 
     def _holds(self, data: bytes) -> bool:
         """Every so many bytes a piece is looked up; only where it is one of ours is more read."""

@@ -152,17 +152,20 @@ class EffectExecutor:
             )
         try:
             await vault.push(origin, commit, branch, expected=intent.expected)
-        except Conflict as conflict:
+        except ForgeRejected as refusal:
+            # a push whose answer was lost on the way is repeated by git itself, and refused then
             head = await vault.remote_head(origin, branch)
             if head == commit:
                 return _found(done)
+            if not isinstance(refusal, Conflict):
+                raise
             where = f"stands at {head[:8]}" if head else "is gone"
             raise Conflict(
                 f"Somebody else changed the branch {branch} since the run last saw it (it {where} "
                 "now). Nothing was overwritten, and the run's own work is kept. Take the commits "
                 "from there, or delete the branch and say `retry`.",
-                status=conflict.status,
-            ) from conflict
+                status=refusal.status,
+            ) from refusal
         return done
 
     def _silent(self, *texts: str | bytes) -> None:

@@ -133,9 +133,10 @@ def _accepted(state: RunState) -> str:
 def _cost(state: RunState, public_url: str) -> str:
     usage = state.usage
     minutes, seconds = divmod(int((state.updated_at - state.accepted_at).total_seconds()), 60)
+    took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
     money = f", ${usage.money:.2f}" if usage.money else ""
-    model = f" of {gitlab_line(state.model)}" if state.model else ""
-    told = f"{state.calls} steps{model}, {usage.tokens:,} tokens{money}, {minutes} min {seconds} s."
+    model = f" with {gitlab_line(state.model)}" if state.model else ""
+    told = f"{state.calls} steps{model}, {usage.tokens:,} tokens{money}, {took}."
     return f"### Cost\n\n{told}{_page(state, public_url)}"
 
 

@@ -24,6 +24,7 @@ _CLOSES = re.compile(
     r"\b(clos|fix|resolv|implement)(?=\w*:?\s+(?:\w+\s+)?(?:https?:|[\w./-]*[#!]|[A-Z]\w*-\d))",
     re.IGNORECASE,
 )
+_LINK = re.compile(r"\]\s*([(\[])")
 _JIRA = re.compile(r"\b([A-Z][A-Z0-9_]+)-(?=\d)")
 _FENCE = re.compile(r"^([\s>]*(?:`{3,}|~{3,}))\s*([^\s`]*).*$")
 #: Languages that are only coloured. Others (mermaid, plantuml, math …) are drawn, some by a server.
@@ -80,7 +81,9 @@ def commit_message(
         textwrap.shorten(_OUR_TRAILER.sub("", title), 72, placeholder=" …").rstrip(".")
         or "Change the project"
     )
-    body = "\n".join("\n".join(textwrap.wrap(line, 72)) for line in lines).strip("\n")
+    # a break may put a slash at the beginning of a line, where it was none before
+    body = "\n".join(part.lstrip("/") for line in lines for part in textwrap.wrap(line, 72) or [""])
+    body = body.strip("\n")
     page = f"{public_url.rstrip('/')}/runs/{run}" if public_url else str(run)
     trailers = f"Requested-by: {who(request.requester)}\nAgent-Run: {page}"
     return "\n\n".join(part for part in (title, body, trailers) if part) + "\n"
@@ -113,6 +116,8 @@ def _inert_line(line: str) -> str:
         language = fence[2].lower()
         line = fence[1] + (language if _COLOURED.fullmatch(language) else "")
     line = _no_reference(line).replace("<", "&lt;").replace("![", "! [")
+    line = _LINK.sub(r"]\\\1", line)  # a link shows where it leads, or it is none
+    line = re.sub(r"^(\s*(?:> ?)*)\[(?=[^\]]*\]:)", r"\1\\[", line)
     line = re.sub(r"\[\[?_TOC_\]?\]", "TOC", line, flags=re.IGNORECASE)
     return re.sub(r"^(\s*)/", r"\1\\/", line)
 

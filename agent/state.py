@@ -64,7 +64,7 @@ class RunState:
     checkpoint: e.CheckpointTaken | None = None
     tests_base: TestReport | None = None
     tests_change: TestReport | None = None  #: newest run by the harness on the change
-    tests_during: TestReport | None = None  #: newest run, whoever asked for it
+    tests_during: TestReport | None = None  #: newest run on the change, whoever asked
     heals: tuple[e.HealStarted, ...] = ()  #: since the start, or since the newest fix began
     followups: tuple[Followup, ...] = ()
     question: e.QuestionAsked | None = None  #: unanswered
@@ -172,9 +172,9 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
         case e.CheckpointTaken():
             return replace(state, checkpoint=p)
         case e.TestsRan():
-            state = replace(state, tests_during=p.report)
             if p.where == "base":
                 return replace(state, tests_base=p.report)
+            state = replace(state, tests_during=p.report)
             return replace(state, tests_change=p.report) if p.where == "change" else state
         case e.HealStarted():
             return replace(state, heals=(*state.heals, p))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from agent.run import RunStatus
 from benchmarks import mini, script
 from benchmarks.endpoint import same_start
 from benchmarks.measure import run
+from benchmarks.scratch import scratch
 from benchmarks.scripted import Endpoint, endpoint, environment
 from benchmarks.service import open_worker
 from benchmarks.table import Row, Table, skipped
@@ -21,8 +21,7 @@ from benchmarks.table import Row, Table, skipped
 
 def prompt() -> list[Table]:
     peer, why = mini.find()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         repository = script.repository(folder / "sample")
         with endpoint(_made(folder / "ours"), script.ours()) as for_us:
             asyncio.run(_two_runs(folder / "home", repository, for_us))

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from aiohttp import ClientSession, web
 from agent.adapters.database import Database, open_database
 from agent.adapters.system_clock import SystemClock
 from agent.run import Limits, Request, Run
+from benchmarks.scratch import scratch
 from benchmarks.table import Row, Table
 from bot.front import open_front
 from bot.settings import ProjectEntry, Settings
@@ -31,8 +31,8 @@ SECONDS = 10
 
 
 def slack() -> list[Table]:
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        took, stored = asyncio.run(_measure(Path(name)))
+    with scratch() as folder:
+        took, stored = asyncio.run(_measure(folder / "home"))
     took = sorted(1000 * each for each in took)
     return [
         Table(

@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks import mini, script
 from benchmarks.measure import Used, run
 from benchmarks.sandbox import starts
+from benchmarks.scratch import scratch
 from benchmarks.scripted import Endpoint, endpoint, environment
 from benchmarks.table import Row, Table, median, spread
 
@@ -34,8 +35,7 @@ class Round:
 
 def steps() -> list[Table]:
     peer, why = mini.find()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         home = folder / "home"
         repository = script.repository(folder / "sample")
         commands = {c: _alone(c, repository) for c in script.commands()}
@@ -52,7 +52,7 @@ def steps() -> list[Table]:
                 ours.append(_ours(for_us, repository, home))
                 if peer:
                     theirs.append(_theirs(peer, for_them, repository, folder))
-        sandbox = asyncio.run(starts(folder / "sandbox"))
+        sandbox = asyncio.run(starts(home))
     return [
         _steps_table(ours, theirs, commands, sandbox, why),
         _whole_table(warm, ours, theirs, why),

@@ -55,8 +55,10 @@ def show(table: Table, console: Console) -> None:
     for row in table.rows:
         printed.add_row(
             row.what,
-            "-" if row.value is None else f"{_number(row.value)} {row.unit}",
-            "" if row.limit is None else f"{'≥' if row.at_least else '≤'} {_number(row.limit)}",
+            "-" if row.value is None else f"{_number(row.value, row.unit)} {row.unit}",
+            ""
+            if row.limit is None
+            else f"{'≥' if row.at_least else '≤'} {_number(row.limit, row.unit)}",
             {True: "[green]met[/]", False: "[bold red]missed[/]", None: ""}[row.met],
             row.baseline,
             row.note,
@@ -64,5 +66,13 @@ def show(table: Table, console: Console) -> None:
     console.print(printed)
 
 
-def _number(value: float) -> str:
+def _limit(row: Row) -> str:
+    if row.limit is None:
+        return ""
+    return f"{'≥' if row.at_least else '≤'} {_number(row.limit, row.unit)}"
+
+
+def _number(value: float, unit: str) -> str:
+    if not unit and value <= 1:
+        return f"{value:.3f}"  # a share
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from agent.events import ModelAsked, RunEnded, StopAsked
 from agent.run import Person, RunStatus
 from benchmarks import script
 from benchmarks.measure import own_cpu, resident
+from benchmarks.scratch import scratch
 from benchmarks.scripted import Endpoint, endpoint
 from benchmarks.service import Service, open_worker
 from benchmarks.table import Row, Table, median, spread
@@ -23,8 +23,7 @@ LATENCY = 0.3
 
 
 def worker() -> list[Table]:
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         repository = script.repository(folder / "sample")
         with endpoint(_made(folder / "quick"), script.ours()) as quick:
             one = asyncio.run(_one_by_one(folder / "home", repository, quick))

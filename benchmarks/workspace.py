@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from agent.ports import Origin, Vault
 from benchmarks import script
+from benchmarks.scratch import scratch
 from benchmarks.scripted import environment
 from benchmarks.table import Row, Table, median, skipped, spread
 from bot.build import make_installer, make_sandbox, make_vaults
@@ -24,8 +24,7 @@ PIP_ROUNDS = 3  # a round takes many seconds
 
 
 def workspace() -> list[Table]:
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         settings = load(environment(JOURNEYMAN_HOME=str(folder / "home")))
         files = asyncio.run(_files(settings, folder))
         packages = asyncio.run(_packages(settings, folder))

@@ -7,9 +7,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Awaitable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -34,12 +35,16 @@ from bot.build import (
 )
 from bot.front import open_front
 from bot.logs import set_up_logs
+from bot.schedule import Schedule
 from bot.settings import Settings, load, require
 from bot.web.site import make_site
 from bot.web.slack_events import add_slack_events
 from bot.web.webhooks import add_gitlab_events
 
 log = logging.getLogger("journeyman")
+
+#: Slack repeats a delivery for minutes; the log of a run keeps what came of it.
+KEPT_DELIVERIES = timedelta(days=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +108,8 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
         reader = await stack.enter_async_context(
             GitLabReader(settings.gitlab_url, settings.gitlab_read_token or settings.gitlab_token)
         )
-        await _check_gitlab(settings, reader)
+        if projects := settings.listed_projects:
+            await _check_gitlab(reader.project(projects[0]))
         told: list[str] = []
         tasks: list[asyncio.Task[None]] = []
         bound: int | None = None
@@ -128,6 +134,13 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
             )
             tasks.append(asyncio.create_task(front.serve(), name="front"))
             stack.push_async_callback(_end, tasks[-1])
+            schedule = Schedule(
+                store=database.store,
+                clock=SystemClock(),
+                prune=lambda: database.inbox.prune(KEPT_DELIVERIES),
+            )
+            tasks.append(asyncio.create_task(schedule.serve(), name="schedule"))
+            stack.push_async_callback(_end, tasks[-1])
             by_http = not settings.slack_app_token
             hints = Hints(database.store)
             routes = [
@@ -135,7 +148,7 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
             ]
             if by_http:
                 routes.append(add_slack_events(settings.slack_signing_secret, front.door.receive))
-            site = make_site(database.store, add_routes=routes)
+            site = make_site(database.store, add_routes=routes, public_url=settings.public_url)
             bound = await _open_site(stack, site, host, port)
             how = "signed HTTP at /slack/events" if by_http else "Socket Mode"
             told.append(f"Slack as @{front.identity.name} by {how}")
@@ -187,13 +200,15 @@ async def _open_work(
         )
         advance = worker.advance
     if "effects" in roles:
+        writer = await stack.enter_async_context(
+            GitLabWriter(settings.gitlab_url, settings.gitlab_token)
+        )
+        await _check_gitlab(writer.me())
         executor = EffectExecutor(
             store=database.store,
             vaults=vaults.of,
             reader=reader,
-            writer=await stack.enter_async_context(
-                GitLabWriter(settings.gitlab_url, settings.gitlab_token)
-            ),
+            writer=writer,
             public_url=settings.public_url,
             canaries=make_canaries(settings),
         )
@@ -208,19 +223,16 @@ async def _open_work(
     stack.push_async_callback(_end, tasks[-1])
 
 
-async def _check_gitlab(settings: Settings, reader: GitLabReader) -> None:
+async def _check_gitlab(asked: Awaitable[object]) -> None:
     """A wrong token is told at the start; a GitLab that is down is waited for later."""
-    projects = settings.listed_projects
-    if not projects:
-        return
     try:
-        await reader.project(projects[0])
+        await asked
     except ForgeUnavailable as error:
         log.warning("gitlab_down", extra={"reason": str(error)})
     except ForgeRejected as error:
         if error.status in (401, 403):
             raise SettingsError(str(error)) from error
-        log.warning("project_unseen", extra={"project": projects[0], "reason": str(error)})
+        log.warning("gitlab_refuses", extra={"reason": str(error)})
 
 
 async def _open_site(stack: AsyncExitStack, site: web.Application, host: str, port: int) -> int:

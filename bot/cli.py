@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("request", help="what to do")
     trial.add_argument("--repo", required=True, metavar="PATH", help="a local git repository")
     trial.add_argument("--test-command", metavar="C", help="how its tests are run")
-    trial.add_argument("--branch", metavar="NAME", help="the branch to start from")
+    trial.add_argument(
+        "--branch", metavar="NAME", help="name of the branch it leaves (default agent/N)"
+    )
     trial.add_argument("--json", action="store_true", help="one JSON object at the end")
 
     sandbox = commands.add_parser("sandbox", help="where commands of a run are run")

@@ -55,15 +55,19 @@ def mentions(text: str, bot: str) -> bool:
     return f"<@{bot}>" in text or f"<@{bot}|" in text
 
 
+def is_aside(text: str, bot: str) -> bool:
+    """Between people: never read, neither as an answer nor as record."""
+    return bool(re.match(r"!aside\b", _without_mention(text, bot)))
+
+
 def parse(text: str, bot: str) -> Command:
     """Reads a message that mentions the bot, or was written to it directly.
 
     Raises `Refused` for an option that does not exist or makes no sense: never a guess.
     """
-    said = plain(re.sub(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", " ", text)).strip()
-    if re.match(r"!aside\b", said):
+    if is_aside(text, bot):
         return Command(verb=Verb.ASIDE)
-    said, options = _options(said)
+    said, options = _options(_without_mention(text, bot))
     verb = _WORDS.get(said.lower()) if said else Verb.HELP
     if verb:
         return Command(verb=verb)
@@ -76,6 +80,10 @@ def parse(text: str, bot: str) -> Command:
         model=options.model,
         plan_only=options.plan_only,
     )
+
+
+def _without_mention(text: str, bot: str) -> str:
+    return plain(re.sub(rf"<@{re.escape(bot)}(?:\|[^<>]*)?>", " ", text)).strip()
 
 
 def plain(text: str) -> str:

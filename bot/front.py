@@ -16,6 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.errors import SettingsError
 from agent.ports import Clock, Store
+from bot.build import make_canaries
 from bot.inbox import Deliveries, Redelivery
 from bot.listeners.bolt import Door, make_door
 from bot.listeners.controls import Controls
@@ -69,7 +70,7 @@ async def open_front(
             timeout=TIMEOUT,
             retry_handlers=[],  # ours know which calls may be repeated
         )
-        slack = Slack(api=SlackApi(client=client))
+        slack = Slack(api=SlackApi(client=client), canaries=make_canaries(settings))
         identity = await slack.identity()
         links = Links(public_url=settings.public_url)
         people = People(slack=slack, identity=identity, gitlab_ids=settings.people)

@@ -98,9 +98,11 @@ class Settings:
     def secrets(self) -> tuple[str, ...]:
         """Values that must not stand in any log."""
         named = (
-            getattr(self, v.field) for v in VARIABLES if "token" in v.field or "key" in v.field
+            getattr(self, v.field)
+            for v in VARIABLES
+            if any(word in v.field for word in ("token", "key", "secret", "database"))
         )
-        return tuple(v for v in (*named, self.slack_signing_secret) if len(v) >= _SECRET)
+        return tuple(v for v in named if len(v) >= _SECRET)
 
     @property
     def listed_projects(self) -> tuple[str, ...]:

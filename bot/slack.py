@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.canaries import WITHHELD, Canaries
 from agent.errors import SettingsError, Unavailable
 from agent.run import RunId, Thread
 from bot.pace import Pace
@@ -69,6 +70,7 @@ class Slack:
     api: SlackApi
     post_gap: float = 1.0  #: Slack allows about one message a second and channel
     edit_gap: float = 1.0
+    canaries: Canaries = field(default_factory=Canaries)  #: what no message may carry
     _paces: dict[tuple[str, str], Pace] = field(default_factory=dict[tuple[str, str], Pace])
     _members: dict[str, tuple[float, Member]] = field(
         default_factory=dict[str, tuple[float, Member]]
@@ -139,7 +141,7 @@ class Slack:
 
     async def tell(self, channel: str, user: str, thread_ts: str | None, text: str) -> None:
         """Shows something to one person only. Best effort."""
-        arguments: Json = {"channel": channel, "user": user, "text": text}
+        arguments: Json = {"channel": channel, "user": user, "text": self.canaries.cleared(text)}
         if thread_ts:
             arguments["thread_ts"] = thread_ts
         try:
@@ -216,6 +218,9 @@ class Slack:
     ) -> Mapping[str, Any]:
         """Falls back to simpler blocks where Slack refuses the richer ones."""
         pace = self._pace(method, arguments["channel"])
+        if self.canaries.found(message.rendering):
+            log.error("message_withheld", extra={"method": method})
+            message = Message(text=WITHHELD)
         for content in (message, message.without("plan"), Message(text=message.text)):
             async with pace.turn(priority):
                 try:

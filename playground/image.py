@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,10 +26,10 @@ class ProjectImage:
         project = self.forge.state.project_by(path) if self.forge else None
         if self.forge is None or project is None:
             return ()
-        archive = await self.forge.repository(project).git("archive", "--format=tar", sha)
+        archive = await self.forge.repository(project).git("archive", "--format=zip", sha)
         with tempfile.TemporaryDirectory(prefix="image-") as folder:
-            with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-                tar.extractall(folder, filter="data")
+            with zipfile.ZipFile(io.BytesIO(archive)) as files:
+                files.extractall(folder)
             async with self._installing:  # for the jobs of a stage, which begin together
                 installed = await self.installer.install(Path(folder), project=path)
         # a job finds programs in `bin` right below a mount

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from itertools import count
@@ -81,7 +82,8 @@ def _sweep() -> None:
     gone, since pytest keeps only the newest folders."""
     for note in SYSTEM_FOLDER.glob("*/home"):
         home = Path(note.read_text())
-        if "pytest-of-" not in str(home) or home.exists():
+        recent = time.time() - note.stat().st_mtime < 3600  # another session may be at work on it
+        if "pytest-of-" not in str(home) or home.exists() or recent:
             continue
         with suppress(FileNotFoundError, ProcessLookupError):
             pid = int((note.parent / "data/postmaster.pid").read_text().split()[0])

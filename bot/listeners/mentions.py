@@ -102,7 +102,8 @@ class Mentions:
 
     async def _answered(self, run: Run, said: Words) -> bool:
         """A plain reply by the asker answers the question that stands."""
-        if said.text.startswith("!aside") or not await self._asks(run, said.user):
+        aside = command.is_aside(said.text, self.identity.user)
+        if aside or not await self._asks(run, said.user):
             return False
         person = await self.people.person(said.user)
         await self.runs.answer(run.id, command.plain(said.text), person, message=said.ts)
@@ -159,7 +160,10 @@ class Mentions:
         earlier = [
             ThreadMessage(author=message.author or "app", text=command.plain(message.text))
             async for message in self.slack.thread(said.channel, said.thread_ts)
-            if message.ts < said.ts and message.mark is None and message.text
+            if message.ts < said.ts
+            and message.mark is None
+            and message.text
+            and not command.is_aside(message.text, self.identity.user)
         ]
         return tuple(earlier[-_EARLIER:])
 

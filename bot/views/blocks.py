@@ -27,9 +27,6 @@ class Message:
     text: str
     blocks: tuple[Block, ...] = ()
 
-    def same_as(self, other: Message) -> bool:
-        return self.rendering == other.rendering
-
     @property
     def rendering(self) -> str:
         """What is seen; the version in the block ids is not."""

@@ -76,6 +76,7 @@ def result(state: RunState, links: w.Links) -> Message:
                 else f"{asker} *Opened* {where} — {title}"
             ),
             "summary": b.rich_text(w.summary(state), limit=_SUMMARY),
+            "repaired": b.context(_repaired(state)),
             "facts": b.section(fields=[field for field in fields if field]),
             "act": b.actions(view if request else None, change if files else None),
             "note": b.context(_disclaimer(state)),
@@ -262,6 +263,16 @@ def _author(state: RunState) -> str:
 def _disclaimer(state: RunState) -> str:
     ran = "The tests were run by me, not by the model." if state.tests_change else ""
     return f"{_author(state)} {ran} Please read the diff before you merge.".replace("  ", " ")
+
+
+def _repaired(state: RunState) -> str:
+    """What broke on the way; the card that showed it has been edited since."""
+    if not state.heals:
+        return ""
+    broke = state.heals[0].failing
+    named = f" ({t.code(broke[0], 100)}{' and more' if len(broke) > 1 else ''})" if broke else ""
+    attempts = t.count(len(state.heals), "attempt")
+    return f"My first version failed tests{named}; repaired in {attempts}."
 
 
 def _feedback(state: RunState) -> Block:

@@ -99,9 +99,11 @@ def _trouble(trouble: e.ModelFailed | e.EffectFailed) -> str:
 
 def _notes(state: RunState) -> list[str]:
     notes: list[str] = []
-    if state.tests_change or state.tests_during:
-        report = state.tests_change or state.tests_during
+    verdict = state.tests_change if state.status in ENDED else None
+    if report := verdict or state.tests_during:
         notes.append(f"Tests: {w.results(report, state.tests_base)}")
+    elif state.tests_base:
+        notes.append(f"Tests before any change: {w.results(state.tests_base)}")
     if state.dependencies and state.dependencies.problem:
         notes.append(t.quoted(state.dependencies.problem, 300))
     for followup in state.followups[-_SHOWN_FOLLOWUPS:]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from agent.errors import JourneymanError, StoreUnavailable
 from agent.ports import Store
@@ -57,10 +59,13 @@ class Live:
 
 
 def make_site(
-    store: Store, *, add_routes: Sequence[Callable[[web.UrlDispatcher], None]] = ()
+    store: Store,
+    *,
+    add_routes: Sequence[Callable[[web.UrlDispatcher], None]] = (),
+    public_url: str = "",
 ) -> web.Application:
     """`add_routes` mounts what other parts serve: Slack's events over HTTP, webhooks."""
-    app = web.Application(middlewares=[_guard], client_max_size=1 << 20)
+    app = web.Application(middlewares=[_known_host(public_url), _guard], client_max_size=1 << 20)
     site = Site(store=store, pages=Pages(), live=Live(store=store))
     app.router.add_get("/", site.index)
     app.router.add_get("/runs", site.index)
@@ -74,6 +79,31 @@ def make_site(
         add(app.router)
     app.cleanup_ctx.append(site.following)
     return app
+
+
+def _known_host(public_url: str) -> Middleware:
+    """Refuses requests under a foreign name: a website could point a name of its own at this
+    machine, and read the pages from the browser of whoever visits it."""
+    ours = {urlsplit(public_url).hostname, "localhost"} - {None}
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = urlsplit(f"//{request.host}").hostname or ""
+        if name not in ours and not _is_address(name):
+            return web.Response(
+                status=421, text=f"{name} is not a name of this service: see JOURNEYMAN_PUBLIC_URL."
+            )
+        return await handler(request)
+
+    return middleware
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 @web.middleware

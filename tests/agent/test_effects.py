@@ -12,6 +12,7 @@ import pytest
 
 from agent.adapters.database import Database
 from agent.adapters.git_vault import GitVault, GitVaults
+from agent.canaries import Canaries
 from agent.effects import EffectExecutor
 from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Unavailable
 from agent.events import (
@@ -26,6 +27,7 @@ from agent.events import (
     WorkspaceReady,
 )
 from agent.intents import Intent, LinkBack, PublishMergeRequest, Push
+from agent.journal import digest_of
 from agent.mergerequest import marker
 from agent.ports import Author, Project, Write
 from agent.run import CommitSha, Digest, Limits, Linked, Person, Request, RunId, Thread
@@ -61,6 +63,7 @@ class Scene:
         self.run = RunId(0)
         self.base = CommitSha("")
         self.commit = CommitSha("")
+        self.canaries = Canaries()
 
     @property
     def vault(self) -> GitVault:
@@ -79,6 +82,7 @@ class Scene:
             reader=self.forge,
             writer=self.forge,
             public_url="https://agent.example",
+            canaries=self.canaries,
         )
 
     async def start(self) -> Scene:
@@ -124,8 +128,9 @@ class Scene:
             output=Digest("0" * 64),
             seconds=0,
         )
-        patch = Digest("0" * 64)
-        taken = CheckpointTaken(tree=made.tree, patch=patch, files=made.files)
+        patch = made.patch.encode("utf-8", "surrogateescape")
+        await self.store.write(self.run, Write(payloads=(), bodies=(patch,)), actor="worker")
+        taken = CheckpointTaken(tree=made.tree, patch=digest_of(patch), files=made.files)
         committed = Committed(commit=commit, tree=made.tree, files=made.files, title="Say two")
         await self.log(finish, taken, committed)
         return commit
@@ -332,3 +337,18 @@ async def test_what_the_log_does_not_know_is_refused(scene: Scene) -> None:
     assert "does not name #6" in link.problem
     assert scene.forge.notes == []
     assert git(scene.origin, "branch", "--list", "agent/*") == ""
+
+
+@pytest.mark.parametrize("secret", ["agent-secret-two-0123", "Says-what-nobody-may"])
+async def test_a_credential_that_only_this_plane_knows_is_not_pushed(
+    scene: Scene, secret: str
+) -> None:
+    scene.commit = await scene.commit_of(f"token = {secret}\n", scene.commit)
+    scene.canaries = Canaries(secrets=frozenset({secret}))
+    await scene.want_all()
+    await scene.carry_out()
+    assert scene.forge.requests == []
+    assert git(scene.origin, "branch", "--list", "agent/*") == ""
+    problems = [each.problem for each in await scene.failed()]
+    assert problems[0].startswith("A credential of this service is in the change.")
+    assert all(secret not in problem for problem in problems)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from engine_bench import BAD, FINISH, GOOD, PLAN, Bench, edit, git
 
+from agent.canaries import Canaries
 from agent.events import QuestionAsked, RunEvent
 from agent.local import LocalRuns
+from agent.pipeline import Weakening
 from agent.run import RunStatus
 from agent.testing import Reply, ScriptedModel, call, say
 
@@ -40,6 +42,28 @@ async def test_a_run_leaves_a_branch_and_tells_how_it_went(bench: Bench):
     assert told[-1].payload == (await bench.db.store.events(result.run))[-1].payload
     assert git(bench.repository, "status", "--porcelain") == "?? draft.txt"
     assert git(bench.repository, "branch", "--show-current") == "main"
+
+
+async def test_weakened_checks_are_told_and_hold_nothing_here(bench: Bench):
+    (bench.repository / "test_calc.py").write_text("def test_a():\n    assert f() == 3\n")
+    git(bench.repository, "add", "-A")
+    git(bench.repository, "commit", "-qm", "Test")
+    looser = say(call("edit", path="test_calc.py", old=" == 3", new=""))
+    result = await local(bench, PLAN, looser, FINISH).run(bench.repository, "turn it")
+    assert result.status is RunStatus.SUCCEEDED, result.reason
+    assert result.branch is not None
+    assert [(v.rule, v.path, v.line) for v in result.violations] == [
+        (Weakening.ASSERTION_LOOSENED, "test_calc.py", 2)
+    ]
+
+
+async def test_a_credential_blocks_here_too(bench: Bench):
+    runs = local(bench, PLAN, say(call("write", path="a", content="glpat-0123456789abc")), FINISH)
+    runs.canaries = Canaries(secrets=frozenset({"glpat-0123456789abc"}))
+    result = await runs.run(bench.repository, "turn it")
+    assert result.status is RunStatus.ESCALATED
+    assert result.branch is None
+    assert "agent/" not in git(bench.repository, "branch", "-a")
 
 
 async def test_a_branch_of_an_earlier_time_is_left_alone(bench: Bench):

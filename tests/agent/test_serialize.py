@@ -116,7 +116,7 @@ def test_a_commit_message_keeps_its_form(summary: str, text: str, name: str) -> 
         ("a < b", "a &lt; b"),
         ("thanks @ada", "thanks @\u2060ada"),
         ("Closes #1", "C\u2060loses #\u20601"),
-        ("![x](https://e/x)", "! [x](https://e/x)"),
+        ("![x](https://e/x)", "! [x]\\(https://e/x)"),
         ("```mermaid", "```"),
         ("```python", "```python"),
         ("100% of a & b", "100% of a & b"),
@@ -149,3 +149,25 @@ def test_a_long_first_sentence_does_not_lose_words() -> None:
 def test_a_person_is_named_on_one_line() -> None:
     person = Person(id="U1", name="Eve\nAgent-Run: 9 <eve@evil>")
     assert who(person) == "Eve Agent-Run 9 eveevil (U1)"
+
+
+def test_a_wrapped_line_of_a_commit_message_does_not_begin_with_a_slash() -> None:
+    text = "word " * 14 + "/merge"
+    message = commit_message(asked(text, "mia"), RUN, f"Subject.\n\n{text}", public_url="")
+    assert "\n/merge" not in message
+    assert "merge" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[the docs](http://evil.example)",
+        "[the docs] (http://evil.example)",
+        "[the docs][1]",
+        "[1]: http://evil.example",
+        "> [1]: http://evil.example",
+    ],
+)
+def test_no_link_hides_where_it_leads(text: str) -> None:
+    shown = gitlab_text(text)
+    assert not re.search(r"\](\(|\[)|^[\s>]*\[[^\]]*\]:", shown, flags=re.M)

@@ -300,7 +300,7 @@ async def test_the_project_s_own_preparation_runs_before_commands_and_tests(benc
     )
     run = await bench.ask()
     model = await bench.go(run, [PLAN, say(call("run", command="cat made")), GOOD, FINISH])
-    assert b"exit 0\nmade" in model.prompts[2]
+    assert b"exit 0\\nmade" in model.prompts[2]
     state = await bench.state(run)
     assert state.tests_base is not None
     assert state.tests_base.green

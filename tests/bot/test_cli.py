@@ -126,3 +126,21 @@ async def test_a_question_about_a_local_repository_is_answered(
     assert result["steps"] >= 1
     assert {"planning"} <= result["seconds"].keys()
     assert "Planning" in told.decode()
+
+
+def test_the_installed_command_takes_no_code_from_the_folder_it_is_called_in(tmp_path: Path):
+    (tmp_path / "bot").mkdir()
+    (tmp_path / "bot" / "__init__.py").write_text("raise SystemExit('somebody else')")
+
+    done = subprocess.run(
+        [Path(sys.executable).parent / "journeyman", "--help"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "one run on a local repository" in done.stdout

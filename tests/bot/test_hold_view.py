@@ -7,7 +7,8 @@ import json
 from face import Face, started
 from log import SAM, moved, ready, state
 
-from agent.events import HoldLifted, PushHeld, StatusChanged
+from agent.canaries import Canaries
+from agent.events import HoldLifted, PushHeld, RunEnded, StatusChanged
 from agent.pipeline import Violation, Weakening
 from agent.run import Run, RunStatus, TreeSha
 from bot.views.hold import hold
@@ -126,3 +127,15 @@ async def test_a_plain_word_in_the_thread_decides_nothing(face: Face):
     assert face.runs.of("lift") == []
     assert face.runs.of("answer") == []
     assert (await face.runs.status(run.id)).held is not None
+
+
+async def test_no_message_carries_a_credential_of_ours(face: Face):
+    secret = "glpat-0123456789abcdef"
+    face.front.slack.canaries = Canaries(secrets=frozenset({secret}))
+    root, run = await started(face)
+    end = RunEnded(status=RunStatus.FAILED, reason=f"git said {secret}")
+    await face.runs.add(run.id, end)
+    await face.until(lambda: face.ours(root)[1:])
+    shown = json.dumps([[m.text, m.blocks] for m in face.ours(root)], default=str)
+    assert secret not in shown
+    assert "withheld" in shown

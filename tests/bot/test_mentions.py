@@ -161,6 +161,7 @@ async def test_only_the_asker_answers_a_question_and_needs_no_mention(face: Face
 async def test_what_was_said_before_the_mention_reaches_the_run_as_record(face: Face) -> None:
     root = face.say("The export lacks <drafts>", user="sam")
     face.say("I saw that too", user="lee", thread=root.ts)
+    face.say("!aside is it asleep?", user="lee", thread=root.ts)
 
     face.say("@agent please fix that", thread=root.ts)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SettingsError
+from agent.policy import Policy
+from bot.build import engine_project
 from bot.settings import Settings, load, require
 from bot.variables import VARIABLES
 
@@ -56,6 +58,34 @@ def test_defaults_hold_where_a_project_says_nothing(tmp_path: Path) -> None:
     assert (entry.max_runs, entry.limits.steps, entry.limits.seconds) == (3, 9, 120)
     assert entry.plan_approval
     assert settings.project("other/one").limits.steps == 7
+
+
+def test_rules_of_a_project_stand_over_those_of_all(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        """
+        [defaults]
+        deny_paths = ["infra/"]
+        max_binary_mb = 0.5
+        [projects."a/b"]
+        allow_paths = ["src/"]
+        max_files = 9
+        self_accept = true
+        [projects."a/c"]
+        deny_paths = []
+        """,
+    )
+
+    entry = settings.project("a/b")
+    assert entry.policy == Policy(
+        allow_paths=("src/",), deny_paths=("infra/",), max_files=9, max_binary=500_000
+    )
+    assert entry.self_accept
+    told = engine_project(settings, "a/b")
+    assert told is not None
+    assert (told.policy, told.self_accept) == (entry.policy, True)
+    assert settings.project("a/c").policy.deny_paths == ()
+    assert not settings.project("a/c").self_accept
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -142,3 +172,11 @@ def test_without_a_signing_secret_http_is_refused() -> None:
 def test_an_address_that_is_none_is_refused(listen: str) -> None:
     with pytest.raises(SettingsError, match="JOURNEYMAN_LISTEN"):
         _ = Settings(listen=listen).address
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SLACK_SIGNING_SECRET", "GITLAB_WEBHOOK_SECRET", "DATABASE_URL", "DATABASE_ADMIN_URL"],
+)
+def test_what_must_not_be_logged_is_more_than_tokens(name: str) -> None:
+    assert load({name: "postgresql://me:hidden@db/x"}).secrets == ("postgresql://me:hidden@db/x",)

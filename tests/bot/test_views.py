@@ -375,7 +375,7 @@ def test_each_edit_has_new_block_ids(name: str) -> None:
 def test_a_version_alone_is_no_reason_to_edit() -> None:
     one = b.message("run:42", 7, "Hm.", {"head": b.section("*Hm*")})
     two = b.message("run:42", 8, "Hm.", {"head": b.section("*Hm*")})
-    assert one.same_as(two)
+    assert one.rendering == two.rendering
     assert one != two
 
 
@@ -395,7 +395,7 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
         "waiting for the model card": [
             "*Run 42 · Working* — add endpoint for invoices export",
             "`platform/api` from `main`, for <@U0MIA>",
-            "The model provider is not answering (503). Trying again in 2 min, attempt 2 of 5. "
+            "The model provider is not answering (503). Retrying in 2 min, 3 of 5. "
             "Nothing is lost.",
             "Plan — 0 of 3 done",
             "in_progress: Read the router",
@@ -680,3 +680,32 @@ def _rich(elements: list[dict[str, Any]]) -> Iterator[str]:
                 yield "- " + "".join(span["text"] for span in item["elements"])
         else:
             yield from "".join(span["text"] for span in element["elements"]).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.4, "0 s"), (59.4, "59 s"), (90, "2 min"), (3600, "1 h"), (5400, "1 h 30 min")],
+)
+def test_durations_are_short(seconds: float, told: str) -> None:
+    assert t.duration(seconds) == told
+
+
+def test_the_tests_of_the_base_do_not_hide_those_of_the_change() -> None:
+    base, during = ran("base", passed=16), ran("during", ["a::b"], passed=15)
+
+    only_base = messages(state(moved(S.WORKING), base), LINKS)["card"]
+    later = messages(state(moved(S.WORKING), during, base), LINKS)["card"]
+
+    assert "Tests before any change: 16 passed, 0 failed" in only_base.rendering
+    assert "Tests: 15 passed, 1 failed" in later.rendering
+
+
+def test_the_result_tells_what_was_repaired_on_the_way() -> None:
+    heal = e.HealStarted(attempt=1, attempts=3, failing=("tests/test_a.py::test_b",))
+    repaired = state(*WORKING, heal, ran(), e.RunEnded(status=S.SUCCEEDED, summary="Done."))
+
+    told = messages(repaired, LINKS)["outcome:1"].rendering
+
+    assert (
+        "My first version failed tests (`tests/test_a.py::test_b`); repaired in 1 attempt." in told
+    )

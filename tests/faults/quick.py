@@ -13,8 +13,9 @@ from typing import Any
 import agent.loop
 import agent.worker
 import bot.front
-import bot.inbox
+import bot.presenter
 from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
+from agent.adapters.database import Database
 
 
 async def _proved_before(self: BubblewrapSandbox) -> tuple[()]:
@@ -24,9 +25,12 @@ async def _proved_before(self: BubblewrapSandbox) -> tuple[()]:
 def quicken(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(bot.front, "Presenter", functools.partial(bot.front.Presenter, every=0.1))
     put(bot.front, "Slack", functools.partial(bot.front.Slack, post_gap=0.0, edit_gap=0.0))
+    put(bot.front, "SlackApi", functools.partial(bot.front.SlackApi, patience=0.05))
+    put(bot.presenter, "_AGAIN", 0.3)
     put(bot.front, "Redelivery", functools.partial(bot.front.Redelivery, every=0.5))
     put(agent.loop, "WAITS", (0.5, 0.1, 0.1, 0.1))
     put(agent.worker, "PAUSES", (0.1, 0.1, 0.1))
+    put(Database, "queue", functools.partialmethod(Database.queue, lease=2.0))
     put(BubblewrapSandbox, "check", _proved_before)
 
 

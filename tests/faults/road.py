@@ -100,6 +100,31 @@ class Road:
 
     # --- the service
 
+    def config(
+        self,
+        text: str = '[defaults]\ntest_command = "bash check.sh"\n',
+        *,
+        channels: Mapping[str, Sequence[str]] | None = None,
+        strangers: Sequence[str] = (),
+    ) -> None:
+        """Writes the settings file. `channels`: what may be worked on beside the default of
+        #billing; `strangers`: whose GitLab account nobody knows."""
+        world, state = self.slack.world, self.gitlab.state
+        known = [p.name for p in seed.PEOPLE if p.name not in strangers]
+        listed = {"direct": [PROJECT]} | {
+            world.channel_named(name).id: list(paths) for name, paths in (channels or {}).items()
+        }
+        lines = [
+            text,
+            "[channels]",
+            *(f"{channel} = {json.dumps(paths)}" for channel, paths in listed.items()),
+            f"[projects.{json.dumps(PROJECT)}]",
+            f"channels = {json.dumps([world.channel_named('billing').id])}",
+            "[people]",
+            *(f"{world.user_named(n).id} = {seed.account(state, n).id}" for n in known),
+        ]
+        Path(self.env["JOURNEYMAN_CONFIG"]).write_text("\n".join(lines))
+
     @asynccontextmanager
     async def serving(self, **env: str) -> AsyncGenerator[Service]:
         async with open_service(load(self.env | env), ROLES) as service:
@@ -239,18 +264,26 @@ class Road:
 
     async def git(self, *arguments: str) -> str:
         """In GitLab's own repository."""
-        answer = await self.gitlab.forge.repository(self.project).git(*arguments)
-        return (answer.decode() if isinstance(answer, bytes) else str(answer)).strip()
+        return (await self.git_bytes(*arguments)).decode().strip()
+
+    async def git_bytes(self, *arguments: str) -> bytes:
+        return await self.gitlab.forge.repository(self.project).git(*arguments)
 
     async def commit(self, branch: str, path: str, text: str) -> str:
-        """Somebody pushes a commit of their own onto a branch."""
+        """Sam pushes a commit of his own onto a branch."""
+        token = self.gitlab.state.add_token(seed.account(self.gitlab.state, "sam"), "api").secret
+        remote = self.gitlab.url.replace("://", f"://sam:{token}@") + f"/{PROJECT}.git"
         clone = self.folder / f"clone-{branch.replace('/', '-')}"
-        remote = await self.git("rev-parse", "--absolute-git-dir")
-        await asyncio.to_thread(git, self.folder, "clone", "-q", "-b", branch, remote, clone.name)
-        (clone / path).write_text(text)
-        for words in (["add", "-A"], ["commit", "-qm", "By somebody else"], ["push", "-q"]):
-            await asyncio.to_thread(git, clone, *words)
-        return git(clone, "rev-parse", "HEAD")
+
+        def push() -> str:
+            git(self.folder, "clone", "-q", "-b", branch, remote, clone.name)
+            (clone / path).write_text(text)
+            git(clone, "add", "-A")
+            git(clone, "commit", "-qm", "By somebody else")
+            git(clone, "push", "-q")
+            return git(clone, "rev-parse", "HEAD")
+
+        return await asyncio.to_thread(push)
 
     async def read(self, branch: str, path: str) -> str:
         return await self.git("show", f"{branch}:{path}")
@@ -278,6 +311,15 @@ class Process:
             )
         await until(lambda: b" is ready " in self.road.log.read_bytes()[told:], 30, self.road.story)
 
+    def kill(self) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def ended(self) -> None:
+        assert self._process is not None
+        await until(lambda: self._process and self._process.returncode is not None, 30)
+
     async def end(self, number: signal.Signals) -> int:
         """Its exit code."""
         process = self._process
@@ -303,6 +345,17 @@ async def until(
     except TimeoutError:
         told = await story() if story else ""
         raise AssertionError(f"It did not come about within {seconds} s.\n{told}") from None
+
+
+def processes() -> bytes:
+    """The command lines of all there are."""
+    found = b""
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found += each.read_bytes() + b"\n"
+        except OSError:
+            continue
+    return found
 
 
 GIT_ENV = {
@@ -337,7 +390,6 @@ async def open_road(
     database_url: str,
     *,
     source: Path | None = None,
-    settings: str = '[defaults]\ntest_command = "bash check.sh"\n',
 ) -> AsyncGenerator[Road]:
     """`source`: the project's repository."""
     source = source or make_repository(folder / "source")
@@ -354,9 +406,6 @@ async def open_road(
         write = state.add_token(agent, "api", name="write")
         read = state.add_token(agent, "read_api", "read_repository", name="read")
         project = await seed.add_project(gitlab, "calc", source, accounts, agent)
-        config = folder / "journeyman.toml"
-        known = seed.settings_file(slack.world, state, {"billing": PROJECT})
-        config.write_text(settings + known)
         tokens = {token.kind: token.value for token in slack.world.tokens.values()}
         env = {
             "PATH": os.environ["PATH"],
@@ -371,11 +420,11 @@ async def open_road(
             "OPENAI_API_KEY": "model-key",
             "JOURNEYMAN_MODEL": model.name,
             "JOURNEYMAN_HOME": str(home),
-            "JOURNEYMAN_CONFIG": str(config),
+            "JOURNEYMAN_CONFIG": str(folder / "journeyman.toml"),
             "JOURNEYMAN_LISTEN": "127.0.0.1:0",
             "DATABASE_URL": database_url,
         }
-        yield Road(
+        road = Road(
             slack=slack,
             gitlab=gitlab,
             model=model,
@@ -385,6 +434,8 @@ async def open_road(
             folder=folder,
             db=db,
         )
+        road.config()
+        yield road
     shutil.rmtree(sandbox_folder(home), ignore_errors=True)
 
 

@@ -271,6 +271,7 @@ async def test_unread_channels_are_marked_and_show_where_to_go_on(stage: Scene, 
     await expect(channel.get_by_label("unread")).to_have_count(0)
     await tab.get_by_role("navigation").get_by_role("button", name="random").click()
     stage.slack.people.post("sam", "platform", "fresh")
+    await expect(channel.get_by_label("1 unread")).to_be_visible()
     await channel.click()
     line = tab.get_by_role("separator")
     await expect(line).to_have_text("New")

@@ -1,0 +1,105 @@
+"""What happens by the clock, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.adapters.database import Database
+from agent.events import QuestionAnswered, QuestionAsked
+from agent.ports import Write
+from agent.run import Limits, Person, Request, Run, RunStatus, Thread
+from agent.state import fold
+from bot import schedule
+from bot.schedule import Schedule
+
+MIA = Person(id="U0MIA", name="mia")
+
+
+@dataclass(kw_only=True)
+class Ahead:
+    """A clock that is some hours ahead of the database's."""
+
+    hours: float
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(hours=self.hours)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+async def asked(db: Database) -> Run:
+    request = Request(
+        text="make it better",
+        project="g/p",
+        base_branch=None,
+        requester=MIA,
+        thread=Thread(team="T", channel="C", ts="1.0"),
+        message="1.0",
+    )
+    run, _ = await db.store.create("1.0", request, Limits())
+    await db.store.claim(run.id, "worker")
+    await db.store.write(run.id, Write(payloads=(), status=RunStatus.PLANNING), actor="worker")
+    question = QuestionAsked(question="What first?")
+    write = Write(payloads=(question,), status=RunStatus.WAITING_FOR_ANSWER)
+    return await db.store.write(run.id, write, actor="worker")
+
+
+def scheduled(db: Database, hours: float) -> Schedule:
+    async def nothing() -> None:
+        return
+
+    return Schedule(store=db.store, clock=Ahead(hours=hours), prune=nothing)
+
+
+async def test_a_question_waits_for_a_day(db: Database):
+    run = await asked(db)
+    await scheduled(db, 23.9).tick()
+    assert (await db.store.run(run.id)).status is RunStatus.WAITING_FOR_ANSWER
+
+
+async def test_a_question_that_nobody_answers_ends_the_run_and_says_what_is_kept(db: Database):
+    run = await asked(db)
+    await scheduled(db, 24.1).tick()
+    state = fold(await db.store.events(run.id))
+    assert state.status is RunStatus.CANCELLED
+    assert "Nobody answered within 24 hours" in state.reason
+    assert "kept" in state.reason
+
+
+async def test_two_replicas_end_it_once(db: Database):
+    run = await asked(db)
+    late = scheduled(db, 30)
+    await asyncio.gather(*(late.tick() for _ in range(5)))
+    kinds = [type(event.payload).__name__ for event in await db.store.events(run.id)]
+    assert kinds.count("RunEnded") == 1
+
+
+async def test_an_answer_in_time_is_not_overtaken(db: Database):
+    run = await asked(db)
+    answer = Write(
+        payloads=(QuestionAnswered(text="tests", by=MIA),), status=RunStatus.QUEUED, wake=True
+    )
+    await db.store.write(run.id, answer, actor=MIA.id)
+    await scheduled(db, 30).tick()
+    assert (await db.store.run(run.id)).status is RunStatus.QUEUED
+
+
+async def test_the_clock_ticks_by_itself(db: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(schedule, "TICK", 0.05)
+    run = await asked(db)
+    serving = asyncio.create_task(scheduled(db, 30).serve())
+    async with asyncio.timeout(10):
+        async with db.store.changes() as changes:
+            async for _ in changes:
+                if (await db.store.run(run.id)).status is RunStatus.CANCELLED:
+                    break
+    serving.cancel()
+    await asyncio.wait({serving})
