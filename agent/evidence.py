@@ -31,6 +31,13 @@ async def evidence(
     }
 
 
+async def last_finished(forge: ForgeReader, project: str, branch: str) -> Pipeline | None:
+    try:
+        return await forge.branch_pipeline(project, branch)
+    except ForgeRejected:
+        return None
+
+
 async def failing_tests(
     forge: ForgeReader, project: str, pipeline: Pipeline
 ) -> tuple[TestCase, ...]:

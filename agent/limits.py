@@ -59,6 +59,8 @@ def spent(events: Iterable[RunEvent]) -> Usage:
             case StatusChanged() as change if change.status in _PARKED and since is not None:
                 used += Usage(seconds=(event.at - since).total_seconds())
                 since = None
+            case StatusChanged() as change if change.status not in _PARKED and since is None:
+                since = event.at  # a run that watched goes on without a new claim
             case _:
                 pass
         last = event.at

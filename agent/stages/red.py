@@ -15,21 +15,22 @@ from agent.events import (
     QuestionAsked,
     RunEnded,
 )
-from agent.evidence import evidence, failing_tests
+from agent.evidence import evidence, failing_tests, last_finished
 from agent.finish import finish_in
 from agent.intents import RetryJob
 from agent.pipeline import Blame, Job, Pipeline, Triage
 from agent.report import fix_report
 from agent.run import RunStatus
-from agent.stages.keep import close, kept, park
+from agent.stages.keep import close, kept
 from agent.triage import Case, triage
 from agent.work import Hold, Lookout
 
 P = TypeVar("P")
 
 
-async def red(work: Hold, lookout: Lookout, commit: Committed, seen: PipelineSeen) -> None:
-    """Runs jobs again, starts a fix, asks a person, or ends the run."""
+async def red(work: Hold, lookout: Lookout, commit: Committed, seen: PipelineSeen) -> bool:
+    """Runs jobs again, starts a fix, asks a person, or ends the run. False: GitLab has not caught
+    up yet with the jobs that were told to run again."""
     pipeline, sentence = seen.pipeline, seen.judgement.sentence
     assert pipeline is not None
     news = () if seen == work.state.pipeline else (seen,)
@@ -38,13 +39,14 @@ async def red(work: Hold, lookout: Lookout, commit: Committed, seen: PipelineSee
     if not pipeline.red:
         await close(work, RunStatus.ESCALATED, sentence, *news)
     elif all(_runs_again(work, commit, job, retried) for job in pipeline.red):
-        await park(work, lookout.pace.least, *news)  # GitLab has not caught up with the retry yet
+        return False
     elif fixes and fixes[-1].pipeline == pipeline.id:
         told = f"{sentence} The fix changed nothing."
         await _escalate(work, told, *news)
     else:
         judged = await _triaged(work, lookout, commit, pipeline, retried)
         await _act(work, commit, pipeline, sentence, (*news, judged), judged.jobs)
+    return True
 
 
 async def _triaged(
@@ -55,7 +57,7 @@ async def _triaged(
     tests = await failing_tests(forge, project, pipeline)
     case = Case(
         pipeline=pipeline,
-        base=await forge.branch_pipeline(project, target),
+        base=await last_finished(forge, project, target),
         target=target,
         changed=[change.path for change in commit.files],
         retried=retried,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.branch import published
-from agent.errors import ForgeRejected, ForgeUnavailable, NotFound
+from agent.errors import ForgeRejected, ForgeUnavailable, GitFailed, NotFound
 from agent.events import (
     Committed,
     HoldLifted,
@@ -46,6 +46,8 @@ async def watch(work: Hold, lookout: Lookout) -> None:
             await _look(work, lookout, commit)
     except ForgeUnavailable as error:
         await _wait(work, pace, str(error), error.retry_after or 0.0)
+    except GitFailed as error:
+        await _wait(work, pace, str(error), 0.0)
     if work.state.status is not RunStatus.WATCHING:
         pace.forget(run)
 
@@ -91,7 +93,8 @@ async def _look(work: Hold, lookout: Lookout, commit: Committed) -> None:
         case Verdict.ABSENT:
             await close(work, RunStatus.SUCCEEDED, sentence, *news)
         case Verdict.RED:
-            await red(work, lookout, commit, seen)
+            if not await red(work, lookout, commit, seen):
+                await _wait(work, lookout.pace, sentence, 0.0, *news)
         case Verdict.CANCELED | Verdict.SKIPPED | Verdict.OTHER_COMMIT:
             await close(work, RunStatus.ESCALATED, sentence, *news)
         case verdict:

@@ -13,6 +13,7 @@ from agent.context import encode_one
 from agent.events import FixStarted, JobRehearsed
 from agent.fixing import places
 from agent.intents import PublishMergeRequest, Push
+from agent.limits import spent
 from agent.pipeline import Job
 from agent.ports import Message
 from agent.run import CommitSha, Run, RunStatus
@@ -164,6 +165,15 @@ async def test_a_model_that_changes_nothing_ends_in_its_own_words(bench: Bench):
     assert state.end is not None
     assert state.end.escalation is not None
     assert "Not ours" in state.end.escalation.likely_cause
+
+
+async def test_the_time_of_a_fix_counts_as_work(bench: Bench):
+    here = scene(bench)
+    run = await here.published()
+    before = spent(await bench.log(run)).seconds
+    await fails(here, run, 1, say(call("run", command="sleep 0.4")), MEND, FINISH)
+    used = spent(await bench.log(run)).seconds - before
+    assert used >= 0.4
 
 
 class Gone(BaseException):

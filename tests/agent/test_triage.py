@@ -181,6 +181,9 @@ async def test_gitlab_may_be_slow_to_show_that_a_job_runs_again(bench: Bench):
     await red(here, run, "reset\n")  # the very same job
     assert await here.status(run) is RunStatus.WATCHING
     assert len(await bench.facts(run, PipelineTriaged)) == 1
+    bench.clock.advance(run.limits.pipeline_seconds)  # but not for ever
+    await red(here, run, "reset\n")
+    assert await here.status(run) is RunStatus.ESCALATED
 
 
 async def test_a_retry_that_gitlab_refuses_makes_the_failure_ours(bench: Bench):
