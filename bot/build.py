@@ -94,4 +94,5 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         limits=entry.limits,
         policy=entry.policy,
         self_accept=entry.self_accept,
+        watch_pipeline=entry.watch_pipeline,
     )

@@ -71,6 +71,7 @@ class _Defaults(_Strict):
     max_lines: int | None = Field(default=None, gt=0)
     max_binary_mb: float | None = Field(default=None, ge=0)
     self_accept: bool | None = None
+    watch_pipeline: bool | None = None
     limits: _Limits = _Limits()
 
     def over(self, base: ProjectEntry, path: str, channels: tuple[str, ...] = ()) -> ProjectEntry:
@@ -87,6 +88,9 @@ class _Defaults(_Strict):
             plan_approval=base.plan_approval if self.plan_approval is None else self.plan_approval,
             policy=self.policy(base.policy),
             self_accept=base.self_accept if self.self_accept is None else self.self_accept,
+            watch_pipeline=(
+                base.watch_pipeline if self.watch_pipeline is None else self.watch_pipeline
+            ),
         )
 
     def policy(self, base: Policy) -> Policy:

@@ -49,6 +49,7 @@ class ProjectEntry:
     plan_approval: bool = False
     policy: Policy = field(default_factory=Policy)
     self_accept: bool = False
+    watch_pipeline: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

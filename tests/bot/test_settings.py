@@ -71,6 +71,7 @@ def test_rules_of_a_project_stand_over_those_of_all(tmp_path: Path) -> None:
         allow_paths = ["src/"]
         max_files = 9
         self_accept = true
+        watch_pipeline = false
         [projects."a/c"]
         deny_paths = []
         """,
@@ -84,8 +85,10 @@ def test_rules_of_a_project_stand_over_those_of_all(tmp_path: Path) -> None:
     told = engine_project(settings, "a/b")
     assert told is not None
     assert (told.policy, told.self_accept) == (entry.policy, True)
+    assert not told.watch_pipeline
     assert settings.project("a/c").policy.deny_paths == ()
     assert not settings.project("a/c").self_accept
+    assert settings.project("a/c").watch_pipeline
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Road:
 
     def config(
         self,
-        text: str = '[defaults]\ntest_command = "bash check.sh"\n',
+        text: str = '[defaults]\ntest_command = "bash check.sh"\nwatch_pipeline = false\n',
         *,
         channels: Mapping[str, Sequence[str]] | None = None,
         strangers: Sequence[str] = (),

@@ -89,7 +89,7 @@ async def test_after_the_merge_request_and_before_its_answer(road: Road):
 
 async def test_while_the_tests_run(road: Road):
     slow = "sleep 1; bash check.sh"
-    road.config(f'[defaults]\ntest_command = "{slow}"\n')
+    road.config(f'[defaults]\ntest_command = "{slow}"\nwatch_pipeline = false\n')
     async with road.process() as process:
         asked = road.ask()
         await road.reached(lambda state: state.status is RunStatus.TESTING)
