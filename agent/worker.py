@@ -112,9 +112,10 @@ class Worker:
             if goes_on_watching(hold):
                 await hold.journal.move(RunStatus.WATCHING)
             if hold.lookout and hold.state.status is RunStatus.WATCHING:
-                await watch(hold, hold.lookout)  # needs neither conversation nor workspace
-                if hold.journal.state.status is not RunStatus.WORKING:
-                    return
+                # needs neither conversation nor workspace; what it sets to work is queued, since
+                # those who watch are woken beside the limits on work
+                await watch(hold, hold.lookout)
+                return
             work = await self._take(held, hold)
             if work.state.status is RunStatus.WATCHING:  # not any more
                 await succeed(work)

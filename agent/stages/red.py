@@ -80,7 +80,7 @@ async def _act(
     again = [each for each in jobs if each.again]
     if ours and made < limit:
         fix = FixStarted(attempt=made + 1, attempts=limit, pipeline=pipeline.id, jobs=ours)
-        await work.journal.write(*news, fix, status=RunStatus.WORKING)
+        await work.journal.write(*news, fix, status=RunStatus.WORKING, wake=True)
     elif ours:
         times = "attempt" if made == 1 else "attempts"
         await _escalate(work, f"{sentence} It still fails after {made} {times} to fix it.", *news)

@@ -31,7 +31,7 @@ async def watch(work: Hold, lookout: Lookout) -> None:
     run, pace = work.state.run, lookout.pace
     if work.state.waiting_followups:
         pace.forget(run)
-        await work.journal.move(RunStatus.WORKING)
+        await work.journal.write(StatusChanged(status=RunStatus.WORKING), wake=True)
         return
     if (left := pace.left(run)) > 0:
         await park(work, left)

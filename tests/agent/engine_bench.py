@@ -18,7 +18,7 @@ from agent.events import EffectDone, EffectFailed, RunEvent
 from agent.intents import KIND, Intent
 from agent.ports import MergeRequest, Origin, Project
 from agent.project import ProjectSettings
-from agent.run import Limits, Linked, Person, Request, Run, Thread
+from agent.run import Limits, Linked, Person, Request, Run, RunStatus, Thread
 from agent.service import RunService
 from agent.state import RunState, fold
 from agent.testing import FixedClock, Reply, ScriptedModel, call, say
@@ -147,7 +147,11 @@ class Bench:
 
     async def go(self, run: Run, replies: Sequence[Reply], **more: object) -> ScriptedModel:
         model = ScriptedModel(replies=list(replies), **more)
-        await self.worker(model).advance(run.id)
+        worker, watched = self.worker(model), (await self.db.store.run(run.id)).status
+        await worker.advance(run.id)
+        status = (await self.db.store.run(run.id)).status
+        if watched is RunStatus.WATCHING and status is RunStatus.WORKING:
+            await worker.advance(run.id)  # what a look sets to work comes from the queue again
         return model
 
     async def state(self, run: Run) -> RunState:
