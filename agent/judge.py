@@ -15,7 +15,7 @@ from agent.finish import last_finish
 from agent.intents import Push
 from agent.leaks import leaks
 from agent.mergerequest import description, title
-from agent.pipeline import Violation
+from agent.pipeline import Violation, Weakening
 from agent.policy import breaches
 from agent.run import CommitSha, TreeSha
 from agent.serialize import commit_message
@@ -50,6 +50,9 @@ async def judge(work: Work) -> Judged:
     )
     ci = await _included(work, checkpoint.tree, paths)
     weak = await asyncio.to_thread(tamper.weakenings, diffs, before.get, after.get, ci=ci)
+    if not (work.state.heals or work.state.fixes):
+        # what a test expects may be what was asked to change; it counts once something was red
+        weak = tuple(each for each in weak if each.rule != Weakening.EXPECTATION_CHANGED)
     rules = breaches(work.project.policy, diffs, paths)
     return Judged(violations=(*weak, *fewer(work.state, weak), *rules))
 

@@ -223,3 +223,28 @@ async def test_a_second_hold_of_a_run_is_asked_about_anew(tested: Bench):
     assert [v.rule for v in second.violations] == [Weakening.TEST_REMOVED]
     with pytest.raises(Refused, match="no longer held"):
         await tested.service(MAINTAINER).lift(run.id, LEE, hold=1)
+
+
+EXPECTS_MORE = say(
+    call("edit", path="test_calc.py", old=" == 3", new=" == 4"),
+    call("edit", path="calc.py", old="a + b", new="a + b + 1"),
+)
+
+
+async def test_another_expected_value_may_be_what_was_asked_for(tested: Bench):
+    run = await tested.ask("let add count one more")
+    await tested.go(run, [PLAN, EXPECTS_MORE, FINISH])
+    state = await tested.state(run)
+    assert state.held is None, await tested.story(run)
+    assert state.commits
+
+
+async def test_another_expected_value_that_makes_a_red_test_green_holds_the_push(tested: Bench):
+    run = await tested.ask("let add count one more")
+    code = say(call("edit", path="calc.py", old="a + b", new="a + b + 1"))
+    test = say(call("edit", path="test_calc.py", old=" == 3", new=" == 4"))
+    await tested.go(run, [PLAN, code, FINISH, test, FINISH])
+    state = await tested.state(run)
+    assert state.heals
+    assert state.held is not None, await tested.story(run)
+    assert [v.rule for v in state.held.violations] == [Weakening.EXPECTATION_CHANGED]
