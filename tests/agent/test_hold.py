@@ -239,12 +239,16 @@ async def test_another_expected_value_may_be_what_was_asked_for(tested: Bench):
     assert state.commits
 
 
-async def test_another_expected_value_that_makes_a_red_test_green_holds_the_push(tested: Bench):
-    run = await tested.ask("let add count one more")
+async def test_another_expected_value_that_makes_a_red_test_green_holds_the_push(bench: Bench):
+    bench.folder = bench.folder / "red"
+    bench.folder.mkdir()
+    really = "python3 -c 'import test_calc; test_calc.test_add()'\n"
+    make_repository(bench.repository, TESTED | {"check.sh": really})
+    run = await bench.ask("let add count one more")
     code = say(call("edit", path="calc.py", old="a + b", new="a + b + 1"))
     test = say(call("edit", path="test_calc.py", old=" == 3", new=" == 4"))
-    await tested.go(run, [PLAN, code, FINISH, test, FINISH])
-    state = await tested.state(run)
-    assert state.heals
-    assert state.held is not None, await tested.story(run)
+    await bench.go(run, [PLAN, code, FINISH, test, FINISH])
+    state = await bench.state(run)
+    assert state.heals, await bench.story(run)
+    assert state.held is not None, await bench.story(run)
     assert [v.rule for v in state.held.violations] == [Weakening.EXPECTATION_CHANGED]
