@@ -24,6 +24,7 @@ from agent.errors import SandboxUnusable, ToolFailed
 from agent.events import DependenciesReady
 from agent.files import WorkspaceFiles, make_enterable
 from agent.manifests import Manifests
+from agent.metadata import ROOTS, site_files
 from agent.package_sources import (
     CA_FILE,
     INNER,
@@ -129,6 +130,8 @@ class Installer:
                 )
             if result.exit_code or result.stopped:
                 return _failure(plan.tool, result)
+            if plan.tool == "uv":
+                await asyncio.to_thread(_add_project, target / plan.folder, plan.found)
             await asyncio.to_thread(_keep, target, kept)
             return ""
         finally:
@@ -220,6 +223,15 @@ def _write_manifests(folder: Path, found: Manifests) -> None:
         files.write(name, data)
 
 
+def _add_project(home: Path, found: Manifests) -> None:
+    files = WorkspaceFiles(home)
+    for version in files.listing("lib"):
+        site = f"lib/{version.rstrip('/')}/site-packages"
+        if files.exists(site):
+            for name, text in site_files(found.files.get("pyproject.toml")).items():
+                files.write(f"{site}/{name}", text.encode())
+
+
 def _keep(made: Path, kept: Path) -> None:
     """Puts it in its place at once; another run may have been quicker."""
     made.chmod(0o755)
@@ -251,7 +263,7 @@ def _installed(plan: _Plan, kept: Path, began: float, *, cached: bool) -> Instal
     return Installed(mounts=(Mount(source=kept, target=INNER),), env=env, record=record)
 
 
-_PYTHON_PATH: Mapping[str, str] = {"PYTHONPATH": "/workspace:/workspace/src"}
+_PYTHON_PATH: Mapping[str, str] = {"PYTHONPATH": ":".join(ROOTS)}
 
 
 def _nothing(problem: str, began: float, *, manager: str = "") -> Installed:

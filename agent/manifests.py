@@ -86,6 +86,8 @@ def _python(files: WorkspaceFiles, names: set[str]) -> Manifests:
     if "poetry.lock" in names:
         found["poetry.txt"] = _poetry(_read(files, ["poetry.lock"])["poetry.lock"])
         return Manifests(manager="uv", files=found, arguments=("--no-deps", "-r", "poetry.txt"))
+    if "pyproject.toml" in names:
+        found |= _read(files, ["pyproject.toml"])
     for name, reader in (("pyproject.toml", _pyproject), ("setup.cfg", _setup_cfg)):
         if name in names:
             text = _read(files, [name])[name].decode("utf-8", "replace")

@@ -35,7 +35,8 @@ class Runner(StrEnum):
 #: pytest behind `make test`.
 ENVIRONMENT = {
     "PYTEST_ADDOPTS": (
-        f"--junitxml={REPORT}/pytest.xml -o junit_family=xunit1 -o cache_dir=/tmp/pytest-cache"
+        f"--junitxml={REPORT}/pytest.xml -o junit_family=xunit1 -o cache_dir=/tmp/pytest-cache "
+        "-o faulthandler_timeout=300"
     ),
     "PYTHONDONTWRITEBYTECODE": "1",
     "CI": "1",

@@ -24,6 +24,7 @@ from agent.testreport import BAD, CaseStatus, TestCase, TestReport
 
 OUTPUT = 4 * 2**20  #: bytes of output in which results are looked for, the last ones
 FILES = 3_000  #: report files read
+LAST_WORDS = 15  #: seconds for a runner that was interrupted
 #: The most failures that a report carries into the log; passing tests are only counted there.
 CASES = 2_000
 
@@ -52,13 +53,17 @@ async def run_tests(
 ) -> Tests:
     """`folder` is an empty one from `Sandbox.new_folder`, to be removed by the caller."""
     printed = _Tail(OUTPUT)
+    allowed = limits.seconds
     result = await box.exec(
-        ["bash", "-c", command.script],
+        # interrupted, a runner still writes down what it has found; killed, it does not
+        ["timeout", "-s", "INT", "-k", f"{LAST_WORDS}", f"{allowed}", "bash", "-c", command.script],
         env={**(env or {}), **ENVIRONMENT},
-        limits=limits,
+        limits=replace(limits, seconds=allowed + LAST_WORDS + 5),
         mounts=[*mounts, Mount(source=folder, target=REPORT, writable=True)],
         on_output=printed.add,
     )
+    if result.exit_code in (124, 137) and not result.stopped and result.seconds >= allowed:
+        result = replace(result, stopped="timeout")
     report = await asyncio.to_thread(
         _report, command, result, bytes(printed.data), _read_folder(folder), files
     )
@@ -75,7 +80,7 @@ def _report(
 ) -> TestReport:
     text = _ESCAPES.sub("", printed.decode("utf-8", "replace")).replace("\r\n", "\n")
     parsed = read_results(command, text, written, files)
-    cases = junit.merged(parsed.cases)
+    cases = junit.merged(_interrupted(command, result, parsed.cases))
     counts = parsed.counts or Counter(case.status for case in cases)
     bad = [case for case in cases if case.status in BAD]
     rest = [case for case in cases if case.status not in BAD]
@@ -92,6 +97,18 @@ def _report(
         stopped=result.stopped,
         no_tests=_nothing_ran(command.runner, result, counts, text, parsed.found),
     )
+
+
+def _interrupted(
+    command: TestCommand, result: CommandResult, cases: Sequence[TestCase]
+) -> list[TestCase]:
+    """pytest lists the test in which it was interrupted last, as if it had passed."""
+    if result.stopped != "timeout" or command.runner is not Runner.PYTEST or not cases:
+        return list(cases)
+    hung = replace(
+        cases[-1], status=CaseStatus.ERROR, message="It did not end: the tests were stopped in it."
+    )
+    return [*cases[:-1], hung]
 
 
 def read_results(

@@ -101,10 +101,25 @@ async def succeed(work: Work) -> None:
     said = last_finish(work.context.messages)
     end = RunEnded(
         status=RunStatus.SUCCEEDED,
+        reason=_unverified(work),
         summary=said.summary if said else "",
         answer=said.answer if said else "",
     )
     await ended(work, end)
+
+
+def _unverified(work: Work) -> str:
+    """A test run that did not come to its end proves little: that is said."""
+    report = work.state.tests_change
+    if report is None or not report.stopped or not work.state.commits:
+        return ""
+    minutes = max(1, round(report.seconds / 60))
+    base = work.state.tests_base
+    too = ", and did not before the change either" if base and base.stopped else ""
+    return (
+        f"The tests did not end within {minutes} min{too}: this change is not verified by them. "
+        "Set test_command to one that ends."
+    )
 
 
 async def ended(work: Hold, *payloads: Payload) -> None:

@@ -112,7 +112,8 @@ ASK = Tool(
 FINISH = Tool(
     spec=ToolSpec(
         name="finish",
-        description="The work is done. summary: for the reviewer. "
+        description="The work is done. summary: for the reviewer; its first line, at most 70 "
+        "characters, is the title. "
         "answer: reply to a question that needed no change.",
         parameters=schema("summary", summary="string", answer="string"),
     ),

@@ -79,7 +79,8 @@ def counts(report: TestReport) -> str:
     if report.no_tests:
         return "no tests found"
     if report.stopped:
-        return f"{told}, stopped: {report.stopped}".removeprefix(", ")
+        seconds = f" after {report.seconds:.0f} s" if report.stopped == "timeout" else ""
+        return f"{told}, stopped: {report.stopped}{seconds}".removeprefix(", ")
     return told or f"exit {report.exit_code}"
 
 

@@ -536,3 +536,22 @@ def test_a_hostile_report_is_read_in_reasonable_time() -> None:
     began = time.process_time()
     assert len(junit.parse(xml.encode())) == 1
     assert time.process_time() - began < 10
+
+
+async def test_a_suite_that_hangs_still_tells_what_it_has_found(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "work" / "test_hangs.py").write_text(
+        "import time\n\ndef test_good():\n    pass\n\ndef test_bad():\n    assert 1 == 2\n\n"
+        "def test_hangs():\n    time.sleep(60)\n"
+    )
+    command = await found({"pytest.ini": "[pytest]\n", "test_hangs.py": "import pytest\n"})
+    assert command is not None
+    limits = CommandLimits(seconds=3)
+    tests = await run_tests(HereBox(tmp_path / "work"), tmp_path / "report", command, limits=limits)
+    report = tests.report
+    assert report.stopped == "timeout"
+    assert not report.green
+    assert (report.passed, report.failed, report.errors) == (1, 1, 1)
+    assert statuses(report)["test_hangs.py::test_bad"] is CaseStatus.FAILED
+    assert statuses(report)["test_hangs.py::test_hangs"] is CaseStatus.ERROR

@@ -156,6 +156,30 @@ async def test_packages_are_there_for_later_commands_without_network(
     assert len(index.asked) == before
 
 
+OUR_APP = """
+import importlib.metadata
+import ours
+print(ours.__file__, importlib.metadata.version("our-app"))
+"""
+
+
+async def test_the_project_is_there_for_programs_with_an_environment_of_their_own(
+    place: Place, checkout: Path
+):
+    pyproject = '[project]\nname = "Our-App"\nversion = "1.2"\ndependencies = ["tinydep"]\n'
+    put(checkout, pyproject_dot_toml=pyproject, src__ours_dot_py="")
+    installed = await place.installer.install(checkout, project="group/one")
+    assert installed.record.problem == ""
+    python = f"{installed.env['VIRTUAL_ENV']}/bin/python"
+    async with place.sandbox.open(checkout) as box:
+        ran = await box.exec(
+            ["env", "-i", python, "-c", OUR_APP],
+            mounts=installed.mounts,
+            env=installed.env,
+        )
+    assert ran.output.split() == ["/workspace/src/ours.py", "1.2"]
+
+
 async def test_the_fetch_phase_sees_manifests_only(place: Place, checkout: Path):
     put(checkout, requirements_dot_txt="tinydep\n", secret_dot_py="PASSWORD = 1\n")
     seen: list[list[str]] = []
