@@ -15,7 +15,9 @@ CREDENTIAL = (
     "can accept that. Say in this thread how to do without it, and have the credential renewed."
 )
 
-SHORTEST = 8  #: characters of a credential that is looked for
+#: Characters of a credential that is looked for. A shorter one, or one without a digit, is a word
+#: such as `not-needed`, which endpoints without keys are given, and which any code may hold.
+SHORTEST = 8
 _BARE = 12  #: characters from which on separators and case do not matter
 _PIECE = 8
 _OTHERS = bytes(byte for byte in range(256) if not chr(byte).isalnum() or byte > 127)
@@ -62,7 +64,7 @@ class Canaries:
         bare: set[bytes] = set()
         plain: set[bytes] = set()
         for secret in self.secrets:
-            for form in _forms(secret.encode()) if len(secret) >= SHORTEST else ():
+            for form in _forms(secret.encode()) if _telling(secret) else ():
                 stripped = _bared(form)
                 if len(stripped) >= _BARE:
                     bare.add(stripped)
@@ -94,3 +96,7 @@ def _forms(secret: bytes) -> Iterable[bytes]:
         core = encoded[(offset * 8 + 5) // 6 : (offset + len(secret)) * 8 // 6]
         yield core
         yield core.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def _telling(secret: str) -> bool:
+    return len(secret) >= SHORTEST and any(letter.isdigit() for letter in secret)

@@ -28,6 +28,9 @@ LAST_WORDS = 15  #: seconds for a runner that was interrupted
 #: The most failures that a report carries into the log; passing tests are only counted there.
 CASES = 2_000
 
+_INTERRUPTED = re.compile(
+    r"^(?:/workspace/)?(?P<path>[^\s:/][^\s:]*):(?P<line>\d+): KeyboardInterrupt", re.MULTILINE
+)
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-_])")
 
 
@@ -80,7 +83,7 @@ def _report(
 ) -> TestReport:
     text = _ESCAPES.sub("", printed.decode("utf-8", "replace")).replace("\r\n", "\n")
     parsed = read_results(command, text, written, files)
-    cases = junit.merged(_interrupted(command, result, parsed.cases))
+    cases = junit.merged(_interrupted(command, result, parsed.cases, text))
     counts = parsed.counts or Counter(case.status for case in cases)
     bad = [case for case in cases if case.status in BAD]
     rest = [case for case in cases if case.status not in BAD]
@@ -100,15 +103,22 @@ def _report(
 
 
 def _interrupted(
-    command: TestCommand, result: CommandResult, cases: Sequence[TestCase]
+    command: TestCommand, result: CommandResult, cases: Sequence[TestCase], text: str
 ) -> list[TestCase]:
-    """pytest lists the test in which it was interrupted last, as if it had passed."""
-    if result.stopped != "timeout" or command.runner is not Runner.PYTEST or not cases:
+    """pytest lists the test in which it was interrupted last, without a name and as if it had
+    passed; where it was, is in what it printed."""
+    if result.stopped != "timeout" or command.runner is not Runner.PYTEST:
         return list(cases)
-    hung = replace(
-        cases[-1], status=CaseStatus.ERROR, message="It did not end: the tests were stopped in it."
+    where = _INTERRUPTED.search(text)
+    path, line = (where["path"], int(where["line"])) if where else ("", 0)
+    hung = TestCase(
+        id=f"{path}::(did not end)" if path else command.text,
+        status=CaseStatus.ERROR,
+        message="It did not end: the tests were stopped here.",
+        path=path,
+        line=line,
     )
-    return [*cases[:-1], hung]
+    return [*(case for case in cases if case.id.strip(":")), hung]
 
 
 def read_results(

@@ -554,4 +554,4 @@ async def test_a_suite_that_hangs_still_tells_what_it_has_found(tmp_path: Path) 
     assert not report.green
     assert (report.passed, report.failed, report.errors) == (1, 1, 1)
     assert statuses(report)["test_hangs.py::test_bad"] is CaseStatus.FAILED
-    assert statuses(report)["test_hangs.py::test_hangs"] is CaseStatus.ERROR
+    assert statuses(report)["test_hangs.py::(did not end)"] is CaseStatus.ERROR
