@@ -339,7 +339,7 @@ async def test_what_the_log_does_not_know_is_refused(scene: Scene) -> None:
     assert git(scene.origin, "branch", "--list", "agent/*") == ""
 
 
-@pytest.mark.parametrize("secret", ["agent-secret-two-0123", "Says-what-nobody-may"])
+@pytest.mark.parametrize("secret", ["agent-secret-two-0123", "Says-what-n0body-may"])
 async def test_a_credential_that_only_this_plane_knows_is_not_pushed(
     scene: Scene, secret: str
 ) -> None:
