@@ -114,6 +114,15 @@ class ContextCompacted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToolStarted:
+    """Stored for a call that takes a while, so that people see what is being waited for."""
+
+    call: int
+    tool: str
+    summary: str  #: one line for people: the command
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolReturned:
     call: int  #: of the model answer that asked for it
     id: str  #: of the tool call
@@ -346,6 +355,7 @@ Payload = (
     | ModelAnswered
     | ModelFailed
     | ContextCompacted
+    | ToolStarted
     | ToolReturned
     | CheckpointTaken
     | TestsRan

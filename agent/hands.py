@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any, cast
@@ -16,6 +17,7 @@ from agent.events import (
     RunEnded,
     StatusChanged,
     ToolReturned,
+    ToolStarted,
 )
 from agent.guards import INVALID
 from agent.journal import digest_of
@@ -27,6 +29,8 @@ from agent.tools import BY_NAME
 from agent.tools.base import Arguments, Ask, BadArguments, Finish, ToolContext, ToolOutcome
 from agent.work import Snapshot, Work
 
+SLOW = 3.0  #: seconds after which a command is named while it runs
+COMMANDS = ("run", "run_tests")
 ARGUMENTS = 2_000  #: characters of a call's arguments that its event holds
 UNCHANGED = (
     "Nothing was changed yet. Make the change, or call `finish` again: "
@@ -44,7 +48,7 @@ async def carry_out(work: Work) -> None:
             await _leave(work, call, f"Not carried out: the run had ended. {ended}")
             continue
         began = work.clock.monotonic()
-        outcome = await perform(work, call)
+        outcome = await _watched(work, call)
         seconds = work.clock.monotonic() - began
         match outcome.signal:
             case None:
@@ -61,6 +65,30 @@ async def carry_out(work: Work) -> None:
             case Finish() as signal:
                 if await _finish(work, call, outcome, signal, calls):
                     return
+
+
+async def _watched(work: Work, call: ToolCall) -> ToolOutcome:
+    """Says what is being waited for once a command takes a while."""
+    deed = asyncio.create_task(perform(work, call))
+    try:
+        done, _ = await asyncio.wait({deed}, timeout=SLOW)
+        if not done and call.name in COMMANDS:
+            told = ToolStarted(call=work.state.calls, tool=call.name, summary=_shown(call))
+            await work.journal.write(told)
+        return await deed
+    finally:
+        if not deed.done():
+            deed.cancel()
+            await asyncio.wait({deed})
+
+
+def _shown(call: ToolCall) -> str:
+    try:
+        values: Any = json.loads(call.arguments or "{}")
+    except ValueError:
+        values = {}
+    command = cast("dict[str, Any]", values).get("command") if isinstance(values, dict) else None
+    return " ".join(clean(command).split())[:200] if isinstance(command, str) else "the tests"
 
 
 async def perform(work: Work, call: ToolCall) -> ToolOutcome:

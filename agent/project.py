@@ -19,6 +19,7 @@ class ProjectSettings:
     rules: str = ""  #: told to the model beside the project's own AGENTS.md
     model: str | None = None  #: None: the service's own
     limits: Limits = field(default_factory=Limits)
+    max_runs: int = 1  #: at work at once; further ones wait
     test_seconds: float = 1800.0
     command_seconds: float = 120.0  #: for one command of the model's, unless it asks for longer
     output: int = 12_000  #: characters of a tool's output that reach the model

@@ -41,7 +41,8 @@ _WORK = ACTIVE | WAITING | ENDED
 #: A run that ended may be queued again: by a follow-up in its thread, or by `retry`.
 TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = MappingProxyType(
     {
-        RunStatus.QUEUED: ACTIVE | ENDED,
+        # a queued run may be told what it waits for
+        RunStatus.QUEUED: ACTIVE | ENDED | {RunStatus.QUEUED},
         **{status: (_WORK | {RunStatus.QUEUED}) - {status} for status in ACTIVE},
         **{status: ENDED | ACTIVE | {RunStatus.QUEUED} for status in WAITING},
         **{status: frozenset({RunStatus.QUEUED}) for status in ENDED},

@@ -18,8 +18,9 @@ from agent.events import (
     StopAsked,
 )
 from agent.ports import ForgeReader, Store, Write
-from agent.project import Projects
+from agent.project import Projects, ProjectSettings
 from agent.run import (
+    ACTIVE,
     DEVELOPER,
     ENDED,
     MAINTAINER,
@@ -62,8 +63,28 @@ class RunService:
         thread = request.thread
         key = key or f"{thread.team}:{thread.channel}:{request.message}"
         request = replace(request, requester=by, linked=linked)
-        run, _ = await self._store.create(key, request, project.limits)
-        return run
+        run, made = await self._store.create(key, request, project.limits)
+        return await self._in_line(run, project) if made else run
+
+    async def _in_line(self, run: Run, project: ProjectSettings) -> Run:
+        """Says what the run waits for, when it has to."""
+        working = ACTIVE - {RunStatus.WATCHING}
+        before = await self._store.runs(statuses=working, project=project.path)
+        if len(before) < project.max_runs:
+            return run
+        first = before[-1]
+        reason = (
+            f"Run {first.id} ({first.request.requester.name}) is working on `{project.path}`. "
+            "This one begins when it is done."
+        )
+        told = StatusChanged(status=RunStatus.QUEUED, reason=reason)
+        try:
+            write = Write(payloads=(told,))
+            return await self._store.write(
+                run.id, write, actor="service", expect={RunStatus.QUEUED}
+            )
+        except Conflict:
+            return await self._store.run(run.id)  # it has begun meanwhile
 
     async def instruct(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
         """Adds to a run: between two steps while it works, else by queueing it again; once its

@@ -59,7 +59,8 @@ class RunState:
     calls: int = 0
     model: str = ""
     trouble: e.ModelFailed | e.EffectFailed | None = None  #: what is being retried now
-    last_tool: e.ToolReturned | None = None
+    last_tool: e.ToolReturned | None = None  #: but for changes of the plan, which is shown itself
+    doing: e.ToolStarted | None = None  #: a call that takes a while
     finished: e.ToolReturned | None = None  #: the model's newest word that it is done
     checkpoint: e.CheckpointTaken | None = None
     tests_base: TestReport | None = None
@@ -131,7 +132,7 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             return state
         case e.RunClaimed():
             at = state.calls if p.resumed else None
-            return replace(state, epoch=p.epoch, resumed_at_step=at, trouble=None)
+            return replace(state, epoch=p.epoch, resumed_at_step=at, trouble=None, doing=None)
         case e.StatusChanged():
             if state.status in ENDED:
                 state = replace(
@@ -166,9 +167,12 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             return replace(state, trouble=p)
         case e.ContextCompacted():
             return state
+        case e.ToolStarted():
+            return replace(state, doing=p)
         case e.ToolReturned():
             finished = p if p.tool == "finish" and p.ok else state.finished
-            return replace(state, last_tool=p, finished=finished)
+            last = state.last_tool if p.tool == "update_plan" else p
+            return replace(state, last_tool=last, finished=finished, doing=None)
         case e.CheckpointTaken():
             return replace(state, checkpoint=p)
         case e.TestsRan():

@@ -92,6 +92,7 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         rules=entry.rules,
         model=entry.model,
         limits=entry.limits,
+        max_runs=entry.max_runs,
         policy=entry.policy,
         self_accept=entry.self_accept,
         watch_pipeline=entry.watch_pipeline,

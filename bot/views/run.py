@@ -60,6 +60,8 @@ def _now(state: RunState) -> str:
             return t.quoted(state.reason, 400)
         case RunStatus.WAITING_FOR_ANSWER if state.held:
             return "Nothing is pushed before a maintainer accepts what the message below lists."
+        case RunStatus.PLANNING | RunStatus.WORKING if state.doing:
+            return f"Running: {t.quoted(state.doing.summary, 160)}"
         case RunStatus.PLANNING | RunStatus.WORKING if state.last_tool:
             return f"Last: {t.quoted(state.last_tool.summary, 160)}"
         case RunStatus.PLANNING if state.workspace is None:

@@ -90,6 +90,8 @@ def _told(p: e.Payload) -> _Told:
             text = f"{p.before_tokens:,} → {p.after_tokens:,} tokens; nothing is lost from this log"
             folded = Folded(label="The prompt from here on", digest=p.messages)
             return "Prompt compacted", text, "", (folded,)
+        case e.ToolStarted():
+            return f"{p.tool} is running", p.summary, "quiet", ()
         case e.ToolReturned():
             tone = "" if p.ok else "bad"
             text = f"{p.summary}\n{p.arguments}"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from engine_bench import FINISH, GOOD, MIA, PLAN, Bench
 
-from agent.events import InstructionTaken, ToolReturned
+from agent import hands
+from agent.events import InstructionTaken, ToolReturned, ToolStarted
 from agent.ports import Answer, Message, ToolCall
 from agent.run import Person, RunStatus, Usage
 from agent.testing import Reply, ScriptedModel, call, say
@@ -199,3 +200,18 @@ async def test_what_comes_at_the_very_end_is_not_lost(bench: Bench):
     state = await bench.state(run)
     assert state.status is RunStatus.PUBLISHING
     assert len(state.commits) == 2
+
+
+async def test_a_command_that_takes_a_while_is_named_while_it_runs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hands, "SLOW", 0.2)
+    run = await bench.ask()
+    slow = say(call("run", command="sleep 0.6; echo done"))
+    await bench.go(run, [PLAN, slow, GOOD, FINISH])
+    log = [event.payload for event in await bench.log(run)]
+    (started,) = [p for p in log if isinstance(p, ToolStarted)]
+    assert started.summary == "sleep 0.6; echo done"
+    returned = next(p for p in log if isinstance(p, ToolReturned) and p.tool == "run")
+    assert log.index(started) < log.index(returned)
+    assert (await bench.state(run)).doing is None

@@ -9,7 +9,7 @@ from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, Members
 
 from agent.errors import Refused
 from agent.events import InstructionGiven
-from agent.ports import MergeRequest
+from agent.ports import MergeRequest, Write
 from agent.run import Linked, Person, Request, Run, RunStatus, Thread
 from agent.service import RunService
 from agent.testing import call, say
@@ -31,6 +31,20 @@ async def test_a_developer_starts_a_run_once(bench: Bench):
     assert run.status is RunStatus.QUEUED
     assert run.request.requester.access == 30
     assert (await service.start(REQUEST)).id == run.id
+
+
+async def test_a_run_that_has_to_wait_says_for_which(bench: Bench):
+    service = bench.service()
+    first = await service.start(REQUEST)
+    await bench.db.store.claim(first.id, "worker")
+    working = Write(payloads=(), status=RunStatus.PLANNING)
+    await bench.db.store.write(first.id, working, actor="worker")
+    second = await service.start(replace(REQUEST, message="2", requester=SAM))
+    assert second.status is RunStatus.QUEUED
+    state = await bench.state(second)
+    assert state.reason == (
+        "Run 1 (mia) is working on `team/calc`. This one begins when it is done."
+    )
 
 
 async def test_a_guest_is_refused_with_the_rule(bench: Bench):

@@ -57,6 +57,7 @@ PAYLOADS: list[e.Payload] = [
     e.ModelAnswered(call=1, message=BODY, usage=Usage(prompt_tokens=9), model="m", finish="stop"),
     e.ModelFailed(call=1, problem="It is down.", attempt=1, attempts=5, retry_in=2.0),
     e.ContextCompacted(before_tokens=9000, after_tokens=900, messages=BODY),
+    e.ToolStarted(call=1, tool="run", summary="make all"),
     e.ToolReturned(
         call=1,
         id="c",
