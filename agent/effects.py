@@ -26,6 +26,7 @@ from agent.events import (
     EffectFailed,
     EffectIntended,
     EffectKind,
+    RunEnded,
     RunEvent,
     ToolReturned,
 )
@@ -312,14 +313,20 @@ def _subject(state: RunState, intent: Intent) -> str:
 
 
 def _summary(events: Sequence[RunEvent]) -> str:
-    """What the model said it did, untrusted."""
-    for event in reversed(events):
+    """What the model said it did, round by round, untrusted. Answers to questions are left out."""
+    told: list[str] = []
+    newest = ""
+    for event in events:
         match event.payload:
             case ToolReturned(tool="finish", ok=True, arguments=arguments):
-                return finish_of(arguments).summary
+                said = finish_of(arguments)
+                newest = "" if said.answer else said.summary
+            case RunEnded():
+                told.append(newest)
+                newest = ""
             case _:
                 pass
-    return ""
+    return "\n\n".join(dict.fromkeys(part for part in (*told, newest) if part))
 
 
 def _found(done: EffectDone) -> EffectDone:

@@ -23,6 +23,8 @@ from agent.events import (
     EffectIntended,
     EffectKind,
     Payload,
+    RunEnded,
+    StatusChanged,
     ToolReturned,
     WorkspaceReady,
 )
@@ -30,7 +32,7 @@ from agent.intents import Intent, LinkBack, PublishMergeRequest, Push
 from agent.journal import digest_of
 from agent.mergerequest import marker
 from agent.ports import Author, Project, Write
-from agent.run import CommitSha, Digest, Limits, Linked, Person, Request, RunId, Thread
+from agent.run import CommitSha, Digest, Limits, Linked, Person, Request, RunId, RunStatus, Thread
 from agent.testing import FakeForge
 
 ENV = {
@@ -194,6 +196,19 @@ async def test_a_change_becomes_a_branch_a_merge_request_and_a_note(scene: Scene
     await scene.carry_out()  # again: nothing is left to do
     assert len(scene.forge.requests) == len(scene.forge.notes) == 1
     assert len(await scene.told()) == 6
+
+
+async def test_the_merge_request_tells_every_round_of_a_continued_run(scene: Scene) -> None:
+    await scene.want_all()
+    await scene.carry_out()
+    await scene.log(RunEnded(status=RunStatus.SUCCEEDED), StatusChanged(status=RunStatus.QUEUED))
+    before, scene.commit = scene.commit, await scene.commit_of("three\n", scene.commit)
+    push = Push(commit=scene.commit, expected=before)
+    await scene.want(push, PublishMergeRequest(commit=scene.commit))
+    await scene.carry_out()
+    (request,) = scene.forge.requests
+    first, second = (request.description.find(f"Says {word}") for word in ("two", "three"))
+    assert 0 <= first < second, request.description
 
 
 async def test_nothing_written_by_people_or_the_model_has_an_effect(scene: Scene) -> None:
