@@ -44,7 +44,12 @@ async def run_git(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate(stdin)
+    try:
+        out, err = await process.communicate(stdin)
+    finally:  # whoever asked is gone: the answer is not wanted any more
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     code = process.returncode or 0
     if code not in ok:
         raise GitError(err.decode("utf-8", "replace").strip() or f"git {args[0]} failed")
