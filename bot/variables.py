@@ -55,9 +55,13 @@ VARIABLES = (
         about="any endpoint that speaks Chat Completions; empty: OpenAI",
     ),
     Variable(name="JOURNEYMAN_MODEL", field="model", about="name of the model"),
-    Variable(name="JOURNEYMAN_MODEL_PLAN", field="model_plan", about="another model for planning"),
     Variable(
-        name="JOURNEYMAN_MODEL_REPAIR", field="model_repair", about="another model for repairs"
+        name="JOURNEYMAN_MODEL_PLAN", field="model_plan", about="model for planning; not used yet"
+    ),
+    Variable(
+        name="JOURNEYMAN_MODEL_REPAIR",
+        field="model_repair",
+        about="model for repairs; not used yet",
     ),
     Variable(
         name="JOURNEYMAN_EMBEDDING_MODEL",
