@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,9 @@ Stopped = Literal["", "timeout", "memory", "processes", "disk", "cancelled"]
 _READ = 256 * 1024
 _PIPE = 1024 * 1024
 _DYING = 2.0  # seconds in which a killed tree has to be gone
+#: Inside, before the command: speaks to us and waits for our word, so that nothing runs for a
+#: service that died before bubblewrap had bound its life to it.
+_GATE = ("/bin/sh", "-c", 'echo >&0; read -r _ && exec "$@" </dev/null', "sh")
 #: of the outer process: whatever stands here can be read inside as /proc/1/environ
 _OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
@@ -116,23 +120,29 @@ class _Child:
         seccomp, seccomp_in = os.pipe()
         arguments, arguments_in = os.pipe()
         gate, gate_in = os.pipe()
+        self._word, word = socket.socketpair()
         self._output_fd, output_in = os.pipe()
         self._status_fd, status_in = os.pipe()
         inside = [seccomp, arguments, gate, output_in, status_in]
         try:
             os.write(seccomp_in, start.seccomp)
-            self._process = _spawn(start, arguments, output_in, (seccomp, gate, status_in))
+            self._process = _spawn(
+                start, arguments, word.fileno(), output_in, (seccomp, gate, status_in)
+            )
         except BaseException:
             for fd in (arguments_in, gate_in, self._output_fd, self._status_fd):
                 os.close(fd)
+            self._word.close()
             raise
         finally:
+            word.close()
             for fd in (*inside, seccomp_in):
                 os.close(fd)
         self.pid = self._process.pid
 
         os.set_blocking(self._output_fd, False)
         os.set_blocking(self._status_fd, False)
+        self._word.setblocking(False)
         with contextlib.suppress(OSError):  # the user's share of large pipes may be used up
             fcntl.fcntl(self._output_fd, fcntl.F_SETPIPE_SZ, _PIPE)
         self._pidfd = os.pidfd_open(self.pid)
@@ -157,6 +167,9 @@ class _Child:
                     return
                 await asyncio.to_thread(_admit, group, inner)
             self._gate_in.write(b"x")
+            with contextlib.suppress(ConnectionError):
+                if await self._loop.sock_recv(self._word, 1):
+                    self._word.send(b"\n")
 
     async def _inner(self) -> int | None:
         """The first process inside; None when bubblewrap failed before there was one."""
@@ -201,7 +214,8 @@ class _Child:
                 group.kill()
             await asyncio.wait({self._drained}, timeout=_DYING)
         finally:
-            self._gate_in.close()  # not earlier: the command would take it for its start
+            self._gate_in.close()
+            self._word.close()
             self.status()
             if not self.exited.done():
                 self._loop.remove_reader(self._pidfd)
@@ -268,13 +282,13 @@ def _admit(group: Group, pid: int) -> None:
 
 
 def _spawn(
-    start: Start, arguments: int, output: int, more: tuple[int, ...]
+    start: Start, arguments: int, word: int, output: int, more: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
     # without `user=`, Popen can use vfork, which does not copy this process's page tables
     try:
         return subprocess.Popen(
-            [*start.prefix, BWRAP, "--args", str(arguments), "--", *start.argv],
-            stdin=subprocess.DEVNULL,
+            [*start.prefix, BWRAP, "--args", str(arguments), "--", *_GATE, *start.argv],
+            stdin=word,
             stdout=output,
             stderr=output,
             env=_OUTER_ENVIRONMENT,

@@ -71,6 +71,14 @@ def alive(marker: str) -> list[str]:
     return found
 
 
+def gone(marker: str) -> bool:
+    """The kernel ends a tree of processes in its own time."""
+    deadline = time.monotonic() + 5
+    while alive(marker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not alive(marker)
+
+
 # --- ordinary needs ----------------------------------------------------------------------
 
 
