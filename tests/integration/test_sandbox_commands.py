@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,30 @@ def alive(marker: str) -> list[str]:
         if marker.encode() in words:
             found.append(process.name)
     return found
+
+
+SERVICE = """
+import asyncio, sys
+from pathlib import Path
+from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
+async def main():
+    async with BubblewrapSandbox(Path(sys.argv[1])).open(Path(sys.argv[2])) as box:
+        print("opened", flush=True)
+        await box.exec(["bash", "-c", "setsid sleep $1 & sleep $1", "bash", sys.argv[3]])
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def service(
+    sandbox: BubblewrapSandbox, workspace: Path, marker: str
+) -> Generator[subprocess.Popen[bytes]]:
+    """A process of its own, about to start a command."""
+    argv = [sys.executable, "-c", SERVICE, str(sandbox.folder), str(workspace), marker]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"opened\n"
+        yield process
 
 
 def gone(marker: str) -> bool:
@@ -333,24 +358,24 @@ async def test_cancelling_at_once_leaves_nothing(box: BubblewrapBox):
 
 def test_a_killed_service_leaves_nothing_running(sandbox: BubblewrapSandbox, workspace: Path):
     marker = f"{time.time_ns()}"
-    program = """
-import asyncio, sys
-from pathlib import Path
-from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
-async def main():
-    async with BubblewrapSandbox(Path(sys.argv[1])).open(Path(sys.argv[2])) as box:
-        await box.exec(["bash", "-c", "setsid sleep $1 & sleep $1", "bash", sys.argv[3]])
-asyncio.run(main())
-"""
-    words = [str(sandbox.folder), str(workspace), marker]
-    with subprocess.Popen([sys.executable, "-c", program, *words]) as service:
+    with service(sandbox, workspace, marker) as killed:
         deadline = time.monotonic() + 10
-        while len(alive(marker)) < 3 and time.monotonic() < deadline:  # the service has it too
+        while len(alive(marker)) < 4 and time.monotonic() < deadline:  # the service has it too
             time.sleep(0.02)
-        assert len(alive(marker)) >= 3
-        service.kill()
-    time.sleep(0.2)
-    assert alive(marker) == []
+        assert len(alive(marker)) >= 4
+        killed.kill()
+    assert gone(marker)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 2, 4, 6, 8, 10, 12, 14, 18])
+def test_a_service_killed_while_a_command_starts_leaves_nothing_running(
+    sandbox: BubblewrapSandbox, workspace: Path, milliseconds: int
+):
+    marker = f"{time.time_ns()}"
+    with service(sandbox, workspace, marker) as killed:
+        time.sleep(milliseconds / 1000)
+        killed.kill()
+    assert gone(marker)
 
 
 async def test_a_daemon_that_holds_the_output_does_not_hold_us(box: BubblewrapBox):
