@@ -7,6 +7,7 @@ import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -14,6 +15,7 @@ from agent.adapters.database import Database
 from agent.adapters.git_vault import GitVault, GitVaults
 from agent.canaries import Canaries
 from agent.effects import EffectExecutor
+from agent.effects.executor import HANDLERS
 from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Unavailable
 from agent.events import (
     CheckpointTaken,
@@ -28,7 +30,7 @@ from agent.events import (
     ToolReturned,
     WorkspaceReady,
 )
-from agent.intents import Intent, LinkBack, PublishMergeRequest, Push
+from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push
 from agent.journal import digest_of
 from agent.mergerequest import marker
 from agent.ports import Author, Project, Write
@@ -367,3 +369,7 @@ async def test_a_credential_that_only_this_plane_knows_is_not_pushed(
     problems = [each.problem for each in await scene.failed()]
     assert problems[0].startswith("A credential of this service is in the change.")
     assert all(secret not in problem for problem in problems)
+
+
+def test_each_intent_has_a_kind_and_a_handler():
+    assert set(HANDLERS) == set(KIND) == set(get_args(Intent))

@@ -1,0 +1,69 @@
+"""What every handler of an effect is given, and what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+from agent.canaries import CREDENTIAL, Canaries
+from agent.errors import Refused
+from agent.events import EffectDone, RunEvent
+from agent.intents import Intent
+from agent.ports import ForgeReader, ForgeWriter, Store, Vault
+from agent.run import CommitSha
+from agent.state import RunState
+
+I = TypeVar("I", bound=Intent)  # noqa: E741  (the intent's class)
+
+
+class NotYet(Exception):
+    """What was just made is not seen everywhere yet: the effect is tried again soon."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectContext:
+    store: Store
+    vaults: Callable[[str], Vault]
+    reader: ForgeReader
+    writer: ForgeWriter
+    canaries: Canaries = field(default_factory=Canaries)
+    public_url: str = ""
+
+    def silent(self, *texts: str | bytes) -> None:
+        """Refuses to say what one of our own credentials is in."""
+        if self.canaries.found_in(texts):
+            raise Refused(CREDENTIAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect(Generic[I]):
+    """One intent, with the log that it is checked against."""
+
+    key: str
+    intent: I
+    state: RunState
+    events: Sequence[RunEvent]
+    before: bool  #: begun before, and its outcome is not known: read back first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler(Generic[I]):
+    """`act` raises `NotYet` and what is `Unavailable` to come again, else it failed for good."""
+
+    subject: Callable[[RunState, I], str]  #: what it acts on, for people
+    act: Callable[[EffectContext, Effect[I]], Awaitable[EffectDone]]
+
+
+def branch_of(state: RunState) -> str:
+    return f"agent/{state.run}"
+
+
+def known(state: RunState, commit: CommitSha) -> None:
+    """Refuses a commit that the run did not make."""
+    if commit not in {made.commit for made in state.commits}:
+        raise Refused(f"The commit {commit[:8]} is not one of the run's own.")
+
+
+def found(done: EffectDone) -> EffectDone:
+    return replace(done, found=True)

@@ -1,0 +1,106 @@
+"""Takes pending intents through intent, act and outcome, and decides what is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agent.canaries import Canaries
+from agent.effects.context import Effect, EffectContext, Handler, NotYet
+from agent.effects.job import RETRY_JOB
+from agent.effects.merge_request import PUBLISH
+from agent.effects.note import LINK_BACK
+from agent.effects.push import PUSH
+from agent.errors import ForgeRejected, ForgeUnavailable, GitFailed, Refused, Unavailable
+from agent.events import EffectDone, EffectFailed, EffectIntended, EffectKind, RunEvent
+from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push, RetryJob
+from agent.ports import ForgeReader, ForgeWriter, Store, Vault, Write
+from agent.run import RunId
+from agent.state import fold
+
+#: GitLab shows a pushed branch to its merge requests up to 40 s later; in all 121 s.
+BRANCH_LAG = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
+#: For a GitLab that is down; in all about an hour.
+OUTAGE = (*BRANCH_LAG, *(120.0,) * 30)
+
+HANDLERS: dict[type[Intent], Handler[Any]] = {
+    Push: PUSH,
+    PublishMergeRequest: PUBLISH,
+    LinkBack: LINK_BACK,
+    RetryJob: RETRY_JOB,
+}
+
+
+class EffectExecutor:
+    """`run_pending` is called when a run has intents, and again after each `Unavailable`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        vaults: Callable[[str], Vault],
+        reader: ForgeReader,
+        writer: ForgeWriter,
+        public_url: str = "",
+        canaries: Canaries | None = None,
+    ) -> None:
+        self._store = store
+        self._context = EffectContext(
+            store=store,
+            vaults=vaults,
+            reader=reader,
+            writer=writer,
+            public_url=public_url,
+            canaries=canaries or Canaries(),
+        )
+
+    async def run_pending(self, run: RunId) -> None:
+        """Raises `Unavailable` with `retry_after` when what is left has to wait."""
+        pending = await self._store.pending_intents(run)
+        for number, (key, intent) in enumerate(pending, 1):
+            events = await self._store.events(run)
+            outcome = await self._outcome(run, key, intent, events)
+            wake = number == len(pending) or isinstance(outcome, EffectFailed)
+            await self._store.settle(run, key, outcome, wake=wake)
+
+    async def _outcome(
+        self, run: RunId, key: str, intent: Intent, events: Sequence[RunEvent]
+    ) -> EffectDone | EffectFailed:
+        state, kind, handler = fold(events), KIND[type(intent)], HANDLERS[type(intent)]
+        before = any(isinstance(e.payload, EffectIntended) and e.payload.key == key for e in events)
+        if not before:
+            subject = handler.subject(state, intent)
+            await self._log(run, EffectIntended(key=key, effect=kind, subject=subject))
+        effect = Effect(key=key, intent=intent, state=state, events=events, before=before)
+        try:
+            return await handler.act(self._context, effect)
+        except NotYet as lag:
+            return await self._later(run, key, kind, events, str(lag), BRANCH_LAG)
+        except (ForgeUnavailable, Unavailable) as outage:
+            return await self._later(
+                run, key, kind, events, str(outage), OUTAGE, at_least=outage.retry_after or 0
+            )
+        except (ForgeRejected, Refused, GitFailed) as refusal:
+            return EffectFailed(key=key, effect=kind, problem=str(refusal))
+
+    async def _later(
+        self,
+        run: RunId,
+        key: str,
+        kind: EffectKind,
+        events: Sequence[RunEvent],
+        problem: str,
+        delays: Sequence[float],
+        *,
+        at_least: float = 0,
+    ) -> EffectFailed:
+        """The attempts are counted in the log, so that they survive a restart."""
+        failed = sum(isinstance(e.payload, EffectFailed) and e.payload.key == key for e in events)
+        if failed >= len(delays):
+            return EffectFailed(key=key, effect=kind, problem=problem)
+        delay = max(delays[failed], at_least)
+        await self._log(run, EffectFailed(key=key, effect=kind, problem=problem, retry_in=delay))
+        raise ForgeUnavailable(problem, retry_after=delay)
+
+    async def _log(self, run: RunId, payload: EffectIntended | EffectFailed) -> None:
+        await self._store.write(run, Write(payloads=(payload,)), actor="effects")

@@ -1,0 +1,78 @@
+"""Moves the run's branch to a commit of its own."""
+
+from __future__ import annotations
+
+from agent.canaries import CREDENTIAL
+from agent.difference import read_patch
+from agent.effects.context import Effect, EffectContext, Handler, branch_of, found, known
+from agent.errors import Conflict, ForgeRejected, Refused
+from agent.events import CheckpointTaken, EffectDone, EffectKind
+from agent.intents import Push
+from agent.leaks import leaks
+from agent.run import CommitSha
+from agent.state import RunState
+
+
+async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
+    state, intent = effect.state, effect.intent
+    commit, branch = intent.commit, branch_of(state)
+    known(state, commit)
+    await _clean(context, effect, commit)
+    project = await context.reader.project(state.request.project)
+    origin = context.writer.origin(project)
+    vault = context.vaults(state.request.project)
+    done = EffectDone(
+        key=effect.key,
+        effect=EffectKind.PUSH,
+        result=f"pushed {commit[:8]} to {branch}",
+        url=f"{project.web_url}/-/tree/{branch}" if project.web_url else "",
+    )
+    if effect.before and await vault.remote_head(origin, branch) == commit:
+        return found(done)
+    if not await vault.has(commit):
+        raise Refused(
+            f"The commit {commit[:8]} is not on this machine. "
+            "Its checkpoint is kept; `retry` makes it anew."
+        )
+    try:
+        await vault.push(origin, commit, branch, expected=intent.expected)
+    except ForgeRejected as refusal:
+        # a push whose answer was lost on the way is repeated by git itself, and refused then
+        head = await vault.remote_head(origin, branch)
+        if head == commit:
+            return found(done)
+        if not isinstance(refusal, Conflict):
+            raise
+        where = f"stands at {head[:8]}" if head else "is gone"
+        raise Conflict(
+            f"Somebody else changed the branch {branch} since the run last saw it (it {where} "
+            "now). Nothing was overwritten, and the run's own work is kept. Take the commits "
+            "from there, or delete the branch and say `retry`.",
+            status=refusal.status,
+        ) from refusal
+    return done
+
+
+async def _clean(context: EffectContext, effect: Effect[Push], commit: CommitSha) -> None:
+    """Here are other credentials than the worker's, so the change is searched once more."""
+    if not context.canaries.secrets:
+        return
+    state = effect.state
+    made = next(each for each in state.commits if each.commit == commit)
+    context.silent(made.title)
+    for event in effect.events:
+        taken = event.payload
+        if isinstance(taken, CheckpointTaken) and taken.tree == made.tree:
+            patch = await context.store.body(state.run, taken.patch)
+            diffs = read_patch(patch.decode("utf-8", "surrogateescape"))
+            vault = context.vaults(state.request.project)
+            if await leaks(context.canaries, vault, made.tree, diffs):
+                raise Refused(CREDENTIAL)
+            return
+
+
+def _subject(state: RunState, intent: Push) -> str:
+    return f"push {intent.commit[:8]} to {branch_of(state)}"
+
+
+PUSH = Handler(subject=_subject, act=_push)
