@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.events import EffectKind
+from agent.gate import GateId
 from agent.run import CommitSha, RunId
 
 
@@ -58,11 +59,50 @@ class RetryJob:
         return f"{run}:retry_job:{self.job}"
 
 
-Intent = Push | PublishMergeRequest | LinkBack | RetryJob
+@dataclass(frozen=True, kw_only=True)
+class OpenDelivery:
+    """Open the merge request of a promotion or of a revert, once."""
+
+    delivery: int
+
+    def key(self, run: RunId) -> str:
+        return f"{run}:open_delivery:{self.delivery}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Merge the merge request of a delivery at exactly this head. `gate`: the approved one;
+    None where the rule asks nobody."""
+
+    delivery: int
+    commit: CommitSha
+    gate: GateId | None = None
+
+    def key(self, run: RunId) -> str:
+        return f"{run}:merge:{self.delivery}:{self.commit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayJob:
+    """Start a job that deploys; `gate`: the approved one, None where the rule asks nobody."""
+
+    delivery: int
+    job: int
+    environment: str
+    gate: GateId | None = None
+
+    def key(self, run: RunId) -> str:
+        return f"{run}:play_job:{self.job}"
+
+
+Intent = Push | PublishMergeRequest | LinkBack | RetryJob | OpenDelivery | Merge | PlayJob
 
 KIND: dict[type, EffectKind] = {
     Push: EffectKind.PUSH,
     PublishMergeRequest: EffectKind.OPEN_MERGE_REQUEST,
     LinkBack: EffectKind.NOTE,
     RetryJob: EffectKind.RETRY_JOB,
+    OpenDelivery: EffectKind.OPEN_DELIVERY,
+    Merge: EffectKind.MERGE,
+    PlayJob: EffectKind.PLAY_JOB,
 }

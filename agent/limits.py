@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from agent.errors import LimitReached
 from agent.events import ModelAnswered, RunClaimed, RunEnded, RunEvent, StatusChanged
-from agent.run import WAITING, Limits, RunStatus, Usage
+from agent.run import PARKED, WAITING, Limits, RunStatus, Usage
 from agent.state import RunState
 from agent.work import Work
 
-_PARKED = WAITING | {RunStatus.QUEUED, RunStatus.PUBLISHING, RunStatus.WATCHING}
+_PARKED = WAITING | PARKED | {RunStatus.QUEUED, RunStatus.PUBLISHING}
 
 
 def check(work: Work) -> None:

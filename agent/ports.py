@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from agent.events import FileChange, Payload, RunEvent
+from agent.gate import GateId
 from agent.intents import Intent
 from agent.pipeline import Job, Pipeline
 from agent.run import (
@@ -269,6 +270,48 @@ class MergeRequest:
     target_branch: str
     sha: CommitSha | None
     author_id: int | None
+    project_id: int = 0
+    detailed_status: str = ""  #: GitLab's word for whether and why it cannot be merged now
+    merged: CommitSha | None = None  #: what the target branch got: merge, squash or fast-forward
+    merged_by: int | None = None
+    target_changed: bool = False  #: its difference is still being worked out by GitLab
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgeUser:
+    id: int
+    username: str
+    name: str
+    active: bool
+    bot: bool
+    external: bool = False
+    emails: frozenset[str] = frozenset()  #: as far as GitLab shows them, in lower case
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgeCommit:
+    sha: CommitSha
+    title: str
+    names: frozenset[str]  #: of author and committer
+    emails: frozenset[str]  #: of author and committer, in lower case
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgeRules:
+    """What GitLab itself asks for before it merges or deploys: shown, and never worked around."""
+
+    sentences: tuple[str, ...] = ()
+    approvals_left: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    id: int
+    environment: str
+    commit: CommitSha
+    status: str  #: GitLab's own word
+    job: int | None
+    url: str = ""  #: of the environment
 
 
 class ForgeReader(Protocol):
@@ -284,6 +327,37 @@ class ForgeReader(Protocol):
 
     async def merge_requests(self, project: str, source_branch: str) -> Sequence[MergeRequest]:
         """Newest first, in every state."""
+        ...
+
+    async def merge_request(self, project: str, iid: int) -> MergeRequest:
+        """As it is at this moment."""
+        ...
+
+    async def difference(self, project: str, iid: int) -> bytes:
+        """The whole unified diff of a merge request, as GitLab shows it. Raises `ForgeRejected`
+        where it is too large to be shown in one piece."""
+        ...
+
+    async def commits(self, project: str, iid: int) -> Sequence[ForgeCommit]:
+        """All commits of a merge request."""
+        ...
+
+    async def user(self, user_id: int) -> ForgeUser: ...
+
+    async def group_access(self, group: str, user_id: int) -> int:
+        """Access level in a group, inherited ones too; 0 for none."""
+        ...
+
+    async def merge_rules(self, project: str, iid: int, target: str) -> ForgeRules:
+        """Protection of the target branch, and approvals that GitLab asks for."""
+        ...
+
+    async def deploy_rules(self, project: str, environment: str) -> ForgeRules: ...
+
+    async def deployment(
+        self, project: str, environment: str, commit: CommitSha
+    ) -> Deployment | None:
+        """The newest one of a commit."""
         ...
 
     async def linked(
@@ -337,7 +411,32 @@ class ForgeWriter(Protocol):
     async def open_merge_request(
         self, project: str, *, source: str, target: str, title: str, description: str
     ) -> MergeRequest:
-        """A draft. Raises `Conflict` when one stands for the branch already."""
+        """A draft when its title says so. Raises `Conflict` when one stands for the branch
+        already."""
+        ...
+
+    async def mark_ready(self, project: str, iid: int) -> None:
+        """Takes "Draft:" from the title."""
+        ...
+
+    async def merge(self, project: str, iid: int, commit: CommitSha) -> MergeRequest:
+        """Asks once for a merge at exactly this head. What is given back may still be open: a
+        merge train takes it, or GitLab does it later. Raises `Conflict` (409: another head),
+        `ForgeRejected` with GitLab's status (400, 401, 403, 405, 406, 422), and
+        `ForgeUnavailable` where nobody knows whether it was done."""
+        ...
+
+    async def create_branch(self, project: str, branch: str, start: str) -> CommitSha:
+        """Raises `Conflict` when it is there already."""
+        ...
+
+    async def revert(self, project: str, commit: CommitSha, branch: str) -> CommitSha:
+        """The commit on the branch that takes this one back. Raises `ForgeRejected` (400) where
+        it cannot be taken back without a conflict."""
+        ...
+
+    async def play_job(self, project: str, job: int) -> Job:
+        """Starts a manual job. Raises `ForgeRejected` (400: not playable, 403: not allowed)."""
         ...
 
     async def update_merge_request(self, project: str, iid: int, *, description: str) -> None: ...
@@ -401,8 +500,9 @@ class Store(Protocol):
         there is nothing to do: ended, waiting, or just ended here because a stop was asked for.
         Raises `Unavailable` with `retry_after` when as many runs are at work as may be.
 
-        A run that watches is looked after many times an hour: it needs no place among those at
-        work, and its claim leaves no event. To work again it is woken as any other run."""
+        A run that watches or delivers is looked after many times an hour: it needs no place among
+        those at work, and its claim leaves no event. To work again it is woken as any other run.
+        """
         ...
 
     async def write(
@@ -413,10 +513,16 @@ class Store(Protocol):
         actor: str,
         epoch: int | None = None,
         expect: Collection[RunStatus] | None = None,
+        expect_seq: int | None = None,
     ) -> Run:
         """One transaction. With `epoch`: raises `Fenced` when another worker owns the run.
-        With `expect`: raises `Conflict` when the status is another one, and always when the
-        new status may not follow the present one."""
+        With `expect`: raises `Conflict` when the status is another one, with `expect_seq` when
+        the log has grown past this event, and always when the new status may not follow the
+        present one."""
+        ...
+
+    async def run_of_gate(self, gate: GateId) -> RunId | None:
+        """The run that opened it."""
         ...
 
     async def pending_intents(self, run: RunId) -> Sequence[tuple[str, Intent]]:
@@ -432,8 +538,8 @@ class Store(Protocol):
         ...
 
     async def hint(self, run: RunId) -> bool:
-        """Brings forward what a parked, watching run will do later, a second after it was parked
-        at the earliest. False when there is no such wake-up."""
+        """Brings forward what a parked run that watches or delivers will do later, a second after
+        it was parked at the earliest. False when there is no such wake-up."""
         ...
 
     async def stop_asked(self, run: RunId) -> None:

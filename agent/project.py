@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.gate import EnvironmentRule, TargetRule
 from agent.policy import Policy
 from agent.run import Limits
 
@@ -26,7 +27,12 @@ class ProjectSettings:
     watch_pipeline: bool = True  #: a run goes on until the pipeline of its commit is green
     policy: Policy = field(default_factory=Policy)
     self_accept: bool = False  #: a maintainer may accept what is held of the own request
+    targets: tuple[TargetRule, ...] = ()  #: branches without one are left to people
+    environments: tuple[EnvironmentRule, ...] = ()  #: in the order in which they are deployed to
     local: bool = False  #: no GitLab behind it: a branch is the result
+
+    def target(self, branch: str) -> TargetRule | None:
+        return next((each for each in self.targets if each.branch == branch), None)
 
 
 #: None: the service does not know the project.

@@ -36,6 +36,8 @@ class RunStatus(StrEnum):
 ENDED = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ESCALATED, RunStatus.CANCELLED})
 WAITING = frozenset({RunStatus.WAITING_FOR_ANSWER, RunStatus.WAITING_FOR_APPROVAL})
 ACTIVE = frozenset(RunStatus) - ENDED - WAITING - {RunStatus.QUEUED}
+#: Looked after now and then, by clock or hint, and by no worker in between.
+PARKED = frozenset({RunStatus.WATCHING, RunStatus.DELIVERING})
 
 _WORK = ACTIVE | WAITING | ENDED
 #: A run that ended may be queued again: by a follow-up in its thread, or by `retry`.

@@ -24,6 +24,7 @@ from agent.run import (
     DEVELOPER,
     ENDED,
     MAINTAINER,
+    PARKED,
     Linked,
     Person,
     Request,
@@ -68,7 +69,7 @@ class RunService:
 
     async def _in_line(self, run: Run, project: ProjectSettings) -> Run:
         """Says what the run waits for, when it has to."""
-        working = ACTIVE - {RunStatus.WATCHING}
+        working = ACTIVE - PARKED
         before = await self._store.runs(statuses=working, project=project.path)
         if len(before) < project.max_runs:
             return run
@@ -208,7 +209,7 @@ class RunService:
                 row = await self._store.write(run, write, actor=by.id, expect={row.status})
             except Conflict:
                 continue
-            if row.status is RunStatus.WATCHING:
+            if row.status in PARKED:
                 await self._store.hint(run)  # it sleeps, and nothing else would wake it now
             return row
         raise Refused("This run is changing all the time; say it again in a moment.")

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import assert_never
 
 from agent import events as e
+from agent.delivery import Delivery, GateState, delivered, opened
 from agent.pipeline import WAITS_FOR_A_PERSON, Verdict
 from agent.plan import Plan
 from agent.run import ENDED, CommitSha, Limits, Request, RunId, RunStatus, Usage
@@ -85,6 +86,8 @@ class RunState:
     hold: e.PushHeld | None = None  #: the newest one, whatever came of it
     lifted: tuple[e.HoldLifted, ...] = ()
     judged: e.ChangeJudged | None = None
+    gates: tuple[GateState, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
     stop: e.StopAsked | None = None
     end: e.RunEnded | None = None
     ended_at: datetime | None = None
@@ -98,6 +101,18 @@ class RunState:
     @property
     def pushed(self) -> e.EffectDone | None:
         return next((d for d in reversed(self.done_effects) if d.effect is e.EffectKind.PUSH), None)
+
+    @property
+    def gate(self) -> GateState | None:
+        """That waits to be decided."""
+        newest = self.gates[-1] if self.gates else None
+        return newest if newest and newest.closed is None else None
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """That is on its way."""
+        newest = self.deliveries[-1] if self.deliveries else None
+        return newest if newest and newest.ended is None else None
 
     @property
     def waiting_followups(self) -> tuple[Followup, ...]:
@@ -125,7 +140,13 @@ def fold(events: Iterable[e.RunEvent]) -> RunState:
 
 def step(state: RunState, event: e.RunEvent) -> RunState:
     """The state after one more event."""
-    state = replace(state, seq=event.seq, updated_at=event.at)
+    state = replace(
+        state,
+        seq=event.seq,
+        updated_at=event.at,
+        gates=opened(state.gates, event),
+        deliveries=delivered(state.deliveries, event),
+    )
     p = event.payload
     match p:
         case e.RunAccepted():
@@ -228,6 +249,18 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             return replace(state, held=p, hold=p, held_seq=event.seq)
         case e.HoldLifted():
             return replace(state, held=None, lifted=(*state.lifted, p))
+        case (
+            e.DeliveryBegun()
+            | e.GateOpened()
+            | e.GateVoted()
+            | e.GateRefused()
+            | e.GateReminded()
+            | e.GateClosed()
+            | e.TargetSeen()
+            | e.DeploymentSeen()
+            | e.DeliveryEnded()
+        ):
+            return state
         case e.StopAsked():
             return replace(state, stop=p)
         case e.RunEnded():

@@ -27,7 +27,7 @@ from agent.journal import ACTOR, Journal
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import Projects
 from agent.report import report_on
-from agent.run import ENDED, WAITING, CommitSha, Run, RunId, RunStatus
+from agent.run import ENDED, PARKED, WAITING, CommitSha, Run, RunId, RunStatus
 from agent.runners import find_tests
 from agent.stages.implement import implement
 from agent.stages.keep import end, kept, succeed
@@ -50,7 +50,7 @@ STAGES = {
 
 
 #: The effect plane, or a later wake-up, has the run.
-RESTING = frozenset({RunStatus.PUBLISHING, RunStatus.WATCHING})
+RESTING = PARKED | {RunStatus.PUBLISHING}
 
 
 class Worker:

@@ -18,6 +18,8 @@ DOMAIN = {
     "policy",
     "difference",
     "globs",
+    "gate",
+    "delivery",
 }
 
 #: library -> the only places that may import it

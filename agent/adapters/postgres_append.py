@@ -16,7 +16,7 @@ from agent.adapters.postgres import Connection, Row
 from agent.errors import Conflict
 from agent.events import Payload, RunEnded, StatusChanged, kind_of
 from agent.intents import Intent
-from agent.run import ACTIVE, ENDED, TRANSITIONS, Run, RunId, RunStatus
+from agent.run import ACTIVE, ENDED, PARKED, TRANSITIONS, Run, RunId, RunStatus
 
 _FELT = 128 * 1024  # bytes; compressing more would hold up the event loop
 
@@ -144,7 +144,7 @@ class Append:
 
     async def _enqueue(self, connection: Connection, run: RunId, wake: int) -> None:
         # who only looks at a pipeline must not wait for its project's runs at work
-        kind = "watch" if self.status is RunStatus.WATCHING else "run"
+        kind = "watch" if self.status in PARKED else "run"
         jobs = {f"run:{run}:{wake}": f"{kind}.{self._row['project']}"} if self.wake else {}
         if self._prepared.intents:
             jobs[f"effects:{run}:{wake}"] = f"effects.{self._row['project']}"

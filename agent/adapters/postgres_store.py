@@ -15,9 +15,10 @@ from agent.adapters.postgres_listener import CHANGES, STOPS, Listener
 from agent.adapters.postgres_retry import retried, transact
 from agent.errors import Conflict, Fenced, NotFound, Unavailable
 from agent.events import Payload, RunAccepted, RunClaimed, RunEnded, RunEvent, StopAsked
+from agent.gate import GateId
 from agent.intents import Intent
 from agent.ports import Write
-from agent.run import ACTIVE, ENDED, WAITING, Digest, Limits, Request, Run, RunId, RunStatus
+from agent.run import ACTIVE, ENDED, PARKED, WAITING, Digest, Limits, Request, Run, RunId, RunStatus
 
 #: Grows when a worker of an older version could not go on with a run of this one.
 CODE = 1
@@ -77,6 +78,10 @@ class PostgresStore:
                 return None if made == head["head_hash"] else expected
             previous, expected = made, expected + 1
         return expected
+
+    async def run_of_gate(self, gate: GateId) -> RunId | None:
+        found = await retried(lambda: self._pool.fetchval(sql.RUN_OF_GATE, gate))
+        return None if found is None else RunId(found)
 
     async def pending_intents(self, run: RunId) -> Sequence[tuple[str, Intent]]:
         rows = await retried(lambda: self._pool.fetch(sql.PENDING_INTENTS, run))
@@ -141,7 +146,7 @@ class PostgresStore:
             if row["cancel"]:
                 await _cancel(connection, row, None, "worker")
                 return None
-            watches = status is RunStatus.WATCHING
+            watches = status in PARKED
             self._admit(row, 0 if watches else await self._held(connection, run))
             resumed = status in ACTIVE and row["owner"] is not None
             claimed = RunClaimed(worker=worker, epoch=row["epoch"] + 1, resumed=resumed)
@@ -161,6 +166,7 @@ class PostgresStore:
         actor: str,
         epoch: int | None = None,
         expect: Collection[RunStatus] | None = None,
+        expect_seq: int | None = None,
     ) -> Run:
         ready = await prepared(write.payloads, write.bodies, write.intents)
         earlier: list[Append] = []
@@ -173,6 +179,8 @@ class PostgresStore:
                 raise Fenced(f"Run {run} was taken over by another worker.")
             if expect is not None and row["status"] not in expect:
                 raise Conflict(f"Run {run} is {row['status']} by now; nothing was changed.")
+            if expect_seq is not None and row["head_seq"] != expect_seq:
+                raise Conflict(f"Something else happened to run {run}; nothing was changed.")
             append = Append(row, ready, actor=actor)
             append.move(write.status)
             append.wake, append.wake_after = write.wake, write.wake_after
@@ -218,7 +226,7 @@ class PostgresStore:
 
         async def once(connection: Connection) -> bool:
             row = await _fetched(connection, sql.LOCK_RUN, run)
-            if row["status"] != RunStatus.WATCHING:
+            if row["status"] not in PARKED:
                 return False
             return await connection.fetchval(sql.HINT, *jobs) is not None
 
@@ -227,7 +235,7 @@ class PostgresStore:
     async def _held(self, connection: Connection, run: RunId) -> int:
         if self._fleet is None:
             return 0
-        working = [str(status) for status in (ACTIVE | {RunStatus.QUEUED}) - {RunStatus.WATCHING}]
+        working = [str(status) for status in (ACTIVE | {RunStatus.QUEUED}) - PARKED]
         return await connection.fetchval(sql.HELD, working, run)
 
     def _admit(self, row: Row, held: int) -> None:

@@ -15,6 +15,9 @@ RUN_OF_KEY = f"SELECT {_RUN} FROM runs WHERE key = $1"
 RUN_OF_THREAD = f"""
 SELECT {_RUN} FROM runs WHERE team = $1 AND channel = $2 AND thread_ts = $3
 ORDER BY id DESC LIMIT 1"""
+#: Reads the unique index that the schema has on exactly this expression.
+RUN_OF_GATE = """
+SELECT run FROM events WHERE kind = 'gate_opened' AND data -> 'gate' ->> 'id' = $1"""
 RUNS = f"""
 SELECT {_RUN} FROM runs
 WHERE ($1::text[] IS NULL OR status = ANY ($1)) AND ($2::text IS NULL OR project = $2)

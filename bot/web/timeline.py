@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
 
 from agent import events as e
 from agent.pipeline import Verdict, Violation
 from agent.run import Digest
 from agent.testreport import TestReport
+from bot.web import timeline_delivery as delivery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,7 @@ def _told(p: e.Payload) -> _Told:
             text = "\n".join(filter(None, (p.reason, p.summary, p.answer)))
             return p.status.capitalize(), text, tone, ()
         case _:
-            assert_never(p)
+            return *delivery.told(p), ()
 
 
 def _pipeline(p: e.PipelineSeen) -> _Told:
