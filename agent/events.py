@@ -169,12 +169,22 @@ class HealStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewNote:
+    """A comment on the merge request that an instruction was made of."""
+
+    id: int
+    discussion: str
+    place: str = ""  #: "app.py:12"
+
+
+@dataclass(frozen=True, kw_only=True)
 class InstructionGiven:
-    """A follow-up from the thread; `message` is its ts."""
+    """A follow-up from the thread, whose ts is `message`; or `notes` of one person's review."""
 
     text: str
     by: Person
-    message: str
+    message: str = ""
+    notes: tuple[ReviewNote, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +224,8 @@ class EffectKind(StrEnum):
     UPDATE_MERGE_REQUEST = "update_merge_request"
     NOTE = "note"
     RETRY_JOB = "retry_job"
+    REPLY = "reply"
+    HAND_OVER = "hand_over"
     OPEN_DELIVERY = "open_delivery"
     MERGE = "merge"
     PLAY_JOB = "play_job"
@@ -313,6 +325,29 @@ class HoldLifted:
     tree: TreeSha
     by: Person
     violations: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldRefused:
+    """A click on a hold that lets nothing pass."""
+
+    by: Person
+    reason: str  #: as the person was told
+    hold: int = 0  #: `held_seq` of what the person has seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldReminded:
+    """People were told once more that a hold waits for them."""
+
+    hold: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenOver:
+    """The branch is this person's from now on: the run adds to it only when people ask again."""
+
+    by: Person
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -465,6 +500,9 @@ Payload = (
     | ChangeJudged
     | PushHeld
     | HoldLifted
+    | HoldRefused
+    | HoldReminded
+    | TakenOver
     | DeliveryBegun
     | GateOpened
     | GateVoted

@@ -95,7 +95,40 @@ class PlayJob:
         return f"{run}:play_job:{self.job}"
 
 
-Intent = Push | PublishMergeRequest | LinkBack | RetryJob | OpenDelivery | Merge | PlayJob
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """Answer the comments of one discussion and resolve it. `commit`: what was done for them;
+    None: the model answered in words."""
+
+    discussion: str
+    note: int  #: the newest one that is answered
+    commit: CommitSha | None = None
+
+    def key(self, run: RunId) -> str:
+        return f"{run}:reply:{self.discussion}:{self.note}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandOver:
+    """Give the merge request to the one who took it over, and call it ready."""
+
+    round: int  #: of the run
+
+    def key(self, run: RunId) -> str:
+        return f"{run}:hand_over:{self.round}"
+
+
+Intent = (
+    Push
+    | PublishMergeRequest
+    | LinkBack
+    | RetryJob
+    | OpenDelivery
+    | Merge
+    | PlayJob
+    | Reply
+    | HandOver
+)
 
 KIND: dict[type, EffectKind] = {
     Push: EffectKind.PUSH,
@@ -105,4 +138,6 @@ KIND: dict[type, EffectKind] = {
     OpenDelivery: EffectKind.OPEN_DELIVERY,
     Merge: EffectKind.MERGE,
     PlayJob: EffectKind.PLAY_JOB,
+    Reply: EffectKind.REPLY,
+    HandOver: EffectKind.HAND_OVER,
 }

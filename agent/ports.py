@@ -314,6 +314,28 @@ class Deployment:
     url: str = ""  #: of the environment
 
 
+@dataclass(frozen=True, kw_only=True)
+class Comment:
+    id: int
+    author_id: int
+    author: str  #: username
+    text: str
+    at: datetime
+    system: bool = False  #: written by GitLab itself: "changed the title"
+    path: str = ""  #: of the file that it is about
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discussion:
+    """Of a merge request. A comment outside of the change cannot be resolved."""
+
+    id: str
+    comments: tuple[Comment, ...]
+    resolvable: bool = False
+    resolved: bool = False
+
+
 class ForgeReader(Protocol):
     """Reads GitLab, live. Raises `ForgeUnavailable`, `ForgeRejected`, `NotFound`."""
 
@@ -368,6 +390,10 @@ class ForgeReader(Protocol):
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, marker: str
     ) -> bool:
         """Whether one of the newest hundred notes carries the marker."""
+        ...
+
+    async def discussions(self, project: str, iid: int) -> Sequence[Discussion]:
+        """All of a merge request, oldest first; those that only a team may read are left out."""
         ...
 
     async def pipelines(self, project: str, *, sha: CommitSha) -> Sequence[Pipeline]:
@@ -444,6 +470,14 @@ class ForgeWriter(Protocol):
     async def note(
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str
     ) -> None: ...
+
+    async def reply(self, project: str, iid: int, discussion: str, text: str) -> None: ...
+
+    async def resolve(self, project: str, iid: int, discussion: str) -> None: ...
+
+    async def assign(self, project: str, iid: int, user_id: int) -> None:
+        """Makes the person the merge request's only assignee."""
+        ...
 
     async def retry_job(self, project: str, job: int) -> Job:
         """The new job. Raises `ForgeRejected` when this one cannot be run again."""

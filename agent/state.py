@@ -85,6 +85,8 @@ class RunState:
     held_seq: int = 0
     hold: e.PushHeld | None = None  #: the newest one, whatever came of it
     lifted: tuple[e.HoldLifted, ...] = ()
+    reminded: int = 0  #: the `held_seq` of which people were told once more
+    taken_over: e.TakenOver | None = None  #: since people last set the run going
     judged: e.ChangeJudged | None = None
     gates: tuple[GateState, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
@@ -161,6 +163,7 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
                     end=None,
                     ended_at=None,
                     stop=None,
+                    taken_over=None,
                     heals=(),
                     fixes=(),
                     earlier_commits=len(state.commits),
@@ -249,6 +252,12 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             return replace(state, held=p, hold=p, held_seq=event.seq)
         case e.HoldLifted():
             return replace(state, held=None, lifted=(*state.lifted, p))
+        case e.HoldRefused():
+            return state
+        case e.HoldReminded():
+            return replace(state, reminded=p.hold)
+        case e.TakenOver():
+            return replace(state, taken_over=p)
         case (
             e.DeliveryBegun()
             | e.GateOpened()
