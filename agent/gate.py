@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from agent.pipeline import Violation
 from agent.policy import Policy
-from agent.run import MAINTAINER, CommitSha, Digest
+from agent.run import MAINTAINER, CommitSha, Digest, Person
 
 GateId = NewType("GateId", str)  #: 32 hexadecimal digits, guessed by nobody
 
@@ -148,3 +148,15 @@ class Place:
     team: str
     channel: str
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Click:
+    """What somebody wants of a gate, and where they said so."""
+
+    gate: GateId
+    deed: Deed
+    by: Person
+    place: Place
+    reason: str = ""  #: of a rejection
+    revise: bool = False  #: of a rejection: go on with the reason as an instruction

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.gate import EnvironmentRule, TargetRule
+from agent.gate import EnvironmentRule, TargetRule, version
 from agent.policy import Policy
-from agent.run import Limits
+from agent.run import Digest, Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,14 @@ class ProjectSettings:
 
     def target(self, branch: str) -> TargetRule | None:
         return next((each for each in self.targets if each.branch == branch), None)
+
+    def environment(self, name: str) -> EnvironmentRule | None:
+        return next((each for each in self.environments if each.name == name), None)
+
+    def settled(self, target: str, environment: str = "") -> Digest | None:
+        """Version of all that decides about a branch or an environment; None: nothing does."""
+        rule = self.environment(environment) if environment else self.target(target)
+        return version(rule, self.policy) if rule else None
 
 
 #: None: the service does not know the project.
