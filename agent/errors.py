@@ -3,6 +3,7 @@
     JourneymanError
     ├── SettingsError            wrong settings or usage (exit code 2)
     ├── Refused                  a rule says no; the text names the rule and the way out
+    │   └── NotLinked            nobody knows the GitLab account of this person
     ├── Unavailable              something outside does not answer; trying again may help
     │   ├── ModelUnavailable
     │   ├── ForgeUnavailable
@@ -36,6 +37,10 @@ class SettingsError(JourneymanError):
 
 class Refused(JourneymanError):
     """A rule says no; the message names the rule and the way out."""
+
+
+class NotLinked(Refused):
+    """Nobody knows the GitLab account of this person, who can change that."""
 
 
 class Unavailable(JourneymanError):

@@ -20,6 +20,7 @@ from agent.adapters.postgres import (
 )
 from agent.adapters.postgres_inbox import Inbox
 from agent.adapters.postgres_listener import Listener
+from agent.adapters.postgres_people import PeopleStore
 from agent.adapters.postgres_store import PostgresStore
 from agent.adapters.postgres_threads import ThreadStore
 from agent.errors import SettingsError
@@ -41,6 +42,7 @@ class Database:
     store: PostgresStore
     inbox: Inbox
     threads: ThreadStore
+    people: PeopleStore
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
@@ -79,6 +81,7 @@ async def open_database(
             store=PostgresStore(pool, listener, fleet=fleet),
             inbox=Inbox(pool),
             threads=ThreadStore(pool),
+            people=PeopleStore(pool),
         )
 
 
