@@ -3,28 +3,78 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
 
 from agent.errors import NotFound
+from agent.events import Committed
 from agent.ports import Store
-from agent.run import RunId
+from agent.run import CommitSha, Run, RunId, RunStatus
+
+
+class HintKind(StrEnum):
+    PIPELINE = "pipeline"  # it settled
+    PUSHED = "pushed"
+    CLOSED = "closed"
+    REOPENED = "reopened"
+    MERGED = "merged"
+    RETARGETED = "retargeted"
+    APPROVAL = "approval"  # given or taken back at GitLab itself
+    NOTE = "note"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hint:
+    """`branch` is the source branch; `iid` is 0 where no merge request is named."""
+
+    kind: HintKind
+    project: str
+    branch: str
+    iid: int = 0
+    head: CommitSha | None = None  #: of the branch, where a push is told
 
 
 class Hints:
-    """Nothing of what was said is believed: the run asks GitLab itself."""
+    """Nothing of what was said is believed: the run asks GitLab itself.
 
-    def __init__(self, store: Store) -> None:
+    A hint that is lost costs time and nothing else, and one that comes twice does no harm.
+    `on_waiting` is told of hints for runs that wait for an approval.
+    """
+
+    def __init__(
+        self, store: Store, *, on_waiting: Callable[[RunId], Awaitable[None]] | None = None
+    ) -> None:
         self._store = store
+        self.on_waiting = on_waiting
 
-    async def changed(self, project: str, branch: str) -> bool:
-        """False when no parked run watches that branch."""
-        found = re.fullmatch(r"agent/([1-9]\d{0,17})", branch)
+    async def hear(self, hint: Hint) -> bool:
+        """False when no run has to look for it."""
+        run = await self._run_of(hint)
+        if run is None or await self._knows(run, hint):
+            return False
+        if run.status is RunStatus.WAITING_FOR_APPROVAL and self.on_waiting is not None:
+            await self.on_waiting(run.id)
+            return True
+        return await self._store.hint(run.id)
+
+    async def _run_of(self, hint: Hint) -> Run | None:
+        found = re.fullmatch(r"agent/([1-9]\d{0,17})", hint.branch)
         if found is None:
-            return False
-        run = RunId(int(found[1]))
+            return None
         try:
-            row = await self._store.run(run)
+            run = await self._store.run(RunId(int(found[1])))
         except NotFound:
+            return None
+        return run if run.request.project.lower() == hint.project.lower() else None
+
+    async def _knows(self, run: Run, hint: Hint) -> bool:
+        """GitLab also tells of the run's own pushes."""
+        if hint.kind is not HintKind.PUSHED or hint.head is None:
             return False
-        if row.request.project.lower() != project.lower():
-            return False
-        return await self._store.hint(run)
+        made = [
+            event.payload.commit
+            for event in await self._store.events(run.id)
+            if isinstance(event.payload, Committed)
+        ]
+        return made[-1:] == [hint.head]

@@ -39,7 +39,8 @@ from bot.schedule import Schedule
 from bot.settings import Settings, load, require
 from bot.web.site import make_site
 from bot.web.slack_events import add_slack_events
-from bot.web.webhooks import add_gitlab_events
+from bot.web.webhooks import SOURCE as GITLAB
+from bot.web.webhooks import add_gitlab_events, hear_again
 
 log = logging.getLogger("journeyman")
 
@@ -122,6 +123,7 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                 forge=reader,
                 projects=lambda path: engine_project(settings, path),
             )
+            hints = Hints(database.store)
             front = await stack.enter_async_context(
                 open_front(
                     settings,
@@ -130,6 +132,7 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                     threads=database.threads,
                     runs=service,
                     clock=SystemClock(),
+                    again={GITLAB: hear_again(database.inbox, hints.hear)},
                 )
             )
             tasks.append(asyncio.create_task(front.serve(), name="front"))
@@ -142,10 +145,7 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
             tasks.append(asyncio.create_task(schedule.serve(), name="schedule"))
             stack.push_async_callback(_end, tasks[-1])
             by_http = not settings.slack_app_token
-            hints = Hints(database.store)
-            routes = [
-                add_gitlab_events(settings.gitlab_webhook_secret, database.inbox, hints.changed)
-            ]
+            routes = [add_gitlab_events(settings.gitlab_webhook_secret, database.inbox, hints.hear)]
             if by_http:
                 routes.append(add_slack_events(settings.slack_signing_secret, front.door.receive))
             site = make_site(database.store, add_routes=routes, public_url=settings.public_url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from agent.errors import SettingsError
 from agent.ports import Clock, Store
 from bot.build import make_canaries
-from bot.inbox import Deliveries, Redelivery
+from bot.inbox import SOURCE, Deliveries, Redelivery
 from bot.listeners.bolt import Door, make_door
 from bot.listeners.controls import Controls
 from bot.listeners.desk import Desk
@@ -57,8 +57,10 @@ async def open_front(
     threads: Threads,
     runs: Runs,
     clock: Clock,
+    again: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]] | None = None,
 ) -> AsyncGenerator[Front]:
-    """Connected to Slack. Raises `SettingsError` when Slack refuses a token."""
+    """Connected to Slack. Raises `SettingsError` when Slack refuses a token. `again`: for what
+    other sources delivered and nobody finished, by source."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(
             ClientSession(timeout=ClientTimeout(total=TIMEOUT))
@@ -96,7 +98,9 @@ async def open_front(
             presenter=Presenter(
                 store=store, threads=threads, slack=slack, clock=clock, links=links
             ),
-            redelivery=Redelivery(deliveries=deliveries, dispatch=door.again),
+            redelivery=Redelivery(
+                deliveries=deliveries, dispatch={SOURCE: door.again, **(again or {})}
+            ),
         )
 
 

@@ -86,7 +86,8 @@ class Redelivery:
     """Dispatches again what was stored and never finished: a crash came between."""
 
     deliveries: Deliveries
-    dispatch: Callable[[int, Mapping[str, Any]], Awaitable[None]]
+    #: by source; what a source without one has sent stays where it is
+    dispatch: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]]
     every: float = EVERY
 
     async def serve(self) -> None:
@@ -95,9 +96,9 @@ class Redelivery:
         while True:
             try:
                 for delivery in await self.deliveries.unhandled(patience):
-                    if delivery.source == SOURCE:
+                    if again := self.dispatch.get(delivery.source):
                         log.info("redelivered", extra={"delivery": delivery.id})
-                        await self.dispatch(delivery.id, delivery.payload)
+                        await again(delivery.id, delivery.payload)
             except Unavailable as error:
                 log.warning("redelivery_waits", extra={"reason": str(error)})
             patience = timedelta(seconds=self.every)

@@ -11,12 +11,13 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from aiohttp import web
 
-from agent.errors import StoreUnavailable
+from agent.errors import Unavailable
+from agent.hints import Hint, HintKind
+from agent.run import CommitSha
 from bot.records import Json, record
 
 log = logging.getLogger("journeyman.webhooks")
@@ -24,7 +25,23 @@ log = logging.getLogger("journeyman.webhooks")
 MAX_BODY = 4 * 1024 * 1024  #: a pipeline with all its jobs
 SOURCE = "gitlab"
 _SKEW = 300
-_FINAL = ("success", "failed", "canceled")
+#: Statuses of a pipeline that say nothing yet. A job that is done says nothing either: the last
+#: one settles its pipeline.
+_UNDECIDED = frozenset(
+    {
+        *("created", "waiting_for_resource", "preparing", "waiting_for_callback"),
+        *("pending", "running", "canceling", "scheduled"),
+    }
+)
+_ACTIONS = {
+    "close": HintKind.CLOSED,
+    "reopen": HintKind.REOPENED,
+    "merge": HintKind.MERGED,
+    "approved": HintKind.APPROVAL,
+    "approval": HintKind.APPROVAL,
+    "unapproved": HintKind.APPROVAL,
+    "unapproval": HintKind.APPROVAL,
+}
 
 
 class Deliveries(Protocol):
@@ -34,23 +51,14 @@ class Deliveries(Protocol):
     async def handled(self, id: int) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Happened:
-    """What is taken from a delivery: its texts and variables are none of our business."""
-
-    kind: str
-    project: str
-    branch: str
-
-
 def add_gitlab_events(
     secret: str,
     deliveries: Deliveries,
-    changed: Callable[[str, str], Awaitable[object]],
+    hear: Callable[[Hint], Awaitable[object]],
     *,
     now: Callable[[], float] = time.time,
 ) -> Callable[[web.UrlDispatcher], None]:
-    """`changed` is told project and branch. Without a secret there is no such page."""
+    """Without a secret there is no such page."""
 
     async def events(request: web.Request) -> web.StreamResponse:
         body = await _body(request)
@@ -59,20 +67,19 @@ def add_gitlab_events(
         if not verified(secret, body, request.headers, now=now()):
             return web.Response(status=401)
         try:
-            happened = read(record(json.loads(body)))
+            hint = read(record(json.loads(body)))
         except (UnicodeDecodeError, ValueError, RecursionError):
             return web.Response(status=400)
-        if happened is None:
+        if hint is None:
             return web.Response(text="Nothing that concerns a run.")
-        told = {"kind": happened.kind, "project": happened.project, "branch": happened.branch}
-        delivery = await deliveries.accept(SOURCE, _key(request.headers, body), told)
+        delivery = await deliveries.accept(SOURCE, _key(request.headers, body), _stored(hint))
         if delivery is None:
             return web.Response(text="Known already.")
         try:
-            await changed(happened.project, happened.branch)
+            await hear(hint)
             await deliveries.handled(delivery)
-        except StoreUnavailable as error:  # it is stored; without it the run looks a bit later
-            log.warning("hint_lost", extra={"delivery": delivery, "reason": str(error)})
+        except Unavailable as error:  # it is stored, and comes again
+            log.warning("hint_waits", extra={"delivery": delivery, "reason": str(error)})
         return web.Response(text="Stored.")
 
     def add(routes: web.UrlDispatcher) -> None:
@@ -80,6 +87,20 @@ def add_gitlab_events(
             routes.add_post("/gitlab/events", events)
 
     return add
+
+
+def hear_again(
+    deliveries: Deliveries, hear: Callable[[Hint], Awaitable[object]]
+) -> Callable[[int, Mapping[str, Any]], Awaitable[None]]:
+    """For what was stored and never finished."""
+
+    async def again(delivery: int, stored: Mapping[str, Any]) -> None:
+        hint = _of(stored)
+        if hint is not None:
+            await hear(hint)
+        await deliveries.handled(delivery)
+
+    return again
 
 
 def verified(secret: str, body: bytes, headers: Mapping[str, str], *, now: float) -> bool:
@@ -112,20 +133,20 @@ def _signing_key(secret: str) -> bytes:
     return _bytes(secret)
 
 
-def read(payload: Json) -> Happened | None:
-    """None for what tells nothing of a branch that a run may watch."""
-    kind = payload.get("object_kind")
+def read(payload: Json) -> Hint | None:
+    """None for what settles nothing on a branch that a run may watch. Texts and variables of a
+    delivery are none of our business."""
     about = record(payload.get("object_attributes"))
-    match kind:
-        case "pipeline":
-            merge = record(payload.get("merge_request"))
-            branch = merge.get("source_branch") or about.get("ref")
-        case "build" if payload.get("build_status") in _FINAL:
-            branch = payload.get("ref")
+    merge = record(payload.get("merge_request"))
+    match payload.get("object_kind"):
+        case "pipeline" if about.get("status") not in _UNDECIDED:
+            kind, branch = HintKind.PIPELINE, merge.get("source_branch") or about.get("ref")
         case "push":
-            branch = str(payload.get("ref", "")).removeprefix("refs/heads/")
-        case "merge_request":
-            branch = about.get("source_branch")
+            kind, branch = HintKind.PUSHED, str(payload.get("ref", "")).removeprefix("refs/heads/")
+        case "merge_request" if found := _done_to(about, record(payload.get("changes"))):
+            kind, branch, merge = found, about.get("source_branch"), about
+        case "note" if merge and not about.get("system"):
+            kind, branch = HintKind.NOTE, merge.get("source_branch")
         case _:
             return None
     project = record(payload.get("project")).get("path_with_namespace")
@@ -133,7 +154,55 @@ def read(payload: Json) -> Happened | None:
         return None
     if not branch.startswith("agent/") or len(project) + len(branch) > 1000:
         return None
-    return Happened(kind=str(kind), project=project, branch=branch)
+    head = payload.get("after") or record(about.get("last_commit")).get("id")
+    return Hint(
+        kind=kind,
+        project=project,
+        branch=branch,
+        iid=_number(merge.get("iid")),
+        head=CommitSha(head) if kind is HintKind.PUSHED and _is_sha(head) else None,
+    )
+
+
+def _done_to(about: Json, changes: Json) -> HintKind | None:
+    """What was done to a merge request, but for texts and labels."""
+    if about.get("action") != "update":
+        return _ACTIONS.get(str(about.get("action")))
+    if "target_branch" in changes:
+        return HintKind.RETARGETED
+    return HintKind.PUSHED if about.get("oldrev") else None
+
+
+def _stored(hint: Hint) -> Json:
+    return {
+        "kind": hint.kind,
+        "project": hint.project,
+        "branch": hint.branch,
+        "iid": hint.iid,
+        "head": hint.head,
+    }
+
+
+def _of(stored: Mapping[str, Any]) -> Hint | None:
+    """What was stored of a delivery; None for one of an older version."""
+    try:
+        return Hint(
+            kind=HintKind(stored["kind"]),
+            project=stored["project"],
+            branch=stored["branch"],
+            iid=stored["iid"],
+            head=stored["head"],
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value < 2**31 else 0
+
+
+def _is_sha(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40,64}", value) is not None
 
 
 def _key(headers: Mapping[str, str], body: bytes) -> str:

@@ -150,14 +150,28 @@ async def test_looking_costs_no_conversation_and_leaves_no_trace(bench: Bench):
     assert len(await bench.facts(run, RunClaimed)) == 2  # the work, and the outcome of its effects
 
 
-async def test_hints_in_swarms_ask_gitlab_once_in_fifteen_seconds(bench: Bench):
+async def test_hints_in_swarms_ask_gitlab_once_in_fifteen_seconds_and_once_more(bench: Bench):
     here = scene(bench)
     run = await here.published()
-    here.forge.calls.clear()
-    for _ in range(31):
-        await here.look(run, after=1.0)
-    assert here.forge.calls.count("pipelines") == 3
+    start = bench.clock.monotonic()
+    for seconds, looks in ((1, 1), (2, 2), (15, 2), (16, 3), (31, 4), (106, 9)):
+        while bench.clock.monotonic() - start < seconds:
+            await here.look(run, after=1.0)
+        assert here.forge.calls.count("pipelines") == looks, seconds
     assert await here.status(run) is RunStatus.WATCHING
+
+
+async def test_a_hint_finds_its_look_unspent_however_long_the_run_has_looked(bench: Bench):
+    here = scene(bench)
+    run = await here.published()
+    for _ in range(5):
+        await here.look(run)
+    before = here.forge.calls.count("pipelines")
+    await here.look(run, after=2.0)
+    assert here.forge.calls.count("pipelines") == before + 1
+    await here.look(run, after=2.0)
+    assert here.forge.calls.count("pipelines") == before + 1
+    assert await later(bench) == pytest.approx(11.0, abs=1)
 
 
 async def test_the_longer_it_takes_the_less_often_the_run_looks(bench: Bench):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -20,10 +21,22 @@ from hypothesis import strategies as st
 
 from agent.adapters.database import Database
 from agent.errors import StoreUnavailable
-from agent.hints import Hints
+from agent.events import Committed
+from agent.hints import Hint, HintKind, Hints
 from agent.ports import Write
-from agent.run import Limits, Person, Request, Run, RunStatus, Thread
-from bot.web.webhooks import MAX_BODY, add_gitlab_events, read, verified
+from agent.run import (
+    CommitSha,
+    Limits,
+    Person,
+    Request,
+    Run,
+    RunId,
+    RunStatus,
+    Thread,
+    TreeSha,
+)
+from bot.inbox import Redelivery
+from bot.web.webhooks import MAX_BODY, SOURCE, add_gitlab_events, hear_again, read, verified
 from playground.gitlab.records import DEVELOPER, Hook
 from playground.gitlab.server import GitLabStandIn
 
@@ -38,10 +51,12 @@ class Ear:
 
     url: str = ""
     changed: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    kinds: list[HintKind] = field(default_factory=list[HintKind])
     down: bool = False
 
-    async def hear(self, project: str, branch: str) -> None:
-        self.changed.append((project, branch))
+    async def hear(self, hint: Hint) -> None:
+        self.changed.append((hint.project, hint.branch))
+        self.kinds.append(hint.kind)
         if self.down:
             raise StoreUnavailable("PostgreSQL does not answer.")
 
@@ -106,7 +121,7 @@ async def test_a_real_pipeline_is_heard_of_in_both_styles(
         sam = gitlab.state.add_user("sam")
         source = tmp_path / "source"
         source.mkdir()
-        (source / ".gitlab-ci.yml").write_text("check: {script: ['true']}")
+        (source / "README").write_text("checked elsewhere")
         project = await gitlab.add_project(PATH, owner=sam, source=source)
         gitlab.state.add_member(project, sam, DEVELOPER)
         events = ("push_events", "pipeline_events", "job_events", "merge_requests_events")
@@ -131,7 +146,7 @@ async def test_a_real_pipeline_is_heard_of_in_both_styles(
     assert set(heard.changed) == {(PATH, "agent/1")}
     assert {entry["response_status"] for entry in project.hooks[1].log} == {"200"}
     kinds = {row["payload"] for row in await db.pool.fetch("SELECT payload FROM inbox")}
-    assert {"push", "pipeline"} <= {json.loads(kind)["kind"] for kind in kinds}
+    assert {"pushed", "pipeline"} <= {json.loads(kind)["kind"] for kind in kinds}
     assert all(done for _, _, done in await _stored(db))
 
 
@@ -190,27 +205,53 @@ async def test_a_hint_that_is_lost_fails_no_delivery(ear: Ear, db: Database) -> 
     assert await _stored(db) == [("gitlab", "k1", False)]
 
 
+def told(payload: dict[str, Any]) -> tuple[str, str, str, int] | None:
+    hint = read({"project": {"path_with_namespace": PATH}, **payload})
+    return (hint.kind, hint.project, hint.branch, hint.iid) if hint else None
+
+
+def merge_request(action: str, **more: Any) -> dict[str, Any]:
+    about = {"source_branch": "agent/1", "iid": 7, "action": action, **more.pop("about", {})}
+    return {"object_kind": "merge_request", "object_attributes": about, **more}
+
+
+def pipeline(status: str, **more: Any) -> dict[str, Any]:
+    about = {"ref": "agent/1", "status": status}
+    return {"object_kind": "pipeline", "object_attributes": about, **more}
+
+
 def test_each_kind_names_its_branch() -> None:
-    project = {"path_with_namespace": PATH}
-    pipeline = {"object_kind": "pipeline", "project": project}
-    detached = {"ref": "refs/merge-requests/3/head", "status": "failed"}
-    payloads = [
-        pipeline | {"object_attributes": {"ref": "agent/1"}},
-        pipeline | {"object_attributes": detached, "merge_request": {"source_branch": "agent/1"}},
-        {"object_kind": "build", "ref": "agent/1", "build_status": "failed", "project": project},
-        {
-            "object_kind": "merge_request",
-            "object_attributes": {"source_branch": "agent/1"},
-            "project": project,
-        },
-        push(),
-    ]
-    for payload in payloads:
-        happened = read(payload)
-        assert happened is not None
-        assert (happened.project, happened.branch) == (PATH, "agent/1")
-    begun = {"object_kind": "build", "ref": "agent/1", "build_status": "running"}
-    assert read(begun | {"project": project}) is None
+    detached = pipeline("failed", merge_request={"source_branch": "agent/1", "iid": 7})
+    detached["object_attributes"]["ref"] = "refs/merge-requests/7/head"
+    sha = "a" * 40
+    for payload, kind, iid in (
+        (pipeline("success"), "pipeline", 0),
+        (pipeline("manual"), "pipeline", 0),
+        (detached, "pipeline", 7),
+        (push() | {"after": sha}, "pushed", 0),
+        (merge_request("close"), "closed", 7),
+        (merge_request("reopen"), "reopened", 7),
+        (merge_request("merge"), "merged", 7),
+        (merge_request("unapproved"), "approval", 7),
+        (merge_request("update", about={"oldrev": sha}), "pushed", 7),
+        (merge_request("update", changes={"target_branch": {}}), "retargeted", 7),
+        (
+            {"object_kind": "note", "merge_request": {"source_branch": "agent/1", "iid": 7}},
+            "note",
+            7,
+        ),
+    ):
+        assert told(payload) == (kind, PATH, "agent/1", iid)
+
+
+@pytest.mark.parametrize("status", ["created", "pending", "running", "canceling", "scheduled"])
+def test_what_settles_nothing_is_not_heard(status: str) -> None:
+    """Each look that a run has for it would be missing when its pipeline ends."""
+    assert told(pipeline(status)) is None
+    job = {"object_kind": "build", "ref": "agent/1", "build_status": "failed"}
+    assert told(job) is None
+    assert told(merge_request("open")) is None
+    assert told(merge_request("update", changes={"description": {}})) is None
 
 
 @given(
@@ -242,9 +283,51 @@ async def _watching(db: Database) -> Run:
     return await db.store.write(run.id, park, actor="worker", epoch=mine.epoch)
 
 
+def hint(project: str, branch: str, kind: str = "pipeline", head: str | None = None) -> Hint:
+    sha = CommitSha(head) if head else None
+    return Hint(kind=HintKind(kind), project=project, branch=branch, head=sha)
+
+
 async def test_only_the_run_of_that_branch_and_project_is_woken(db: Database) -> None:
     run, hints = await _watching(db), Hints(db.store)
-    assert not await hints.changed("group/other", run.branch)
+    assert not await hints.hear(hint("group/other", run.branch))
     for branch in ("main", "agent/999", "agent/0", f"{run.branch}x", f"agent/{'9' * 40}"):
-        assert not await hints.changed(PATH, branch)
-    assert await hints.changed(PATH.upper(), run.branch)
+        assert not await hints.hear(hint(PATH, branch))
+    assert await hints.hear(hint(PATH.upper(), run.branch))
+
+
+async def test_a_run_is_not_woken_by_its_own_push(db: Database) -> None:
+    run, hints = await _watching(db), Hints(db.store)
+    ours, theirs = "a" * 40, "b" * 40
+    made = Committed(commit=CommitSha(ours), tree=TreeSha("c" * 40), files=(), title="Ours")
+    await db.store.write(run.id, Write(payloads=(made,)), actor="worker")
+    assert not await hints.hear(hint(PATH, run.branch, "pushed", ours))
+    assert await hints.hear(hint(PATH, run.branch, "pushed", theirs))
+
+
+async def test_who_waits_for_an_approval_is_told_elsewhere(db: Database) -> None:
+    run, told = await _watching(db), []
+
+    async def on_waiting(waiting: RunId) -> None:
+        told.append(waiting)
+
+    hints = Hints(db.store, on_waiting=on_waiting)
+    assert await hints.hear(hint(PATH, run.branch, "merged"))
+    assert told == []
+    waits = Write(payloads=(), status=RunStatus.WAITING_FOR_APPROVAL)
+    await db.store.write(run.id, waits, actor="worker")
+    assert await hints.hear(hint(PATH, run.branch, "merged"))
+    assert told == [run.id]
+
+
+async def test_what_was_not_finished_is_heard_again(ear: Ear, db: Database) -> None:
+    ear.down = True
+    assert await ear.post(push(), X_Gitlab_Token=SECRET, webhook_id="k1") == 200
+    ear.down = False
+    again = Redelivery(deliveries=db.inbox, dispatch={SOURCE: hear_again(db.inbox, ear.hear)})
+    serving = asyncio.create_task(again.serve())
+    async with asyncio.timeout(5):
+        while await _stored(db) != [("gitlab", "k1", True)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    serving.cancel()
+    assert ear.kinds == ["pushed", "pushed"]
