@@ -3,7 +3,22 @@
 A stand-in names each of its calls ("chat.postMessage", "POST /projects/:id/merge_requests",
 "event:app_mention"). A fault names the calls it hits by a pattern and waits for the nth of them,
 counted from the moment at which it was set. The middleware carries out what concerns a call's
-answer; `stale_reads` and `duplicate` only the stand-in itself can do, so it asks for them.
+answer; what else there is only the stand-in itself can do, so it asks for it.
+
+In a test: `gitlab.faults.set(Fault(mode=FaultMode.FAIL, method="PUT */merge", status=502))`, from
+outside: the same as JSON to `POST /control/faults`. The hits are counted in what `set` returns.
+
+- An answer that is lost though the call was carried out (a merge, a job that is played, a revert):
+  `drop_after_apply` on "PUT /projects/:id/merge_requests/:iid/merge",
+  "POST /projects/:id/jobs/:job_id/play" or "POST /projects/:id/repository/commits/:sha/revert".
+- An answer that GitLab gives only in odd moments: `fail` with `status` (405, 406, 409, 422, 500) on
+  the same. Rights that cannot be read: `fail` on "GET /projects/:id/members/all/:user_id".
+- Reads from a replica that lags: `stale_reads` with `seconds`. The oldest answer of that time to
+  the same question by the same user is given, so the question has to have been asked before.
+- A pipeline that goes red after the merge, a deployment that fails, a job that takes long:
+  `job_fails` and `job_waits` on "job:REF:NAME", for example "job:main:deploy-production".
+- GitLab's background work, for `checking`, `approvals_syncing` and the like:
+  `PUT /control/lags` of the stand-in, or `gitlab.state.lags`.
 """
 
 from __future__ import annotations
@@ -27,6 +42,18 @@ class FaultMode(StrEnum):
     RATE_LIMIT = "429"  # answered 429 with `Retry-After: seconds`, not applied
     STALE_READS = "stale_reads"  # a read sees the state of `seconds` ago
     DUPLICATE = "duplicate"  # a delivery goes out twice
+    JOB_FAILS = "job_fails"  # a job ends red without having run; `error` is its failure_reason
+    JOB_WAITS = "job_waits"  # a job takes `seconds` longer
+
+
+#: what the middleware does to a call
+_OF_CALLS = (
+    FaultMode.FAIL,
+    FaultMode.DELAY,
+    FaultMode.DROP_AFTER_APPLY,
+    FaultMode.RATE_LIMIT,
+    FaultMode.STALE_READS,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +63,9 @@ class Fault:
     nth: int = 1  #: the first matching call that is hit
     times: int = 1  #: how many from there on; 0 means all
     status: int = 500  #: of `fail`
-    error: str = ""  #: of `fail`: the service's own error, for example "channel_not_found"
-    seconds: float = 1.0  #: of `delay`, `429` and `stale_reads`
+    #: of `fail`: the service's own error, for example "channel_not_found"
+    error: str = ""
+    seconds: float = 1.0  #: of `delay`, `429`, `stale_reads` and `job_waits`
 
     @staticmethod
     def parse(raw: dict[str, Any]) -> Fault:
@@ -115,7 +143,7 @@ def fault_middleware(
         if call is None:
             return await handler(request)
         cut = False
-        hit = faults.meet(call, *(set(FaultMode) - {FaultMode.DUPLICATE}))
+        hit = faults.meet(call, *_OF_CALLS)
         for fault in sorted(hit, key=lambda each: each.mode is not FaultMode.DELAY):
             match fault.mode:
                 case FaultMode.DELAY:
@@ -128,7 +156,7 @@ def fault_middleware(
                     request[STALE_SECONDS] = fault.seconds
                 case FaultMode.DROP_AFTER_APPLY:
                     cut = True
-                case FaultMode.DUPLICATE:
+                case FaultMode.DUPLICATE | FaultMode.JOB_FAILS | FaultMode.JOB_WAITS:
                     pass
         answer = await handler(request)
         if cut and request.transport is not None:

@@ -19,7 +19,7 @@ from playground.gitlab.state import State
 from playground.slack.world import World
 
 #: Raised when what is kept changes its shape.
-FORMAT = 1
+FORMAT = 2
 SAVE_AFTER_SECONDS = 1.0
 _CALLBACKS = "_subscribers"
 

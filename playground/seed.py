@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from playground.gitlab.records import DEVELOPER, GUEST, MAINTAINER, Hook, Project, Token
+from playground.gitlab import environments
+from playground.gitlab.git_repo import ZERO
+from playground.gitlab.records import (
+    DEVELOPER,
+    GUEST,
+    MAINTAINER,
+    Grant,
+    Hook,
+    Project,
+    ProtectedEnvironment,
+    Token,
+)
 from playground.gitlab.records import User as Account
 from playground.gitlab.state import State
 from playground.slack.records import User
@@ -21,6 +32,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SAMPLE = HERE / "projects" / "invoices"
 GROUP = "demo"
+DEVELOP = "develop"  #: where requests go in the sample project; main is what is in production
+PLACES = {
+    "staging": "https://staging.invoices.example",
+    "production": "https://invoices.example",
+}
 HOOK = "/gitlab/events"
 REQUEST = "@agent add an endpoint that exports invoices as CSV"
 SUGGESTIONS = (
@@ -77,13 +93,35 @@ def make_world(manifest: Path) -> World:
 
 
 async def seed_gitlab(gitlab: GitLabStandIn) -> None:
-    """Accounts, the agent's two tokens and the sample project."""
+    """Accounts, the agent's two tokens and the sample project with its branches."""
     state = gitlab.state
     accounts = {each.name: state.add_user(each.name, name=each.real_name) for each in PEOPLE}
+    for person in accounts.values():
+        person.profile["public_email"] = person.email
     agent = state.add_user("journeyman", name="Journeyman", bot=True)
     state.add_token(agent, "api", name="write")
     state.add_token(agent, "read_api", "read_repository", name="read")
-    await add_project(gitlab, "invoices", SAMPLE, accounts, agent)
+    project = await add_project(gitlab, "invoices", SAMPLE, accounts, agent)
+    await add_develop(gitlab, project)
+    for name, url in PLACES.items():
+        environments.ensure(gitlab.forge, project, name, url)
+    project.protected_environments["production"] = ProtectedEnvironment(
+        name="production",
+        deploy=[
+            Grant(id=state.next_id("grant"), access_level=MAINTAINER),
+            Grant(id=state.next_id("grant"), user_id=agent.id),
+        ],
+    )
+
+
+async def add_develop(gitlab: GitLabStandIn, project: Project) -> None:
+    """A branch at the default one's head, into which developers merge and nobody pushes."""
+    repository = gitlab.forge.repository(project)
+    head = await repository.branch(project.default_branch)
+    assert head is not None
+    await repository.update_ref(f"refs/heads/{DEVELOP}", head, ZERO)
+    project.pushed_at[DEVELOP] = float("-inf")
+    gitlab.state.protect(project, DEVELOP, push=0, merge=DEVELOPER)
 
 
 async def add_project(
@@ -93,12 +131,16 @@ async def add_project(
     accounts: Mapping[str, Account] | None = None,
     agent: Account | None = None,
 ) -> Project:
+    """Into the default branch maintainers merge, and the agent, who is a developer."""
     state = gitlab.state
     accounts = accounts or {each.name: account(state, each.name) for each in PEOPLE}
     project = await gitlab.add_project(f"{GROUP}/{name}", owner=accounts["sam"], source=source)
     for each in PEOPLE:
         state.add_member(project, accounts[each.name], each.access)
-    state.add_member(project, agent or account(state, "journeyman"), DEVELOPER)
+    agent = agent or account(state, "journeyman")
+    state.add_member(project, agent, DEVELOPER)
+    for rule in state.protection(project, project.default_branch):
+        rule.merge.append(Grant(id=state.next_id("grant"), user_id=agent.id))
     return project
 
 
@@ -140,6 +182,9 @@ def settings_file(world: World, state: State, projects: Mapping[str, str]) -> st
     for channel, path in projects.items():
         ids = json.dumps([world.channel_named(channel).id])
         lines.append(f"[projects.{json.dumps(path)}]\nchannels = {ids}")
+        project = state.project_by(path)
+        if project is not None and DEVELOP in project.protected_branches:
+            lines.append(f"default_branch = {json.dumps(DEVELOP)}")
     lines.append("[people]")
     lines += [
         f"{world.user_named(each.name).id} = {account(state, each.name).id}" for each in PEOPLE

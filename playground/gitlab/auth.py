@@ -34,6 +34,7 @@ class Auth:
         if job_token in self.job_tokens:
             return self.state.users[self.job_tokens[job_token]], frozenset({"read_api"})
         secret = request.headers.get("PRIVATE-TOKEN") or request.query.get("private_token")
+        private = bool(secret)
         bearer = request.headers.get("Authorization", "")
         if not secret and bearer.lower().startswith("bearer "):
             secret = bearer[7:].strip()
@@ -41,7 +42,7 @@ class Auth:
         if not secret:
             return None, frozenset()
         token = self.token_of(secret)
-        if token is None:
+        if token is None or (private and token.application):
             raise ApiError(401, "401 Unauthorized")
         if token.revoked:
             raise _invalid("Token was revoked. You have to re-authorize from the user.")
@@ -70,7 +71,10 @@ class Auth:
         return wanted, scopes
 
     def _expired(self, token: Token) -> bool:
-        return token.expires_at is not None and token.expires_at <= self.state.now().date()
+        now = self.state.now()
+        if token.ends_at is not None and token.ends_at <= now:
+            return True
+        return token.expires_at is not None and token.expires_at <= now.date()
 
 
 def _invalid(why: str) -> ApiError:

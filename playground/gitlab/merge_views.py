@@ -74,6 +74,8 @@ async def detailed_status(forge: Forge, project: Project, mr: MergeRequest) -> s
         return "draft_status"
     if await conflicts(forge, project, mr):
         return "conflict"
+    if mr.held_by:
+        return mr.held_by
     pipeline = head_pipeline(forge, project, mr)
     if project.setting("only_allow_merge_if_pipeline_succeeds"):
         passed = pipeline and pipeline.status == "success"

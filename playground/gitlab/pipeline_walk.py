@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from playground.faults import Fault, FaultMode
 from playground.gitlab import ci_payloads, environments
 from playground.gitlab.ci_config import ConfigError, JobSpec
 from playground.gitlab.ci_records import Job, Pipeline
@@ -19,7 +20,7 @@ from playground.gitlab.pipeline_order import (
     status_of,
 )
 from playground.gitlab.records import Project, User
-from playground.gitlab.runner import Outcome, Runner
+from playground.gitlab.runner import JobRunner, Outcome
 
 if TYPE_CHECKING:
     from playground.gitlab.forge import Forge
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 class PipelineWalk:
     """Without a runner, jobs stay pending."""
 
-    def __init__(self, forge: Forge, runner: Runner | None) -> None:
+    def __init__(self, forge: Forge, runner: JobRunner | None) -> None:
         self.forge = forge
         self.runner = runner
+        #: what was ordered for the job of this name
+        self.faults: Callable[[str], list[Fault]] = lambda job: []
         #: makes the pipeline that a `trigger` job asks for
         self.start: Callable[..., Awaitable[Pipeline | None]] | None = None
         self.on_finished: Callable[[Project, Pipeline], Awaitable[None]] | None = None
@@ -93,17 +96,30 @@ class PipelineWalk:
         if task.cancelled():  # before its first step
             self._finish(project, pipeline, job, Outcome(exit_code=1, reason="canceled"))
 
-    async def _run(self, runner: Runner, project: Project, pipeline: Pipeline, job: Job) -> None:
+    async def _run(self, runner: JobRunner, project: Project, pipeline: Pipeline, job: Job) -> None:
         outcome = Outcome(exit_code=1, reason="unknown_failure")
         try:
             async with runner.slots:
                 self.set_status(project, pipeline, job, "running")
                 self.settle(project, pipeline)
-                outcome = await runner.run(project, pipeline, job, sources(pipeline, job))
+                outcome = await self._ordered(job) or await runner.run(
+                    project, pipeline, job, sources(pipeline, job)
+                )
         except asyncio.CancelledError:
             outcome = Outcome(exit_code=1, reason="canceled")
         finally:
             self._finish(project, pipeline, job, outcome)
+
+    async def _ordered(self, job: Job) -> Outcome | None:
+        """How the job ends if a fault is to decide it."""
+        outcome: Outcome | None = None
+        for fault in self.faults(f"job:{job.ref}:{job.name}"):
+            if fault.mode is FaultMode.JOB_WAITS:
+                await asyncio.sleep(fault.seconds)
+            else:
+                job.trace += b"ERROR: Job failed: exit code 1\n"
+                outcome = Outcome(exit_code=1, reason=fault.error or "script_failure")
+        return outcome
 
     def _finish(self, project: Project, pipeline: Pipeline, job: Job, outcome: Outcome) -> None:
         job.exit_code = outcome.exit_code

@@ -82,6 +82,8 @@ class Token:
     last_used_at: datetime | None = None
     project_id: int | None = None  #: project access tokens belong to one project
     access_level: int = 0
+    application: str = ""  #: an application's access token; it works as a bearer's only
+    ends_at: datetime | None = None
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import SandboxUnusable
 from agent.ports import CommandLimits, CommandResult, Mount, Sandbox
@@ -33,6 +33,14 @@ AFTER_SCRIPT_SECONDS = 300.0
 class Outcome:
     exit_code: int
     reason: str | None = None  #: GitLab's failure_reason
+
+
+class JobRunner(Protocol):
+    slots: asyncio.Semaphore  #: taken while a job runs
+
+    async def run(
+        self, project: Project, pipeline: Pipeline, job: Job, sources: Sequence[Job]
+    ) -> Outcome: ...
 
 
 class Runner:

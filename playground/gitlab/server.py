@@ -21,7 +21,7 @@ from playground.faults import (
     add_control_routes,
     fault_middleware,
 )
-from playground.gitlab import api, git_http, merging, pages, project_seed
+from playground.gitlab import api, control, git_http, merging, pages, project_seed
 from playground.gitlab.answers import answer
 from playground.gitlab.forge import Forge
 from playground.gitlab.git_repo import GitError
@@ -82,10 +82,14 @@ class GitLabStandIn:
             self.forge, project, pipeline
         )
         self.forge.webhooks.copies = self._copies
+        self.forge.pipelines.faults = lambda job: self.faults.meet(
+            job, FaultMode.JOB_FAILS, FaultMode.JOB_WAITS
+        )
         await self.forge.webhooks.open()
         middleware = fault_middleware(self.faults, call_of=self._call_of, failure=_failure)
         app = web.Application(middlewares=[self._recorded, middleware], client_max_size=256 << 20)
         add_control_routes(app, self.faults)
+        control.add_routes(app, self.state)
         app.router.add_route("*", "/{tail:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()

@@ -108,6 +108,7 @@ class MergeRequest(Issuable):
     merge_error: str | None = None
     auto_merge: dict[str, Any] | None = None
     auto_merge_by: int | None = None
+    held_by: str = ""  #: a `detailed_merge_status` on order
 
     @property
     def draft(self) -> bool:
