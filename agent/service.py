@@ -7,9 +7,10 @@ import secrets
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from agent.errors import Conflict, ForgeRejected, NotFound, Refused
+from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, NotFound, Refused
 from agent.events import (
     HoldLifted,
+    HoldRefused,
     InstructionGiven,
     Payload,
     QuestionAnswered,
@@ -17,6 +18,7 @@ from agent.events import (
     StatusChanged,
     StopAsked,
 )
+from agent.involved import involved
 from agent.ports import ForgeReader, Store, Write
 from agent.project import Projects, ProjectSettings
 from agent.run import (
@@ -118,16 +120,28 @@ class RunService:
         return await self._apply(run, by, message, change)
 
     async def lift(self, run: RunId, by: Person, *, hold: int = 0) -> Run:
-        """Accepts what holds the push. `hold`: the `held_seq` that the person has seen."""
+        """Accepts what holds the push. `hold`: the `held_seq` that the person has seen. Whatever
+        else comes of the click is a refusal, and in the log."""
         row = await self._store.run(run)
-        by = await self._checked(row.request.project, by, "accept changes of", MAINTAINER)
-        project, requester = self._projects(row.request.project), row.request.requester
-        own = by.id == requester.id or by.gitlab_id == requester.gitlab_id
-        if own and not (project and project.self_accept):
+        try:
+            return await self._lift(row, by, hold)
+        except (Refused, ForgeRejected, ForgeUnavailable) as error:
+            told = str(error)
+            if not isinstance(error, Refused):
+                told = f"Your right to accept this could not be checked, so nothing was: {told}"
+            refused = HoldRefused(by=by, reason=told, hold=hold)
+            await self._store.write(run, Write(payloads=(refused,)), actor=by.id)
+            raise Refused(told) from error
+
+    async def _lift(self, row: Run, by: Person, hold: int) -> Run:
+        project = row.request.project
+        by = await self._checked(project, by, "accept changes of", MAINTAINER)
+        settings = self._projects(project)
+        reason = involved(await self._store.events(row.id)).includes(by)
+        if reason and not (settings and settings.self_accept):
             raise Refused(
-                "You can't accept this, since you asked for the change yourself. Another "
-                f"maintainer of `{row.request.project}` can, or `self_accept = true` in "
-                "journeyman.toml lets you."
+                f"You can't accept this. {reason} Another maintainer of `{project}` can, or "
+                "`self_accept = true` in journeyman.toml lets you."
             )
 
         def change(row: Run, state: RunState) -> tuple[Payload, ...]:
@@ -138,7 +152,7 @@ class RunService:
             on = StatusChanged(status=RunStatus.PUBLISHING, reason=f"Accepted by @{by.name}.")
             return (accepted, on)
 
-        return await self._apply(run, by, "", change)
+        return await self._apply(row.id, by, "", change)
 
     async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
         row = await self._store.run(run)

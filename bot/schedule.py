@@ -10,15 +10,16 @@ from datetime import timedelta
 from typing import cast
 
 from agent.errors import Conflict, Unavailable
-from agent.events import RunEnded
+from agent.events import HoldReminded, Payload, PushHeld, RunEnded
 from agent.ports import Clock, Store, Write
-from agent.run import Run, RunStatus
+from agent.run import Run, RunId, RunStatus
 from agent.state import fold
 
 log = logging.getLogger("journeyman.schedule")
 
 TICK = 60  #: seconds
-PATIENCE = timedelta(hours=24)  #: for an answer
+PATIENCE = timedelta(hours=24)  #: for an answer, or for a hold to be accepted
+REMIND = PATIENCE / 4
 PRUNE = 3600  #: seconds between two looks at what may be forgotten
 
 
@@ -49,28 +50,51 @@ class Schedule:
             scheduler.shutdown(wait=False)  # pyright: ignore[reportUnknownMemberType]
 
     async def tick(self) -> None:
-        """Ends runs whose question nobody has answered."""
+        """Ends runs whose question or hold nobody has dealt with; of a hold people are reminded
+        once."""
         try:
             waiting = await self.store.runs(statuses={RunStatus.WAITING_FOR_ANSWER}, limit=1000)
             for run in waiting:
-                if self.clock.now() - run.updated_at > PATIENCE:
-                    await self._expire(run)
+                # a refused click touches the run, so a hold tells its own time
+                if self.clock.now() - run.created_at > REMIND:
+                    await self._look(run)
         except Unavailable as error:
             log.warning("tick_waits", extra={"reason": str(error)})
 
-    async def _expire(self, run: Run) -> None:
-        if fold(await self.store.events(run.id)).question is None:
-            return
+    async def _look(self, run: Run) -> None:
+        events = await self.store.events(run.id)
+        state, now = fold(events), self.clock.now()
         hours = int(PATIENCE.total_seconds() // 3600)
+        if state.question is not None:
+            if now - run.updated_at > PATIENCE:
+                await self._end(run.id, f"Nobody answered within {hours} hours")
+            return
+        since = next((e.at for e in reversed(events) if isinstance(e.payload, PushHeld)), None)
+        if state.held is None or since is None:
+            return
+        if now - since > PATIENCE:
+            await self._end(run.id, f"Nobody accepted what holds the push within {hours} hours")
+        elif now - since > REMIND and state.reminded != state.held_seq:
+            await self._write(run.id, HoldReminded(hold=state.held_seq), state.seq)
+
+    async def _end(self, run: RunId, what: str) -> None:
         reason = (
-            f"Nobody answered within {hours} hours, so the run has stopped. What was done is kept; "
+            f"{what}, so the run has stopped. What was done is kept; "
             "a mention in this thread goes on with it."
         )
-        ended = Write(payloads=(RunEnded(status=RunStatus.CANCELLED, reason=reason),))
+        if await self._write(run, RunEnded(status=RunStatus.CANCELLED, reason=reason)):
+            log.info("wait_expired", extra={"run": run})
+
+    async def _write(self, run: RunId, payload: Payload, seq: int | None = None) -> bool:
+        """False: somebody has dealt with it in this very moment, or another replica was first."""
         try:
             await self.store.write(
-                run.id, ended, actor="schedule", expect={RunStatus.WAITING_FOR_ANSWER}
+                run,
+                Write(payloads=(payload,)),
+                actor="schedule",
+                expect={RunStatus.WAITING_FOR_ANSWER},
+                expect_seq=seq,
             )
         except Conflict:
-            return  # answered, or ended by another replica, in this very moment
-        log.info("question_expired", extra={"run": run.id})
+            return False
+        return True

@@ -34,6 +34,23 @@ def hold(state: RunState, links: w.Links) -> Message:
     )
 
 
+def reminder(state: RunState) -> Message:
+    """Once, a quarter of the time after the hold began."""
+    asker, waits = t.user(state.request.requester.id), state.held is not None
+    told = (
+        f"run {state.run} still waits for a maintainer to accept what holds its push; after a day "
+        "it stops, and everything is kept."
+        if waits
+        else f"run {state.run} does not wait any more."
+    )
+    return b.message(
+        f"hold_reminder:{state.run}.{state.held_seq}",
+        state.seq,
+        f"@{w.name(state)}, {told}",
+        {"head": b.section(f"{asker} *Reminder:* {told}" if waits else f"*Reminder:* {told}")},
+    )
+
+
 def _sentence(state: RunState, held: PushHeld) -> str:
     run, count = state.run, t.count(len(held.violations), "fact")
     if state.held:
@@ -77,10 +94,11 @@ def _foot(state: RunState, held: PushHeld) -> str:
     project = t.code(state.request.project)
     who = f"A maintainer of {project} can accept this"
     if not held.self_accept:
-        who += f", but not {t.user(state.request.requester.id)}, whose request it is"
+        who += f", but not {t.user(state.request.requester.id)} or whoever gave it instructions"
     return (
         f"{who}. It counts for exactly this change, once. Requesting changes sends the run back to "
-        "work instead. Nothing has been pushed, and the run uses nothing while it waits."
+        "work instead. Nothing has been pushed, and the run uses nothing while it waits; after a "
+        "day it stops, and everything is kept."
     )
 
 

@@ -6,7 +6,7 @@ from agent.run import ENDED, RunStatus
 from agent.state import RunState
 from bot.views import pipeline
 from bot.views.blocks import Message
-from bot.views.hold import hold
+from bot.views.hold import hold, reminder
 from bot.views.outcome import outcome, result
 from bot.views.question import question
 from bot.views.run import card
@@ -25,6 +25,8 @@ def messages(state: RunState, links: Links) -> dict[str, Message]:
         shown[f"question:{state.question_seq}"] = question(state, links)
     if state.hold:
         shown[f"hold:{state.held_seq}"] = hold(state, links)
+        if state.reminded == state.held_seq:
+            shown[f"hold_reminder:{state.held_seq}"] = reminder(state)
     stands = published(state)
     if stands:
         shown[f"result:{state.rounds}"] = result(state, links)

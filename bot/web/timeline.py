@@ -107,7 +107,8 @@ def _told(p: e.Payload) -> _Told:
             failing = "\n".join(p.failing)
             return f"Repair attempt {p.attempt} of {p.attempts}", failing, "", ()
         case e.InstructionGiven():
-            return f"Follow-up from {p.by.name}", p.text, "", ()
+            what = "Review" if p.notes else "Follow-up"
+            return f"{what} from {p.by.name}", p.text, "", ()
         case e.InstructionTaken():
             return "Follow-up picked up", f"at step {p.step}", "quiet", ()
         case e.QuestionAsked():
@@ -149,6 +150,16 @@ def _told(p: e.Payload) -> _Told:
         case e.HoldLifted():
             told = f"tree {p.tree[:8]}\n{_violations(p.violations)}".strip()
             return f"Accepted by {p.by.name}", told, "", ()
+        case e.HoldRefused():
+            return f"Not accepted: {p.by.name} may not", p.reason, "bad", ()
+        case e.HoldReminded():
+            return "People were reminded of the hold", "", "quiet", ()
+        case e.TakenOver():
+            return f"Taken over by {p.by.name}", "", "", ()
+        case e.RunFrozen(freeze=freeze):
+            return f"Frozen by {freeze.by.name}", freeze.reason, "bad", ()
+        case e.RunThawed():
+            return "Freeze ended", "", "quiet", ()
         case e.StopAsked():
             return f"Stop asked by {p.by.name}", p.how, "", ()
         case e.RunEnded():

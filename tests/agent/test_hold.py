@@ -9,16 +9,18 @@ import pytest
 from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, git, make_repository
 
 from agent.canaries import Canaries
-from agent.errors import Refused
-from agent.events import HoldLifted, PushHeld
+from agent.errors import ForgeUnavailable, Refused
+from agent.events import HoldLifted, HoldRefused, PushHeld
 from agent.intents import PublishMergeRequest, Push
 from agent.pipeline import Weakening
 from agent.policy import Policy
 from agent.ports import Message
 from agent.run import DEVELOPER, MAINTAINER, Person, Run, RunStatus
-from agent.testing import call, say
+from agent.service import RunService
+from agent.testing import FakeForge, call, say
 
 LEE = Person(id="U2", name="lee", gitlab_id=8)
+SAM = Person(id="U3", name="sam", gitlab_id=9)
 TESTED = {
     "calc.py": "def add(a, b):\n    return a + b\n",
     "test_calc.py": "import calc\n\n\ndef test_add():\n    assert calc.add(1, 2) == 3\n",
@@ -71,20 +73,46 @@ async def test_who_may_accept(tested: Bench):
     run, _ = await held(tested)
     with pytest.raises(Refused, match="you are a Developer there, Maintainer is needed"):
         await tested.service(DEVELOPER).lift(run.id, LEE)
-    with pytest.raises(Refused, match="you asked for the change yourself"):
+    with pytest.raises(Refused, match="You asked for this change yourself"):
         await tested.service(MAINTAINER).lift(run.id, MIA)
     same_person = replace(LEE, gitlab_id=MIA.gitlab_id)
-    with pytest.raises(Refused, match="you asked for the change yourself"):
+    with pytest.raises(Refused, match="You asked for this change yourself"):
         await tested.service(MAINTAINER).lift(run.id, same_person)
     with pytest.raises(Refused, match="no longer held"):
         await tested.service(MAINTAINER).lift(run.id, LEE, hold=1)
     assert (await tested.state(run)).held is not None
+    refused = await tested.facts(run, HoldRefused)
+    assert [each.by.id for each in refused] == ["U2", "U1", "U2", "U2"]
+    assert "Maintainer is needed" in refused[0].reason
+    assert refused[3].hold == 1
 
     tested.project = replace(tested.project, self_accept=True)
     await tested.service(MAINTAINER).lift(run.id, MIA)
     with pytest.raises(Refused, match="no longer held"):
         await tested.service(MAINTAINER).lift(run.id, LEE)
     assert len(await tested.facts(run, HoldLifted)) == 1
+
+
+async def test_whoever_instructed_may_not_accept_and_others_still_may(tested: Bench):
+    run = await tested.ask()
+    await tested.service().instruct(run.id, "make it looser", LEE, message="2")
+    await tested.go(run, [PLAN, LOOSER, FINISH])
+    with pytest.raises(Refused, match="You gave the run instructions"):
+        await tested.service(MAINTAINER).lift(run.id, LEE)
+    assert (await tested.state(run)).held is not None
+    await tested.service(MAINTAINER).lift(run.id, SAM)
+    assert (await tested.state(run)).lifted[0].by.id == "U3"
+
+
+async def test_a_right_that_cannot_be_checked_is_a_refusal(tested: Bench):
+    run, _ = await held(tested)
+    forge = FakeForge(clone_url="", path=tested.project.path, members={8: 40})
+    forge.faults["access"] = [ForgeUnavailable("GitLab does not answer.")]
+    service = RunService(store=tested.db.store, forge=forge, projects=lambda path: tested.project)
+    with pytest.raises(Refused, match="could not be checked"):
+        await service.lift(run.id, LEE)
+    assert (await tested.state(run)).held is not None
+    await service.lift(run.id, LEE)
 
 
 async def test_another_instruction_sends_the_run_back_to_work_and_drops_the_hold(tested: Bench):

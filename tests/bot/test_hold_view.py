@@ -8,7 +8,7 @@ from face import Face, started
 from log import SAM, moved, ready, state
 
 from agent.canaries import Canaries
-from agent.events import HoldLifted, PushHeld, RunEnded, StatusChanged
+from agent.events import HoldLifted, HoldReminded, PushHeld, RunEnded, StatusChanged
 from agent.pipeline import Violation, Weakening
 from agent.run import Run, RunStatus, TreeSha
 from bot.views.hold import hold
@@ -43,7 +43,7 @@ def test_each_fact_stands_with_its_place_and_the_requester_is_told_that_another_
     text = json.dumps(shown.blocks, ensure_ascii=False)
     assert "tests/test_a.py:1" in text
     assert "assert x == 3" in text
-    assert "but not <@U0MIA>, whose request it is" in text
+    assert "but not <@U0MIA> or whoever gave it instructions" in text
     assert "maintainer has to accept 1 fact" in shown.text
     assert "hold_accept" in text
 
@@ -139,3 +139,13 @@ async def test_no_message_carries_a_credential_of_ours(face: Face):
     shown = json.dumps([[m.text, m.blocks] for m in face.ours(root)], default=str)
     assert secret not in shown
     assert "withheld" in shown
+
+
+def test_the_reminder_is_a_message_of_its_own_and_says_when_it_is_over():
+    log = (*waiting(held()), HoldReminded(hold=4))
+    now = state(*log)
+    assert now.held_seq == 4
+    (slot,) = [slot for slot in messages(now, LINKS) if slot.startswith("hold_reminder")]
+    assert "still waits for a maintainer" in messages(now, LINKS)[slot].text
+    over = messages(state(*log, moved(RunStatus.QUEUED)), LINKS)[slot]
+    assert "does not wait any more" in over.text

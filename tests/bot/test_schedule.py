@@ -9,9 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agent.adapters.database import Database
-from agent.events import QuestionAnswered, QuestionAsked
+from agent.events import (
+    HoldRefused,
+    HoldReminded,
+    Payload,
+    PushHeld,
+    QuestionAnswered,
+    QuestionAsked,
+)
 from agent.ports import Write
-from agent.run import Limits, Person, Request, Run, RunStatus, Thread
+from agent.run import Limits, Person, Request, Run, RunStatus, Thread, TreeSha
 from agent.state import fold
 from bot import schedule
 from bot.schedule import Schedule
@@ -35,7 +42,11 @@ class Ahead:
         await asyncio.sleep(0)
 
 
-async def asked(db: Database) -> Run:
+ASKED = QuestionAsked(question="What first?")
+HELD = PushHeld(tree=TreeSha("b" * 40), violations=())
+
+
+async def asked(db: Database, what: Payload = ASKED) -> Run:
     request = Request(
         text="make it better",
         project="g/p",
@@ -47,8 +58,7 @@ async def asked(db: Database) -> Run:
     run, _ = await db.store.create("1.0", request, Limits())
     await db.store.claim(run.id, "worker")
     await db.store.write(run.id, Write(payloads=(), status=RunStatus.PLANNING), actor="worker")
-    question = QuestionAsked(question="What first?")
-    write = Write(payloads=(question,), status=RunStatus.WAITING_FOR_ANSWER)
+    write = Write(payloads=(what,), status=RunStatus.WAITING_FOR_ANSWER)
     return await db.store.write(run.id, write, actor="worker")
 
 
@@ -90,6 +100,29 @@ async def test_an_answer_in_time_is_not_overtaken(db: Database):
     await db.store.write(run.id, answer, actor=MIA.id)
     await scheduled(db, 30).tick()
     assert (await db.store.run(run.id)).status is RunStatus.QUEUED
+
+
+async def test_a_hold_is_told_of_once_more_and_then_the_run_ends(db: Database):
+    run = await asked(db, HELD)
+
+    async def reminders() -> int:
+        return sum(isinstance(e.payload, HoldReminded) for e in await db.store.events(run.id))
+
+    await scheduled(db, 5.9).tick()
+    assert await reminders() == 0
+    soon = scheduled(db, 6.1)
+    await asyncio.gather(*(soon.tick() for _ in range(5)))
+    assert await reminders() == 1
+    refused = HoldRefused(by=MIA, reason="You asked for this change yourself.")
+    await db.store.write(run.id, Write(payloads=(refused,)), actor=MIA.id)
+    await scheduled(db, 23.9).tick()
+    assert await reminders() == 1
+    assert (await db.store.run(run.id)).status is RunStatus.WAITING_FOR_ANSWER
+    await scheduled(db, 24.1).tick()
+    state = fold(await db.store.events(run.id))
+    assert state.status is RunStatus.CANCELLED
+    assert "Nobody accepted what holds the push within 24 hours" in state.reason
+    assert "kept" in state.reason
 
 
 async def test_the_clock_ticks_by_itself(db: Database, monkeypatch: pytest.MonkeyPatch):
