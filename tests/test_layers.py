@@ -19,7 +19,9 @@ DOMAIN = {
     "difference",
     "globs",
     "gate",
+    "freeze",
     "delivery",
+    "involved",
 }
 
 #: library -> the only places that may import it
