@@ -14,11 +14,13 @@
     ├── ForgeRejected            GitLab answered no: a sentence of GitLab's own
     │   ├── NotFound
     │   └── Conflict
+    ├── LogUnreadable            the log of another CI system is not to be had
     ├── SandboxUnusable          nothing may run here; names what to install
     ├── ToolFailed               told to the model as the result of its call
     ├── GitFailed                a git command of the host's failed
     ├── Fenced                   another worker owns the run now; stop without a trace
     ├── Stopped                  a person stopped the run
+    ├── Frozen                   a freeze interrupts the run, which goes on after it
     └── LimitReached             a cap of the run was reached
 
 The text of each error is a whole sentence for the person who reads it.
@@ -91,6 +93,10 @@ class Conflict(ForgeRejected):
     """GitLab has it already, or it changed meanwhile."""
 
 
+class LogUnreadable(JourneymanError):
+    """A log of another CI system may not be fetched from here, or cannot."""
+
+
 class SandboxUnusable(JourneymanError):
     """The sandbox cannot isolate on this host; the message names what to install."""
 
@@ -109,6 +115,10 @@ class Fenced(JourneymanError):
 
 class Stopped(JourneymanError):
     """A person stopped the run."""
+
+
+class Frozen(JourneymanError):
+    """A freeze interrupts the run: let go of it, it goes on afterwards."""
 
 
 class LimitReached(JourneymanError):

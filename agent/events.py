@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Literal
 
+from agent.freeze import Freeze
 from agent.gate import Deed, Gate, GateId, Outcome
 from agent.pipeline import Job, Judgement, Pipeline, Triage, Violation
 from agent.plan import Plan
@@ -436,6 +437,19 @@ class DeliveryEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunFrozen:
+    """A freeze holds the run; `status` is the one from which it goes on afterwards."""
+
+    freeze: Freeze
+    status: RunStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunThawed:
+    """The freeze was ended, and the run goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StopAsked:
     by: Person
     how: str  #: "mention", "stop button", "menu", "page", "shell"
@@ -512,6 +526,8 @@ Payload = (
     | TargetSeen
     | DeploymentSeen
     | DeliveryEnded
+    | RunFrozen
+    | RunThawed
     | StopAsked
     | RunEnded
 )

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from agent.events import FileChange, Payload, RunEvent
+from agent.freeze import Freeze, OperatorEvent
 from agent.gate import GateId
 from agent.intents import Intent
+from agent.outside import Place
 from agent.pipeline import Job, Pipeline
 from agent.run import (
     CommitSha,
     Digest,
     Limits,
     Linked,
+    Person,
     Request,
     Run,
     RunId,
@@ -425,6 +428,17 @@ class ForgeReader(Protocol):
         ...
 
 
+class OutsideLogs(Protocol):
+    """Logs of jobs that other CI systems have reported to GitLab."""
+
+    async def read(
+        self, url: str, prefixes: Sequence[Place], sink: Callable[[bytes], None]
+    ) -> None:
+        """Streams the whole log as text, from below one of the prefixes. Raises `LogUnreadable`,
+        also when only a part of it came."""
+        ...
+
+
 class ForgeWriter(Protocol):
     """Changes GitLab. Never repeats by itself: who calls reads back first."""
 
@@ -504,7 +518,38 @@ class Write:
     wake_after: float = 0.0  #: with `wake`: seconds from now, instead of any other such wake-up
 
 
-class Store(Protocol):
+class Freezes(Protocol):
+    """What is frozen: for its runs nothing is begun, gone on with, or changed outside."""
+
+    async def freeze(self, scope: str, by: Person, reason: str) -> Freeze:
+        """Gives the freeze that stands then: of two of one scope the first one."""
+        ...
+
+    async def unfreeze(self, scope: str, by: Person, reason: str) -> Freeze | None:
+        """Gives the freeze that was ended; what it held goes on by itself."""
+        ...
+
+    async def frozen(self, project: str) -> Freeze | None:
+        """What holds the runs of a project, if anything does."""
+        ...
+
+    async def freezes(self) -> Sequence[Freeze]: ...
+
+    async def until_frozen(self, project: str) -> None:
+        """Returns as soon as the project is frozen, also before the call."""
+        ...
+
+    async def heed_freeze(self, run: RunId, *, epoch: int | None = None) -> Freeze | None:
+        """Tells the run's log whether a freeze holds it, and gives the one that does. With
+        `epoch` its worker lets go of it: it is queued again, and comes back after the freeze."""
+        ...
+
+    async def record(self, event: OperatorEvent) -> None:
+        """`freeze` and `unfreeze` are recorded with what they do; this is for all else."""
+        ...
+
+
+class Store(Freezes, Protocol):
     """Runs and their logs. Raises `Fenced`, `StoreUnavailable`."""
 
     async def create(self, key: str, request: Request, limits: Limits) -> tuple[Run, bool]:
@@ -532,7 +577,8 @@ class Store(Protocol):
     async def claim(self, run: RunId, worker: str) -> Run | None:
         """Takes the run: epoch + 1, event `RunClaimed`; the status stays what it was. None when
         there is nothing to do: ended, waiting, or just ended here because a stop was asked for.
-        Raises `Unavailable` with `retry_after` when as many runs are at work as may be.
+        Raises `Unavailable` with `retry_after` when as many runs are at work as may be, or while
+        a freeze holds the run.
 
         A run that watches or delivers is looked after many times an hour: it needs no place among
         those at work, and its claim leaves no event. To work again it is woken as any other run.

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from agent import events as e
 from agent.delivery import Delivery, GateState, delivered, opened
+from agent.freeze import INTERRUPTED
 from agent.pipeline import WAITS_FOR_A_PERSON, Verdict
 from agent.plan import Plan
 from agent.run import ENDED, CommitSha, Limits, Request, RunId, RunStatus, Usage
@@ -90,6 +91,8 @@ class RunState:
     judged: e.ChangeJudged | None = None
     gates: tuple[GateState, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    frozen: e.RunFrozen | None = None  #: a freeze holds it
+    interrupted: RunStatus | None = None  #: where a freeze found it at work
     stop: e.StopAsked | None = None
     end: e.RunEnded | None = None
     ended_at: datetime | None = None
@@ -163,6 +166,7 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
                     end=None,
                     ended_at=None,
                     stop=None,
+                    interrupted=None,
                     taken_over=None,
                     heals=(),
                     fixes=(),
@@ -170,7 +174,8 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
                     rounds=state.rounds + 1,
                 )
             held = state.held if p.status is RunStatus.WAITING_FOR_ANSWER else None
-            return replace(state, status=p.status, reason=p.reason, held=held)
+            at = state.interrupted if p.status is RunStatus.QUEUED else None
+            return replace(state, status=p.status, reason=p.reason, held=held, interrupted=at)
         case e.WorkspaceReady():
             return replace(state, workspace=p)
         case e.DependenciesReady():
@@ -270,6 +275,11 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             | e.DeliveryEnded()
         ):
             return state
+        case e.RunFrozen():
+            at = p.status if p.status in INTERRUPTED else state.interrupted
+            return replace(state, frozen=p, interrupted=at, doing=None, trouble=None)
+        case e.RunThawed():
+            return replace(state, frozen=None)
         case e.StopAsked():
             return replace(state, stop=p)
         case e.RunEnded():

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from agent.canaries import Canaries
@@ -15,6 +15,7 @@ from agent.dependencies import Installer
 from agent.errors import (
     Fenced,
     ForgeUnavailable,
+    Frozen,
     JourneymanError,
     LimitReached,
     Refused,
@@ -103,11 +104,22 @@ class Worker:
                 status=verdict.status, reason=verdict.reason, error_id=verdict.error_id
             )
             await self._store.write(run.id, Write(payloads=(ended,)), actor=ACTOR, epoch=run.epoch)
+        except Frozen:
+            await self._put_back(run)
         except Fenced:
             log.info("run_fenced", extra={"run": run.id, "epoch": run.epoch})
 
+    async def _put_back(self, run: Run) -> None:
+        log.info("run_frozen", extra={"run": run.id, "epoch": run.epoch})
+        with suppress(Fenced):  # who has it now heeds the freeze
+            await self._store.heed_freeze(run.id, epoch=run.epoch)
+
     async def _go(self, held: _Held, stack: AsyncExitStack) -> None:
-        async with _until(lambda: self._store.stop_asked(held.run.id)):
+        run, store = held.run, self._store
+        async with (
+            _until(lambda: store.stop_asked(run.id), Stopped("A person stopped the run.")),
+            _until(lambda: store.until_frozen(run.request.project), Frozen("A freeze came.")),
+        ):
             hold = await self._hold(held)
             if goes_on_watching(hold):
                 await hold.journal.move(RunStatus.WATCHING)
@@ -150,7 +162,8 @@ class Worker:
         journal, vault, project = hold.journal, hold.vault, hold.project
         if journal.state.status is RunStatus.QUEUED:
             planned = journal.state.plan is not None
-            await journal.move(RunStatus.WORKING if planned else RunStatus.PLANNING)
+            begin = RunStatus.WORKING if planned else RunStatus.PLANNING
+            await journal.move(journal.state.interrupted or begin)
         base, branch = await self._base(journal, vault)
         paths = await vault.list(base)
 
@@ -246,7 +259,7 @@ async def _guarded(run: Run, deed: Awaitable[None]) -> _Verdict | None:
     """The one place where whatever goes wrong becomes the end of a run."""
     try:
         await deed
-    except (Fenced, StoreUnavailable):
+    except (Fenced, Frozen, StoreUnavailable):
         raise
     except Stopped as error:
         return _Verdict(status=RunStatus.CANCELLED, reason=str(error))
@@ -263,8 +276,8 @@ async def _guarded(run: Run, deed: Awaitable[None]) -> _Verdict | None:
 
 
 @asynccontextmanager
-async def _until(stop: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
-    """Cancels what runs inside as soon as `stop` returns, and raises `Stopped`."""
+async def _until(stop: Callable[[], Awaitable[None]], error: Exception) -> AsyncGenerator[None]:
+    """Cancels what runs inside as soon as `stop` returns, and raises the error."""
     inside = asyncio.current_task()
     assert inside is not None
     stopped = False
@@ -280,7 +293,7 @@ async def _until(stop: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
         yield
     except asyncio.CancelledError:
         if stopped and inside.uncancel() == 0:
-            raise Stopped("A person stopped the run.") from None
+            raise error from None
         raise
     finally:
         watcher.cancel()

@@ -11,6 +11,8 @@ GRANT SELECT ON alembic_version TO {role};
 GRANT SELECT, INSERT ON events, bodies TO {role};
 GRANT SELECT, INSERT, UPDATE ON inbox, runs, intents, messages, projects TO {role};
 GRANT DELETE ON inbox TO {role};
+GRANT SELECT, INSERT, DELETE ON freezes TO {role};
+GRANT SELECT, INSERT ON operator_events TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON people, link_requests TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA engine TO {role};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public, engine TO {role};

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 
 from agent.events import Payload, kind_of
 from agent.intents import Intent
-from agent.run import Limits, Request, RunId
+from agent.run import Limits, Person, Request, RunId
 
 
-def to_json(record: Payload | Intent | Request | Limits) -> str:
+def to_json(record: Payload | Intent | Request | Limits | Person) -> str:
     """Canonical: sorted keys, no spaces, ASCII. The hash covers this very text, and it can carry
     what JSONB refuses: zero bytes and the halves of surrogate pairs in odd file names."""
     plain = _adapter(type(record)).dump_python(record, mode="json")
@@ -33,6 +33,10 @@ def intent(kind: str, text: str) -> Intent:
 
 def request(text: str) -> Request:
     return _read(Request, text)
+
+
+def person(text: str) -> Person:
+    return _read(Person, text)
 
 
 def limits(text: str) -> Limits:

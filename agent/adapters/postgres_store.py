@@ -11,10 +11,12 @@ from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Connection, Pool, Row
 from agent.adapters.postgres_append import Append, prepared, unpacked
+from agent.adapters.postgres_freezes import FreezeTable, heed
 from agent.adapters.postgres_listener import CHANGES, STOPS, Listener
 from agent.adapters.postgres_retry import retried, transact
 from agent.errors import Conflict, Fenced, NotFound, Unavailable
 from agent.events import Payload, RunAccepted, RunClaimed, RunEnded, RunEvent, StopAsked
+from agent.freeze import Freeze
 from agent.gate import GateId
 from agent.intents import Intent
 from agent.ports import Write
@@ -23,15 +25,15 @@ from agent.run import ACTIVE, ENDED, PARKED, WAITING, Digest, Limits, Request, R
 #: Grows when a worker of an older version could not go on with a run of this one.
 CODE = 1
 _BUSY = 3.0  # seconds until a run that found no place asks again
+_FROZEN = 30.0  # seconds; the end of a freeze wakes what it held
 _GAP = 1.0  # seconds after which a hint may cut the waiting of a run short
 
 
-class PostgresStore:
+class PostgresStore(FreezeTable):
     """`agent.ports.Store`. `fleet`: how many runs may be at work at once, over all workers."""
 
     def __init__(self, pool: Pool, listener: Listener, *, fleet: int | None = None) -> None:
-        self._pool = pool
-        self._listener = listener
+        super().__init__(pool, listener)
         self._fleet = fleet
 
     # --- reading -------------------------------------------------------------------------
@@ -136,7 +138,7 @@ class PostgresStore:
         return await transact(self._pool, once)
 
     async def claim(self, run: RunId, worker: str) -> Run | None:
-        async def once(connection: Connection) -> Run | None:
+        async def once(connection: Connection) -> Run | Freeze | None:
             if self._fleet is not None:
                 await connection.execute(sql.LOCK_FLEET)
             row = await _fetched(connection, sql.LOCK_RUN, run)
@@ -146,6 +148,10 @@ class PostgresStore:
             if row["cancel"]:
                 await _cancel(connection, row, None, "worker")
                 return None
+            if freeze := await heed(connection, row):
+                return freeze
+            if row["frozen"]:
+                row = await _fetched(connection, sql.LOCK_RUN, run)  # it was told of its thaw
             watches = status in PARKED
             self._admit(row, 0 if watches else await self._held(connection, run))
             resumed = status in ACTIVE and row["owner"] is not None
@@ -156,7 +162,10 @@ class PostgresStore:
             append.owner = worker
             return await append.write(connection)
 
-        return await transact(self._pool, once)
+        claimed = await transact(self._pool, once)
+        if isinstance(claimed, Freeze):
+            raise Unavailable(claimed.sentence, retry_after=_FROZEN)
+        return claimed
 
     async def write(
         self,

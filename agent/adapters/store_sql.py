@@ -8,7 +8,7 @@ from agent.events import RunEvent
 from agent.run import Run, RunId, RunStatus
 
 _RUN = "id, status, epoch, cancel, request, limits, created_at, updated_at"
-_HEAD = "project, owner, wake, min_code, head_seq, head_hash"
+_HEAD = "project, owner, wake, min_code, frozen, head_seq, head_hash"
 
 RUN = f"SELECT {_RUN} FROM runs WHERE id = $1"
 RUN_OF_KEY = f"SELECT {_RUN} FROM runs WHERE key = $1"

@@ -22,6 +22,8 @@ from agent.state import fold
 BRANCH_LAG = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 #: For a GitLab that is down; in all about an hour.
 OUTAGE = (*BRANCH_LAG, *(120.0,) * 30)
+#: Seconds until a freeze is looked at again; its end wakes what it held sooner.
+FROZEN = 30.0
 
 HANDLERS: dict[type[Intent], Handler[Any]] = {
     Push: PUSH,
@@ -58,6 +60,8 @@ class EffectExecutor:
         """Raises `Unavailable` with `retry_after` when what is left has to wait."""
         pending = await self._store.pending_intents(run)
         for number, (key, intent) in enumerate(pending, 1):
+            if freeze := await self._store.heed_freeze(run):
+                raise ForgeUnavailable(freeze.sentence, retry_after=FROZEN)
             events = await self._store.events(run)
             outcome = await self._outcome(run, key, intent, events)
             wake = number == len(pending) or isinstance(outcome, EffectFailed)

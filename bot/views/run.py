@@ -51,6 +51,8 @@ def _head(state: RunState) -> str:
 
 def _now(state: RunState) -> str:
     """What happens at this moment, or what holds it up."""
+    if state.frozen and state.status not in ENDED and not state.stop:
+        return t.quoted(state.frozen.freeze.sentence, 400)
     if state.trouble and state.status not in ENDED:
         return _trouble(state.trouble)
     if state.stop and state.status not in ENDED:

@@ -34,6 +34,8 @@ def headline(state: RunState) -> str:
     """The state in words, for mrkdwn."""
     if state.stop and state.status not in ENDED:
         return "Stopping"
+    if state.frozen and state.status not in ENDED:
+        return "Frozen"
     match state.status:
         case RunStatus.QUEUED:
             return "Queued"
