@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -37,3 +38,17 @@ class Provider:
     applications: dict[str, Application] = field(default_factory=dict[str, Application])
     grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
     sessions: dict[str, int] = field(default_factory=dict[str, int])  #: of browsers -> user
+
+    def register(
+        self, name: str, redirect_uri: str, *scopes: str, confidential: bool = True
+    ) -> Application:
+        application = Application(
+            id=secrets.token_hex(32),
+            secret=f"gloas-{secrets.token_hex(32)}",
+            name=name,
+            redirect_uris=(redirect_uri,),
+            scopes=frozenset(scopes or ("read_user",)),
+            confidential=confidential,
+        )
+        self.applications[application.id] = application
+        return application

@@ -21,7 +21,7 @@ from playground.faults import (
     add_control_routes,
     fault_middleware,
 )
-from playground.gitlab import api, control, git_http, merging, pages, project_seed
+from playground.gitlab import api, control, git_http, merging, oauth_pages, pages, project_seed
 from playground.gitlab.answers import answer
 from playground.gitlab.forge import Forge
 from playground.gitlab.git_repo import GitError
@@ -163,6 +163,8 @@ class GitLabStandIn:
     def _call_of(self, request: web.Request) -> str | None:
         if request.raw_path.startswith("/control/"):
             return None
+        if oauth_pages.page_of(request):
+            return f"{request.method} {request.path}"
         if not request.raw_path.startswith(api.ROOT + "/"):
             found = GIT.fullmatch(request.raw_path.partition("?")[0])
             return f"{request.method} {found['service']}" if found else f"{request.method} page"
@@ -177,6 +179,8 @@ class GitLabStandIn:
         path = request.raw_path.partition("?")[0]
         if path.startswith(api.ROOT + "/"):
             return await self._api(request)
+        if page := oauth_pages.page_of(request):
+            return await page(self.forge, request)
         if found := GIT.fullmatch(request.path):
             return await git_http.serve(self.forge, request, found["path"], found["service"])
         return await pages.serve(self.forge, request)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 
-from playground.gitlab.oauth_records import Application, Provider
+from playground.gitlab.oauth_records import Provider
 from playground.gitlab.records import (
     DEVELOPER,
     MAINTAINER,
@@ -139,20 +139,6 @@ class State:
         )
         self.tokens[token.id] = token
         return token
-
-    def add_application(
-        self, name: str, redirect_uri: str, *scopes: str, confidential: bool = True
-    ) -> Application:
-        application = Application(
-            id=secrets.token_hex(32),
-            secret=f"gloas-{secrets.token_hex(32)}",
-            name=name,
-            redirect_uris=(redirect_uri,),
-            scopes=frozenset(scopes or ("read_user",)),
-            confidential=confidential,
-        )
-        self.oauth.applications[application.id] = application
-        return application
 
     def add_group(self, path: str, *, name: str = "", parent: Group | None = None) -> Group:
         group = Group(
