@@ -18,6 +18,7 @@ DOMAIN = {
     "policy",
     "difference",
     "globs",
+    "outside",
     "gate",
     "freeze",
     "delivery",
@@ -29,7 +30,8 @@ HOMES = {
     "slack_bolt": ("bot/front.py", "bot/slack", "bot/listeners/"),
     "slack_sdk": ("bot/front.py", "bot/slack", "bot/listeners/"),
     # slack_sdk lets the errors of aiohttp through
-    "aiohttp": ("bot/app.py", "bot/front.py", "bot/slack", "bot/signature.py", "bot/web/"),
+    "aiohttp": ("bot/app.py", "bot/front.py", "bot/slack", "bot/signature.py", "bot/web/")
+    + ("agent/adapters/outside_log.py",),
     "apscheduler": ("bot/schedule.py",),
     "openai": ("agent/adapters/",),
     "gitlab": ("agent/adapters/",),
