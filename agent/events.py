@@ -366,6 +366,7 @@ class DeliveryBegun:
     commit: CommitSha | None = None
     merged: CommitSha | None = None  #: what has been merged before: only deployments are left
     reverts: CommitSha | None = None  #: the merge that a revert takes back
+    promote: str = ""  #: where the rule of the target offers to bring it afterwards
 
 
 @dataclass(frozen=True, kw_only=True)

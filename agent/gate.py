@@ -130,6 +130,7 @@ class Gate:
     policy: Digest  #: version of what was settled when it was opened
     expires_at: datetime
     facts: Facts
+    asks: tuple[Person, ...] = ()  #: some who may decide, as far as they are known in the chat
 
     @property
     def subject(self) -> str:
