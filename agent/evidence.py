@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from agent.errors import ForgeRejected
+from agent.errors import ForgeRejected, LogUnreadable
 from agent.events import Committed
 from agent.joblog import JobLog
 from agent.pipeline import Job, Pipeline
 from agent.ports import ForgeReader
 from agent.prompt import clean, cut
 from agent.testreport import BAD, TestCase
-from agent.triage import Evidence
+from agent.triage import UNREAD, Evidence
+from agent.work import Hold, Lookout
 
 JOBS = 8  #: red jobs whose logs are read
 TESTS = 20  #: failing tests that are kept
@@ -18,16 +19,12 @@ EXCERPT = 6_000  #: characters of a log
 
 
 async def evidence(
-    forge: ForgeReader,
-    project: str,
-    commit: Committed,
-    pipeline: Pipeline,
+    work: Hold, lookout: Lookout, commit: Committed, pipeline: Pipeline
 ) -> dict[int, Evidence]:
     """By job. What cannot be read is told, and no reason to stop."""
     return {
-        job.id: await _of(forge, project, commit, job)
+        job.id: await (_outside if job.external else _of)(work, lookout, commit, job)
         for job in pipeline.red[:JOBS]
-        if not job.external
     }
 
 
@@ -41,11 +38,13 @@ async def last_finished(forge: ForgeReader, project: str, branch: str) -> Pipeli
 async def failing_tests(
     forge: ForgeReader, project: str, pipeline: Pipeline
 ) -> tuple[TestCase, ...]:
-    try:
-        report = await forge.pipeline_tests(project, pipeline.id)
-    except ForgeRejected:
-        return ()
-    bad = [case for case in report.cases if case.status in BAD] if report else []
+    bad: list[TestCase] = []
+    for number in (pipeline.id, *pipeline.beside):
+        try:
+            report = await forge.pipeline_tests(project, number)
+        except ForgeRejected:
+            continue
+        bad += [case for case in report.cases if case.status in BAD] if report else []
     return tuple(
         TestCase(
             id=clean(case.id)[:300],
@@ -58,7 +57,8 @@ async def failing_tests(
     )
 
 
-async def _of(forge: ForgeReader, project: str, commit: Committed, job: Job) -> Evidence:
+async def _of(work: Hold, lookout: Lookout, commit: Committed, job: Job) -> Evidence:
+    forge, project = lookout.forge, work.state.request.project
     log, problem = JobLog(), ""
     try:
         await forge.job_log(project, job.id, log.feed)
@@ -68,7 +68,26 @@ async def _of(forge: ForgeReader, project: str, commit: Committed, job: Job) -> 
         script = await forge.ci_script(project, commit.commit, job.name)
     except ForgeRejected:
         script = ()
+    return Evidence(excerpt=_excerpt(log), problem=problem.rstrip("."), script=script)
+
+
+async def _outside(work: Hold, lookout: Lookout, commit: Committed, job: Job) -> Evidence:
+    """Another system's log, where the settings allow it."""
+    prefixes = work.project.ci_logs
+    if not job.url or not prefixes or lookout.outside is None:
+        return Evidence(problem=UNREAD)
+    log = JobLog()
+    try:
+        await lookout.outside.read(job.url, prefixes, log.feed)
+    except LogUnreadable as error:
+        told = str(error).rstrip(".")
+        return Evidence(problem=f"is of another system: {told[0].lower()}{told[1:]}")
+    return Evidence(excerpt=_excerpt(log))
+
+
+def _excerpt(log: JobLog) -> str:
     found = log.excerpt(EXCERPT)
     command = f"$ {found.command}" if found.command else ""
-    excerpt = "\n".join(filter(None, (command, found.text, found.failure)))
-    return Evidence(excerpt=clean(excerpt), problem=problem.rstrip("."), script=script)
+    text = found.bare
+    failure = "" if found.failure and found.failure in text else found.failure
+    return clean("\n".join(filter(None, (command, text, failure))))

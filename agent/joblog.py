@@ -47,6 +47,7 @@ _FAILED = b"ERROR: Job failed"
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
     text: str  #: whole lines, each with its number in the log
+    bare: str  #: the same without their numbers
     first: int  #: number of the first line of it
     command: str  #: the runner's command that it is the output of, if known
     failure: str  #: the runner's last word, such as “ERROR: Job failed: exit code 1”
@@ -141,10 +142,11 @@ class JobLog:
             self._work(len(self._buffer))
         lines = self._section.lines()
         chosen = _chosen(lines)
-        text, first = _fitted(chosen, limit)
+        fitted = _fitted(chosen, limit)
         return Excerpt(
-            text=text,
-            first=first,
+            text="\n".join(f"{number}: {line}" if number else line for number, line in fitted),
+            bare="\n".join(line for _, line in fitted),
+            first=next((number for number, _ in fitted if number), 0),
             command=self._section.command,
             failure=self._failure,
             lines=self._line - 1,
@@ -258,33 +260,31 @@ def _chosen(lines: Sequence[tuple[int, str]]) -> tuple[Sequence[tuple[int, str]]
     return lines[-_FALLBACK:], -1
 
 
-def _fitted(chosen: tuple[Sequence[tuple[int, str]], int], limit: int) -> tuple[str, int]:
+def _fitted(chosen: tuple[Sequence[tuple[int, str]], int], limit: int) -> Sequence[tuple[int, str]]:
     """Three fifths from the beginning, the rest from the end; all of it where it fits. Without
-    an error to begin with, the end."""
+    an error to begin with, the end. What is said of a gap has the number 0."""
     lines, error = chosen
-    shown = [f"{number}: {text}\n" for number, text in lines]
+    sizes = [len(f"{number}: {text}\n") for number, text in lines]
     room = limit - _NOTES
-    head = len(shown)
-    if sum(map(len, shown)) > room:
-        head = _count(shown, room * 3 // 5) if error >= 0 else 0
-        room -= sum(map(len, shown[:head]))
-    tail = _count(shown[: head - 1 if head else None : -1], room)
-    kept = [*range(head), *range(len(shown) - tail, len(shown))]
-    if not kept:
-        return "", 0
-    parts: list[str] = []
-    for before, place in zip([kept[0], *kept], kept, strict=False):
+    head = len(sizes)
+    if sum(sizes) > room:
+        head = _count(sizes, room * 3 // 5) if error >= 0 else 0
+        room -= sum(sizes[:head])
+    tail = _count(sizes[: head - 1 if head else None : -1], room)
+    kept = [*range(head), *range(len(sizes) - tail, len(sizes))]
+    fitted: list[tuple[int, str]] = []
+    for before, place in zip([*kept[:1], *kept], kept, strict=False):
         missing = lines[place][0] - lines[before][0] - 1
         if missing > 0:
-            parts.append(f"… {missing} lines are left out …\n")
-        parts.append(shown[place])
-    return "".join(parts).rstrip("\n"), lines[kept[0]][0]
+            fitted.append((0, f"… {missing} lines are left out …"))
+        fitted.append(lines[place])
+    return fitted
 
 
-def _count(shown: Sequence[str], room: int) -> int:
+def _count(sizes: Sequence[int], room: int) -> int:
     """How many of the first lines have room."""
-    for count, line in enumerate(shown):
-        room -= len(line)
+    for count, size in enumerate(sizes):
+        room -= size
         if room < 0:
             return count
-    return len(shown)
+    return len(sizes)

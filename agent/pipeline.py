@@ -60,6 +60,8 @@ class Pipeline:
     status: str  #: GitLab's own word
     url: str
     jobs: tuple[Job, ...] = ()
+    #: other red pipelines of the same commit; their red jobs are among `jobs`
+    beside: tuple[int, ...] = ()
 
     @property
     def red(self) -> tuple[Job, ...]:

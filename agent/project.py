@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.gate import EnvironmentRule, TargetRule, version
+from agent.outside import Place
 from agent.policy import Policy
 from agent.run import Digest, Limits
 
@@ -29,6 +30,7 @@ class ProjectSettings:
     self_accept: bool = False  #: a maintainer may accept what is held of the own request
     targets: tuple[TargetRule, ...] = ()  #: branches without one are left to people
     environments: tuple[EnvironmentRule, ...] = ()  #: in the order in which they are deployed to
+    ci_logs: tuple[Place, ...] = ()  #: where logs of other CI systems may be read, and below
     local: bool = False  #: no GitLab behind it: a branch is the result
 
     def target(self, branch: str) -> TargetRule | None:

@@ -35,6 +35,7 @@ _SYSTEM = re.compile(
     r"ERROR: Job failed \(system failure\)|Failed to pull image|ErrImagePull|ImagePullBackOff"
     r"|Cannot connect to the Docker daemon|No space left on device"
 )
+UNREAD = "is of another system, and its log cannot be read here"
 _SHORTEST = 4  #: characters of a file's name that a log may name by chance
 
 
@@ -49,15 +50,13 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One red pipeline. `retried` names the jobs that had their one retry at this commit."""
+    """What is red at one commit."""
 
     pipeline: Pipeline
     base: Pipeline | None  #: the target branch's last one
     target: str
     changed: Sequence[str]  #: paths
-    retried: Mapping[
-        str, int
-    ]  #: jobs that had their one retry at this commit, and the red one's id
+    retried: Mapping[int, str]  #: ids of the red jobs that had their one retry, and their names
     tests: Sequence[TestCase] = ()  #: that failed, by the pipeline's own reports
 
 
@@ -85,13 +84,7 @@ def _judged(case: Case, job: Job, found: Evidence) -> Triage:
 
 def _blame(case: Case, job: Job, found: Evidence) -> tuple[Blame, str, bool]:
     name = f"`{clean(job.name)[:60]}`"
-    first = job.name not in case.retried
-    if job.external:
-        return (
-            Blame.UNREADABLE,
-            f"{name} is of another system, and its log cannot be read here",
-            False,
-        )
+    first = job.name not in case.retried.values()
     if case.base and any(each.name == job.name for each in case.base.red):
         told = (
             f"{name} fails on {case.target} too (pipeline #{case.base.id}): not this change's doing"
@@ -99,16 +92,26 @@ def _blame(case: Case, job: Job, found: Evidence) -> tuple[Blame, str, bool]:
         return Blame.BASE, told, False
     if reason := _infrastructure(job, found):
         told = f"{name} was not decided: {reason}{'' if first else ', and so again'}"
-        return Blame.INFRASTRUCTURE, told, first
+        return Blame.INFRASTRUCTURE, told, first and not job.external
+    if job.external:
+        return _outside(case, job, found, name)
     if found.problem and not case.tests:
         return Blame.UNREADABLE, f"{name} failed, and {found.problem}", False
     if first and not names_one(case.changed, found.excerpt, case.tests):
         return Blame.FLAKY, f"{name} failed in nothing that names the change", True
     again = "" if first else " again"
-    if case.retried.get(job.name) == job.id:
+    if job.id in case.retried:
         again = ", could not be run again"
     known = f"passes on {case.target}" if _passes(case, job) else "names what was changed"
     return Blame.OURS, f"{name} failed{again}, and {known}", False
+
+
+def _outside(case: Case, job: Job, found: Evidence, name: str) -> tuple[Blame, str, bool]:
+    """It cannot be run again from here: what its log says is worked with at once."""
+    if found.problem or not found.excerpt:
+        return Blame.UNREADABLE, f"{name} {found.problem or UNREAD}", False
+    known = f", and passes on {case.target}" if _passes(case, job) else ""
+    return Blame.OURS, f"{name} failed at another system{known}", False
 
 
 def _passes(case: Case, job: Job) -> bool:
@@ -119,7 +122,8 @@ def _passes(case: Case, job: Job) -> bool:
 def _infrastructure(job: Job, found: Evidence) -> str:
     if reason := INFRASTRUCTURE.get(job.failure_reason):
         return reason
-    if job.failure_reason in ("", "script_failure") and (said := _SYSTEM.search(found.excerpt)):
+    plain = job.external or job.failure_reason in ("", "script_failure")
+    if plain and (said := _SYSTEM.search(found.excerpt)):
         return f"its log says `{said[0]}`"
     return ""
 

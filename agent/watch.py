@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.pipeline import ABSENT_AFTER, Job, Judgement, Pipeline, Verdict
 from agent.prompt import clean
@@ -57,7 +58,8 @@ def judge(
     pipelines: Sequence[Pipeline], sha: CommitSha, waited_seconds: float
 ) -> tuple[Pipeline | None, Judgement]:
     """`pipelines` are newest first. Several of the commit (of its branch, of its merge request)
-    must all pass; of each source the newest counts. The pipeline given is the one that decides.
+    must all pass; of each source the newest counts. The pipeline given is the one that decides;
+    where several are red it has the red jobs of all of them.
     """
     ours: dict[str, Pipeline] = {}
     for pipeline in pipelines:
@@ -66,7 +68,19 @@ def judge(
     if not ours:
         return _none_of(pipelines, sha, waited_seconds)
     judged = [(pipeline, _judged(pipeline)) for pipeline in ours.values()]
-    return min(judged, key=lambda each: GRAVITY.index(each[1].verdict))
+    decides, judgement = min(judged, key=lambda each: GRAVITY.index(each[1].verdict))
+    if judgement.verdict is not Verdict.RED:
+        return decides, judgement
+    red = [each for each in judged if each[1].verdict is Verdict.RED]
+    return _together([each for each, _ in red]), Judgement(
+        verdict=Verdict.RED, sentence=" ".join(each.sentence for _, each in red)
+    )
+
+
+def _together(red: Sequence[Pipeline]) -> Pipeline:
+    first, *others = red
+    jobs = [job for each in others for job in each.red]
+    return replace(first, jobs=(*first.jobs, *jobs), beside=tuple(each.id for each in others))
 
 
 def _none_of(

@@ -15,7 +15,7 @@ from agent.files import WorkspaceFiles
 from agent.harness import Harness
 from agent.journal import Journal, digest_of
 from agent.pace import Pace
-from agent.ports import Box, Clock, ForgeReader, Model, Origin, Vault
+from agent.ports import Box, Clock, ForgeReader, Model, Origin, OutsideLogs, Vault
 from agent.project import ProjectSettings
 from agent.run import CommitSha
 from agent.runners import TestCommand
@@ -47,6 +47,7 @@ class Lookout:
     forge: ForgeReader
     origin: Callable[[str], Awaitable[Origin]]
     pace: Pace
+    outside: OutsideLogs | None = None  #: None: logs of other CI systems are not read
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
+from agent.adapters.outside_log import OutsideLogs
 from agent.adapters.system_clock import SystemClock
 from agent.effects import EffectExecutor
 from agent.errors import ForgeRejected, ForgeUnavailable, SandboxUnusable, SettingsError
@@ -196,7 +197,9 @@ async def _open_work(
             clock=SystemClock(),
             installer=make_installer(settings, sandbox),
             canaries=make_canaries(settings),
-            lookout=Lookout(forge=reader, origin=origin, pace=Pace(clock=SystemClock())),
+            lookout=Lookout(
+                forge=reader, origin=origin, pace=Pace(clock=SystemClock()), outside=OutsideLogs()
+            ),
         )
         advance = worker.advance
     if "effects" in roles:

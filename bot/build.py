@@ -96,4 +96,5 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         policy=entry.policy,
         self_accept=entry.self_accept,
         watch_pipeline=entry.watch_pipeline,
+        ci_logs=entry.ci_logs,
     )

@@ -8,8 +8,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import PydanticCustomError
 
+from agent import outside
 from agent.errors import SettingsError
 from agent.policy import Policy
 from agent.run import Limits
@@ -20,6 +29,17 @@ _Channel = Annotated[str, StringConstraints(pattern=r"^[CG][A-Z0-9_]+$")]
 _AnyChannel = Annotated[str, StringConstraints(pattern=rf"^([CG][A-Z0-9_]+|{DIRECT})$")]
 _Pattern = Annotated[str, StringConstraints(pattern=r"^[^!\s].*")]
 _Person = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9_]+$")]
+
+
+def _log_prefix(url: str) -> str:
+    try:
+        outside.prefix(url)
+    except ValueError as error:
+        raise PydanticCustomError("log_prefix", "it {why}", {"why": str(error)}) from error
+    return url
+
+
+_LogPrefix = Annotated[str, AfterValidator(_log_prefix)]
 
 
 class _Strict(BaseModel):
@@ -72,6 +92,7 @@ class _Defaults(_Strict):
     max_binary_mb: float | None = Field(default=None, ge=0)
     self_accept: bool | None = None
     watch_pipeline: bool | None = None
+    ci_logs: list[_LogPrefix] | None = None
     limits: _Limits = _Limits()
 
     def over(self, base: ProjectEntry, path: str, channels: tuple[str, ...] = ()) -> ProjectEntry:
@@ -90,6 +111,11 @@ class _Defaults(_Strict):
             self_accept=base.self_accept if self.self_accept is None else self.self_accept,
             watch_pipeline=(
                 base.watch_pipeline if self.watch_pipeline is None else self.watch_pipeline
+            ),
+            ci_logs=(
+                base.ci_logs
+                if self.ci_logs is None
+                else tuple(outside.prefix(url) for url in self.ci_logs)
             ),
         )
 

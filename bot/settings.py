@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import SettingsError
+from agent.outside import Place
 from agent.policy import Policy
 from agent.run import Limits
 from bot.variables import VARIABLES
@@ -50,6 +51,7 @@ class ProjectEntry:
     policy: Policy = field(default_factory=Policy)
     self_accept: bool = False
     watch_pipeline: bool = True
+    ci_logs: tuple[Place, ...] = ()  #: where logs of other CI systems may be read, and below
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,10 @@ HOMES = {
     "slack_bolt": ("bot/front.py", "bot/slack", "bot/listeners/"),
     "slack_sdk": ("bot/front.py", "bot/slack", "bot/listeners/"),
     # slack_sdk lets the errors of aiohttp through
-    "aiohttp": ("bot/app.py", "bot/front.py", "bot/slack", "bot/signature.py", "bot/web/")
-    + ("agent/adapters/outside_log.py",),
+    "aiohttp": (
+        *("bot/app.py", "bot/front.py", "bot/slack", "bot/signature.py", "bot/web/"),
+        "agent/adapters/outside_log.py",
+    ),
     "apscheduler": ("bot/schedule.py",),
     "openai": ("agent/adapters/",),
     "gitlab": ("agent/adapters/",),

@@ -66,7 +66,10 @@ async def of_branch(get: Get, project: str, branch: str) -> Pipeline | None:
     for item in records(found):
         if item.get("status") in ("success", "failed"):
             pipeline = _pipeline(item)
-            return replace(pipeline, jobs=await _jobs(get, project, pipeline.id))
+            own = await _jobs(get, project, pipeline.id)
+            told = await _all(get, f"{project}/repository/commits/{pipeline.sha}/statuses")
+            external = await _external(get, project, pipeline, own, told)
+            return replace(pipeline, jobs=(*own, *external))
     return None
 
 

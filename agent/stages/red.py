@@ -34,7 +34,7 @@ async def red(work: Hold, lookout: Lookout, commit: Committed, seen: PipelineSee
     pipeline, sentence = seen.pipeline, seen.judgement.sentence
     assert pipeline is not None
     news = () if seen == work.state.pipeline else (seen,)
-    retried = {each.job.name: each.job.id for each in _retried(work, commit)}
+    retried = {each.job.id: each.job.name for each in _retried(work, commit)}
     fixes = work.state.fixes
     if not pipeline.red:
         await close(work, RunStatus.ESCALATED, sentence, *news)
@@ -50,7 +50,7 @@ async def red(work: Hold, lookout: Lookout, commit: Committed, seen: PipelineSee
 
 
 async def _triaged(
-    work: Hold, lookout: Lookout, commit: Committed, pipeline: Pipeline, retried: Mapping[str, int]
+    work: Hold, lookout: Lookout, commit: Committed, pipeline: Pipeline, retried: Mapping[int, str]
 ) -> PipelineTriaged:
     forge, project = lookout.forge, work.state.request.project
     target = work.state.workspace.branch if work.state.workspace else ""
@@ -63,7 +63,7 @@ async def _triaged(
         retried=retried,
         tests=tests,
     )
-    found = await evidence(forge, project, commit, pipeline)
+    found = await evidence(work, lookout, commit, pipeline)
     return PipelineTriaged(pipeline=pipeline.id, jobs=triage(case, found), tests=tests)
 
 
@@ -144,10 +144,10 @@ def _retried(work: Hold, commit: Committed) -> list[Triage]:
     ]
 
 
-def _runs_again(work: Hold, commit: Committed, job: Job, retried: Mapping[str, int]) -> bool:
+def _runs_again(work: Hold, commit: Committed, job: Job, retried: Mapping[int, str]) -> bool:
     """GitLab shows the job that was told to run again as it was before."""
     key = RetryJob(job=job.id, commit=commit.commit).key(work.state.run)
-    return retried.get(job.name) == job.id and key not in failures(work)
+    return job.id in retried and key not in failures(work)
 
 
 def _since(work: Hold, commit: Committed, kind: type[P]) -> list[P]:

@@ -27,7 +27,7 @@ def judged(
     found: Evidence,
     red: Job = UNIT,
     base: Pipeline | None = GREEN_BASE,
-    retried: dict[str, int] | None = None,
+    retried: dict[int, str] | None = None,
     tests: tuple[TestCase, ...] = (),
 ) -> Triage:
     case = Case(
@@ -67,17 +67,17 @@ def test_a_failure_that_names_nothing_runs_once_more_and_is_ours_the_second_time
     each = judged(NAMES_NOTHING)
     assert (each.blame, each.again) == (Blame.FLAKY, True)
     assert each.sentence == "`unit` failed in nothing that names the change; it runs once more."
-    second = judged(NAMES_NOTHING, retried={"unit": 1})
+    second = judged(NAMES_NOTHING, retried={1: "unit"})
     assert (second.blame, second.again) == (Blame.OURS, False)
     assert second.sentence == "`unit` failed again, and passes on main."
-    refused = judged(NAMES_NOTHING, retried={"unit": UNIT.id})
+    refused = judged(NAMES_NOTHING, retried={UNIT.id: "unit"})
     assert "failed, could not be run again, and" in refused.sentence
 
 
 @pytest.mark.parametrize("reason", INFRASTRUCTURE)
 def test_what_gitlab_blames_on_itself_runs_once_more_and_is_then_told(reason: str):
     red = replace(UNIT, failure_reason=reason)
-    first, second = judged(NAMES_IT, red), judged(NAMES_IT, red, retried={"unit": 1})
+    first, second = judged(NAMES_IT, red), judged(NAMES_IT, red, retried={1: "unit"})
     assert (first.blame, first.again) == (Blame.INFRASTRUCTURE, True)
     assert (second.blame, second.again) == (Blame.INFRASTRUCTURE, False)
     assert INFRASTRUCTURE[reason] in second.sentence

@@ -154,7 +154,7 @@ async def test_hints_in_swarms_ask_gitlab_once_in_fifteen_seconds_and_once_more(
     here = scene(bench)
     run = await here.published()
     start = bench.clock.monotonic()
-    for seconds, looks in ((1, 1), (2, 2), (15, 2), (16, 3), (31, 4), (106, 9)):
+    for seconds, looks in ((1, 1), (2, 2), (15, 2), (16, 3), (31, 4), (91, 8)):
         while bench.clock.monotonic() - start < seconds:
             await here.look(run, after=1.0)
         assert here.forge.calls.count("pipelines") == looks, seconds
