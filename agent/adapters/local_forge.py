@@ -9,7 +9,16 @@ from typing import Literal
 from agent.adapters.git_vault import default_branch
 from agent.errors import NotFound, Refused
 from agent.pipeline import Job, Pipeline
-from agent.ports import MergeRequest, Origin, Project
+from agent.ports import (
+    Deployment,
+    Discussion,
+    ForgeCommit,
+    ForgeRules,
+    ForgeUser,
+    MergeRequest,
+    Origin,
+    Project,
+)
 from agent.run import CommitSha, Linked
 from agent.testreport import TestReport
 
@@ -46,6 +55,35 @@ class LocalForge:
 
     async def merge_requests(self, project: str, source_branch: str) -> Sequence[MergeRequest]:
         return ()
+
+    async def merge_request(self, project: str, iid: int) -> MergeRequest:
+        raise NotFound(_NO_GITLAB, status=404)
+
+    async def difference(self, project: str, iid: int) -> bytes:
+        raise NotFound(_NO_GITLAB, status=404)
+
+    async def commits(self, project: str, iid: int) -> Sequence[ForgeCommit]:
+        raise NotFound(_NO_GITLAB, status=404)
+
+    async def discussions(self, project: str, iid: int) -> Sequence[Discussion]:
+        raise NotFound(_NO_GITLAB, status=404)
+
+    async def user(self, user_id: int) -> ForgeUser:
+        raise NotFound(_NO_GITLAB, status=404)
+
+    async def group_access(self, group: str, user_id: int) -> int:
+        return 0
+
+    async def merge_rules(self, project: str, iid: int, target: str) -> ForgeRules:
+        return ForgeRules()
+
+    async def deploy_rules(self, project: str, environment: str) -> ForgeRules:
+        return ForgeRules()
+
+    async def deployment(
+        self, project: str, environment: str, commit: CommitSha
+    ) -> Deployment | None:
+        return None
 
     async def linked(
         self, project: str, kind: Literal["issue", "merge_request"], iid: int
@@ -89,4 +127,28 @@ class LocalForge:
     async def note(
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str
     ) -> None:
+        raise Refused(_NO_GITLAB)
+
+    async def mark_ready(self, project: str, iid: int) -> None:
+        raise Refused(_NO_GITLAB)
+
+    async def merge(self, project: str, iid: int, commit: CommitSha) -> MergeRequest:
+        raise Refused(_NO_GITLAB)
+
+    async def create_branch(self, project: str, branch: str, start: str) -> CommitSha:
+        raise Refused(_NO_GITLAB)
+
+    async def revert(self, project: str, commit: CommitSha, branch: str) -> CommitSha:
+        raise Refused(_NO_GITLAB)
+
+    async def play_job(self, project: str, job: int) -> Job:
+        raise Refused(_NO_PIPELINES)
+
+    async def reply(self, project: str, iid: int, discussion: str, text: str) -> None:
+        raise Refused(_NO_GITLAB)
+
+    async def resolve(self, project: str, iid: int, discussion: str) -> None:
+        raise Refused(_NO_GITLAB)
+
+    async def assign(self, project: str, iid: int, user_id: int) -> None:
         raise Refused(_NO_GITLAB)
