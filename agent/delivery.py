@@ -42,6 +42,7 @@ class Delivery:
     target: e.TargetSeen | None = None  #: the target's pipeline for `merged`, newest sight
     deployments: tuple[e.DeploymentSeen, ...] = ()  #: the newest of each environment
     ended: e.DeliveryEnded | None = None
+    ended_seq: int = 0
 
     @property
     def number(self) -> int:
@@ -93,7 +94,7 @@ def delivered(deliveries: tuple[Delivery, ...], event: e.RunEvent) -> tuple[Deli
             kept = (d for d in deliveries[-1].deployments if d.environment != seen.environment)
             return _last(deliveries, deployments=(*kept, seen))
         case e.DeliveryEnded() as ended:
-            return _last(deliveries, ended=ended)
+            return _last(deliveries, ended=ended, ended_seq=event.seq)
         case _:
             return deliveries
 

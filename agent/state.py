@@ -95,6 +95,7 @@ class RunState:
     interrupted: RunStatus | None = None  #: where a freeze found it at work
     stop: e.StopAsked | None = None
     end: e.RunEnded | None = None
+    end_seq: int = 0
     ended_at: datetime | None = None
     rounds: int = 1  #: grows each time that an ended run is continued
 
@@ -286,6 +287,7 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             return replace(
                 state,
                 end=p,
+                end_seq=event.seq,
                 status=p.status,
                 reason=p.reason,
                 ended_at=event.at,

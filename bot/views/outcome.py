@@ -196,7 +196,7 @@ def _escalated(state: RunState, links: w.Links) -> Message:
         {
             "head": b.section(
                 f"*Needs a person* — {t.user(state.request.requester.id)}\n{told}\n"
-                f"{w.kept(state)} Nothing was merged."
+                f"{w.kept(state)}{'' if w.delivered(state) else ' Nothing was merged.'}"
             ),
             "tests": b.context(f"Tests: {w.results(state.tests_change, state.tests_base)}"),
             "attempts": pipeline.table(state, report) if report and state.fixes else None,

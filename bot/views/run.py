@@ -6,7 +6,7 @@ from agent import events as e
 from agent.run import ENDED, RunStatus
 from agent.state import RunState
 from bot.views import blocks as b
-from bot.views import pipeline
+from bot.views import delivery, pipeline
 from bot.views import text as t
 from bot.views import words as w
 from bot.views.blocks import Message
@@ -76,6 +76,8 @@ def _now(state: RunState) -> str:
             return "Running the project's own tests on the change."
         case RunStatus.WATCHING:
             return pipeline.now(state)
+        case RunStatus.WAITING_FOR_APPROVAL | RunStatus.DELIVERING:
+            return delivery.now(state)
         case RunStatus.SUCCEEDED if state.merge_request:
             return _done(state, state.merge_request)
         case _:
@@ -83,6 +85,8 @@ def _now(state: RunState) -> str:
 
 
 def _done(state: RunState, request: e.EffectDone) -> str:
+    if w.delivered(state):
+        return t.quoted(state.reason, 400)
     shown = t.link(request.url, f"!{request.iid}")
     told = f"Draft merge request {shown}: {w.diff(w.changed_files(state))}."
     if state.reason:

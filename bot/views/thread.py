@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.run import ENDED, RunStatus
 from agent.state import RunState
-from bot.views import pipeline
+from bot.views import delivery, gate, pipeline
 from bot.views.blocks import Message
 from bot.views.hold import hold, reminder
 from bot.views.outcome import outcome, result
@@ -31,9 +31,19 @@ def messages(state: RunState, links: Links) -> dict[str, Message]:
     if stands:
         shown[f"result:{state.rounds}"] = result(state, links)
     shown |= pipeline.messages(state, links)
-    if state.status in ENDED and not (stands and state.status is RunStatus.SUCCEEDED):
+    shown |= gate.messages(state, links)
+    shown |= delivery.messages(state, links)
+    if state.status in ENDED and not _told(state, stands):
         shown[f"outcome:{state.rounds}"] = outcome(state, links)
     return shown
+
+
+def _told(state: RunState, stands: bool) -> bool:
+    """The messages above say how it ended."""
+    newest = state.deliveries[-1] if state.deliveries else None
+    if newest and newest.ended and newest.ended_seq + 1 == state.end_seq:
+        return newest.merged is not None or newest.ended.outcome == "rejected"
+    return stands and state.status is RunStatus.SUCCEEDED
 
 
 def reaction(state: RunState) -> str:

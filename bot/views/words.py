@@ -61,8 +61,12 @@ def headline(state: RunState) -> str:
             return f"Held: {rules(state.held.violations)}"
         case RunStatus.WAITING_FOR_ANSWER:
             return f"Question for {t.user(state.request.requester.id)}"
+        case RunStatus.WAITING_FOR_APPROVAL if state.gate:
+            return f"Waiting for approval: {t.quoted(state.gate.gate.subject, 60)}"
         case RunStatus.WAITING_FOR_APPROVAL:
             return "Waiting for approval"
+        case RunStatus.DELIVERING if state.delivery and state.delivery.merged:
+            return f"Merged into {t.quoted(state.delivery.begun.target, 60)}, watching it"
         case RunStatus.DELIVERING:
             return "Delivering"
         case RunStatus.SUCCEEDED:
@@ -84,6 +88,11 @@ def published(state: RunState) -> bool:
         return False
     key = PublishMergeRequest(commit=state.commits[-1].commit).key(state.run)
     return any(done.key == key for done in state.done_effects)
+
+
+def delivered(state: RunState) -> bool:
+    """Something of the run has been merged."""
+    return any(each.merged for each in state.deliveries)
 
 
 def pipeline_seen(state: RunState) -> e.PipelineSeen | None:
@@ -209,6 +218,8 @@ def changed_files(state: RunState) -> tuple[e.FileChange, ...]:
 
 def kept(state: RunState) -> str:
     """What a person finds again after the run has stopped."""
+    if delivered(state):
+        return "What has been merged stays merged."
     if state.merge_request:
         request = t.link(state.merge_request.url, f"!{state.merge_request.iid}")
         return f"The draft merge request {request} and its branch are kept."
