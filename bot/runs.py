@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
+from agent.freeze import Freeze, OperatorDeed
+from agent.gate import Click, Deed, GateId
 from agent.run import Person, Request, Run, RunId
 from agent.state import RunState
 
@@ -24,3 +27,35 @@ class Runs(Protocol):
     async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run: ...
 
     async def status(self, run: RunId) -> RunState: ...
+
+
+class Operating(Protocol):
+    """What concerns all runs of a project or, where `scope` is empty, of every project. Each
+    checks the person's right and records what was done or refused. Raises `Refused`."""
+
+    async def freeze(self, scope: str, by: Person, reason: str = "") -> Freeze: ...
+
+    async def unfreeze(self, scope: str, by: Person, reason: str = "") -> Freeze | None: ...
+
+    async def stop_all(self, scope: str, by: Person) -> Sequence[Run]: ...
+
+    async def refuse(
+        self, deed: OperatorDeed, scope: str, by: Person, refusal: str, reason: str = ""
+    ) -> None: ...
+
+    async def freezes(self) -> Sequence[Freeze]: ...
+
+
+class Gates(Protocol):
+    """Each checks the person's rights live, and keeps every click, refused ones too. Raises
+    `Refused`, `Unavailable`."""
+
+    async def decide(self, click: Click) -> Run: ...
+
+    async def refused(self, gate: GateId, by: Person, deed: Deed, check: str, reason: str) -> None:
+        """For a click of somebody who may not speak for themselves here."""
+        ...
+
+    async def begin(self, run: RunId, kind: Literal["promotion", "revert"], by: Person) -> Run: ...
+
+    async def ask_again(self, run: RunId, by: Person) -> Run: ...

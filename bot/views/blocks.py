@@ -161,9 +161,17 @@ def option(label: str, value: str, url: str = "") -> Element:
 
 
 def input_modal(
-    callback: str, subject: str, title: str, submit: str, label: str, *, hint: str = ""
+    callback: str,
+    subject: str,
+    title: str,
+    submit: str,
+    label: str,
+    *,
+    hint: str = "",
+    between: tuple[int, int] = (0, 3000),
+    more: Sequence[Block] = (),
 ) -> Element:
-    """A modal that asks for one text."""
+    """A modal that asks for one text, of so many characters, and perhaps for more."""
     field: Element = {
         "type": "input",
         "block_id": "text",
@@ -172,13 +180,14 @@ def input_modal(
             "type": "plain_text_input",
             "action_id": "text",
             "multiline": True,
-            "max_length": 3000,
+            "min_length": between[0],
+            "max_length": between[1],
             "focus_on_load": True,
         },
     }
     if hint:
         field["hint"] = plain(hint, 150)
-    return _modal(callback, subject, title, submit, [field])
+    return _modal(callback, subject, title, submit, [field, *more])
 
 
 def confirm_modal(callback: str, subject: str, title: str, submit: str, text: str) -> Element:

@@ -131,7 +131,7 @@ def _buttons(state: RunState, delivery: Delivery) -> list[b.Element | None]:
     ended = delivery.ended
     if ended is None or delivery is not state.deliveries[-1]:
         return []
-    value = f"{state.run}:{delivery.number}"
+    value = str(state.run)
     promote = delivery.begun.promote
     forward = (
         b.button(

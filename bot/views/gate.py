@@ -199,7 +199,7 @@ def _buttons(state: RunState, standing: GateState) -> list[b.Element | None]:
             b.button(
                 "Ask again",
                 "gate_again",
-                gate.id,
+                str(state.run),
                 reads=f"Ask again for {gate.subject} of run {state.run}",
             )
         ]
