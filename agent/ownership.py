@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.errors import NotFound
 from agent.events import Committed
+from agent.ports import MergeRequest
 from agent.run import RunStatus
 from agent.work import Hold, Lookout
 
@@ -19,12 +21,28 @@ class Lost:
 
 async def taken_over(work: Hold, lookout: Lookout, commit: Committed) -> Lost | None:
     """People may do what they like with a merge request; the run then lets go of it."""
+    return await lost(work, lookout, commit, await own_request(work, lookout))
+
+
+async def own_request(work: Hold, lookout: Lookout) -> MergeRequest | None:
+    """The run's merge request as it is now; None when there is none any more."""
+    made = work.state.merge_request
+    if made is None or made.iid is None:
+        return None
+    try:
+        return await lookout.forge.merge_request(work.state.request.project, made.iid)
+    except NotFound:
+        return None
+
+
+async def lost(
+    work: Hold, lookout: Lookout, commit: Committed, request: MergeRequest | None
+) -> Lost | None:
+    """What the merge request says of who has branch and merge request now."""
     state = work.state
     made, project, branch = state.merge_request, state.request.project, work.journal.run.branch
     if made is None:
         return None
-    listed = await lookout.forge.merge_requests(project, branch)
-    request = next((each for each in listed if each.iid == made.iid), None)
     name = made.result or f"!{made.iid}"
     if request is None:
         return _lost(f"The merge request {name} is gone.")

@@ -277,7 +277,9 @@ class MergeRequest:
     detailed_status: str = ""  #: GitLab's word for whether and why it cannot be merged now
     merged: CommitSha | None = None  #: what the target branch got: merge, squash or fast-forward
     merged_by: int | None = None
+    comments: int = 0  #: of people, without GitLab's own
     target_changed: bool = False  #: its difference is still being worked out by GitLab
+    pipeline: Pipeline | None = None  #: the newest of its head, without jobs; not in lists
 
 
 @dataclass(frozen=True, kw_only=True)

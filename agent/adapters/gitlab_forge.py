@@ -209,6 +209,10 @@ class GitLabReader(_GitLab):
         )
         return [merge_request(project, item) for item in records(found)]
 
+    async def merge_request(self, project: str, iid: int) -> MergeRequest:
+        found = await self._get(f"{_project(project)}/merge_requests/{iid}")
+        return merge_request(project, record(found))
+
     async def linked(
         self, project: str, kind: Literal["issue", "merge_request"], iid: int
     ) -> Linked:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from agent.errors import ForgeUnavailable
+from agent.pipeline import Pipeline
 from agent.ports import MergeRequest
 from agent.run import CommitSha
 
@@ -17,6 +18,7 @@ def merge_request(project: str, found: Json) -> MergeRequest:
     if state not in ("opened", "closed", "merged", "locked"):
         raise ForgeUnavailable(f"GitLab tells of a merge request in the unknown state “{state}”.")
     author: Any = found.get("author")
+    newest: Any = found.get("head_pipeline")
     return MergeRequest(
         project=project,
         iid=integer(found, "iid"),
@@ -29,6 +31,18 @@ def merge_request(project: str, found: Json) -> MergeRequest:
         target_branch=text(found, "target_branch"),
         sha=CommitSha(text(found, "sha")) if found.get("sha") else None,
         author_id=integer(record(author), "id") if author else None,
+        pipeline=pipeline_of(record(newest)) if newest else None,
+    )
+
+
+def pipeline_of(found: Json) -> Pipeline:
+    return Pipeline(
+        id=integer(found, "id"),
+        sha=CommitSha(text(found, "sha")),
+        ref=text(found, "ref"),
+        source=text(found, "source"),
+        status=text(found, "status"),
+        url=text(found, "web_url"),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 import yaml
 
-from agent.adapters.gitlab_payloads import Json, integer, record, records, text
+from agent.adapters.gitlab_payloads import Json, integer, pipeline_of, record, records, text
 from agent.errors import ForgeRejected
 from agent.junit import TEXT, case_id, merged
 from agent.pipeline import Job, Pipeline
@@ -45,7 +45,7 @@ async def of_commit(get: Get, project: str, sha: CommitSha) -> Sequence[Pipeline
     found = records(await get(f"{project}/pipelines", sha=sha, per_page=20))
     if not found:
         return await _of_merge_requests(get, project, sha)
-    pipelines = [_pipeline(item) for item in found]
+    pipelines = [pipeline_of(item) for item in found]
     told: Sequence[Json] | None = None
     seen: set[str] = set()
     for place, each in enumerate(pipelines):
@@ -65,7 +65,7 @@ async def of_branch(get: Get, project: str, branch: str) -> Pipeline | None:
     found = await get(f"{project}/pipelines", ref=branch, scope="finished", per_page=20)
     for item in records(found):
         if item.get("status") in ("success", "failed"):
-            pipeline = _pipeline(item)
+            pipeline = pipeline_of(item)
             own = await _jobs(get, project, pipeline.id)
             told = await _all(get, f"{project}/repository/commits/{pipeline.sha}/statuses")
             external = await _external(get, project, pipeline, own, told)
@@ -143,7 +143,7 @@ async def _of_merge_requests(get: Get, project: str, sha: CommitSha) -> Sequence
         return ()
     iid = integer(opened[0], "iid")
     found = records(await get(f"{project}/merge_requests/{iid}/pipelines", per_page=20))
-    return [_pipeline(item) for item in found]
+    return [pipeline_of(item) for item in found]
 
 
 async def _jobs(get: Get, project: str, pipeline: int) -> tuple[Job, ...]:
@@ -188,17 +188,6 @@ async def _all(get: Get, path: str) -> Sequence[Json]:
         if len(part) < _PAGE:
             break
     return found
-
-
-def _pipeline(found: Json) -> Pipeline:
-    return Pipeline(
-        id=integer(found, "id"),
-        sha=CommitSha(text(found, "sha")),
-        ref=text(found, "ref"),
-        source=text(found, "source"),
-        status=text(found, "status"),
-        url=text(found, "web_url"),
-    )
 
 
 def _case(found: Json) -> TestCase:

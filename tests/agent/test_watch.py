@@ -10,7 +10,7 @@ from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, git
 from pipeline_bench import job, pipeline, scene
 
 from agent.adapters.system_clock import SystemClock
-from agent.errors import ForgeRejected, ForgeUnavailable
+from agent.errors import ForgeRejected, ForgeUnavailable, NotFound
 from agent.events import PipelineSeen, RunClaimed
 from agent.pipeline import ABSENT_AFTER, Pipeline, Verdict
 from agent.run import CommitSha, RunStatus
@@ -246,7 +246,7 @@ async def test_every_wait_has_an_end_that_is_told(bench: Bench, word: str):
 async def test_a_gitlab_that_is_down_is_asked_again_until_the_end_of_the_wait(bench: Bench):
     here = scene(bench)
     run = await here.published(limits={"pipeline_seconds": 600.0})
-    here.forge.faults["merge_requests"] = [DOWN, DOWN]
+    here.forge.faults["merge_request"] = [DOWN, DOWN]
     await here.look(run)
     await here.look(run)
     assert await here.status(run) is RunStatus.WATCHING
@@ -325,7 +325,6 @@ async def test_a_merge_request_that_lags_behind_the_push_is_no_other_commit(benc
         ({"state": "closed"}, RunStatus.ESCALATED, "!1 was closed meanwhile."),
         ({"state": "merged"}, RunStatus.SUCCEEDED, "!1 was merged meanwhile"),
         ({"target_branch": "old"}, RunStatus.ESCALATED, "retargeted from main to old"),
-        ({"iid": 5}, RunStatus.ESCALATED, "The merge request !1 is gone."),
     ],
 )
 async def test_people_may_do_what_they_like_with_the_merge_request(
@@ -339,6 +338,34 @@ async def test_people_may_do_what_they_like_with_the_merge_request(
     assert state.status is status
     assert said in state.reason
     assert "pipelines" not in here.forge.calls
+
+
+async def test_a_merge_request_that_was_deleted_stops_the_run(bench: Bench):
+    here = scene(bench)
+    run = await here.published()
+    here.forge.faults["merge_request"] = [NotFound("404 Not found", status=404)]
+    await here.look(run)
+    state = await bench.state(run)
+    assert state.status is RunStatus.ESCALATED
+    assert state.reason.startswith("The merge request !1 is gone.")
+
+
+async def test_a_look_at_a_pipeline_that_runs_is_one_request(bench: Bench):
+    here = scene(bench)
+    run = await here.published()
+    runs = pipeline(here.head, "running")
+    here.forge.lines = [runs]
+    here.forge.change(1, pipeline=runs)
+    here.forge.calls.clear()
+    await here.look(run)
+    assert here.forge.calls == ["merge_request"]
+    assert await here.seen(run) == ["running"]
+    here.forge.change(1, pipeline=replace(runs, status="success"))
+    await here.look(run)  # what has settled is looked at in full
+    assert await here.status(run) is RunStatus.WATCHING
+    here.forge.change(1, pipeline=pipeline(OTHER, "running"))
+    await here.says(run, "success", job())
+    assert await here.status(run) is RunStatus.SUCCEEDED
 
 
 async def test_a_worker_that_dies_while_it_looks_is_followed_by_another(bench: Bench):
