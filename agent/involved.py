@@ -19,9 +19,9 @@ class Involved:
     def includes(self, person: Person) -> str | None:
         """The reason, a whole sentence to that person; None for somebody who has no part in it.
         One who is known by another Slack id, or only at GitLab, is still the same person."""
-        if _same(person, self.requester):
+        if same_person(person, self.requester):
             return "You asked for this change yourself."
-        if any(_same(person, each) for each in self.instructors):
+        if any(same_person(person, each) for each in self.instructors):
             return "You gave the run instructions, so this change is partly your own."
         return None
 
@@ -45,5 +45,6 @@ def involved(events: Iterable[RunEvent]) -> Involved:
     return Involved(requester=requester, instructors=tuple(instructors.values()))
 
 
-def _same(one: Person, other: Person) -> bool:
+def same_person(one: Person, other: Person) -> bool:
+    """Two Slack users of one GitLab user are one person."""
     return one.id == other.id or (one.gitlab_id is not None and one.gitlab_id == other.gitlab_id)
