@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, NotFound, Refused
+from agent.access import checked
+from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Refused
 from agent.events import (
     HoldLifted,
     HoldRefused,
@@ -37,9 +38,6 @@ from agent.run import (
 )
 from agent.state import RunState, fold
 
-ROLES = {0: "no member", 5: "a member with minimal access", 10: "a Guest", 15: "a Planner"} | {
-    20: "a Reporter", 30: "a Developer", 40: "a Maintainer", 50: "an Owner",
-}  # fmt: skip
 TRIES = 5  #: a run may change its status while somebody speaks to it
 LINKS = 5  #: issues and merge requests that one request may bring along
 _LINK = re.compile(r"/-/(?P<kind>issues|work_items|merge_requests)/(?P<iid>\d+)")
@@ -231,27 +229,7 @@ class RunService:
     async def _checked(
         self, project: str, by: Person, deed: str, needed: int = DEVELOPER
     ) -> Person:
-        """The person with the access of this moment. Raises `Refused`."""
-        if by.gitlab_id is None:
-            raise Refused(
-                f"You can't {deed} `{project}`: I don't know your GitLab account. Ask an "
-                f'operator to add `"{by.id}" = <your GitLab user id>` under [people] in '
-                "journeyman.toml."
-            )
-        try:
-            access = await self._forge.access(project, by.gitlab_id)
-        except NotFound as error:
-            raise Refused(
-                f"You can't {deed} `{project}`: GitLab shows me no such project."
-            ) from error
-        if access < needed:
-            wanted = "Maintainer" if needed == MAINTAINER else "Developer"
-            role = ROLES.get(access, f"at level {access}")
-            raise Refused(
-                f"You can't {deed} `{project}`: GitLab says you are {role} there, {wanted} is "
-                "needed. Ask a maintainer of the project."
-            )
-        return replace(by, access=access)
+        return await checked(self._forge, project, by, deed, needed)
 
     async def _linked(self, request: Request) -> tuple[Linked, ...]:
         """Issues and merge requests of this project that the request links to. Those of other

@@ -15,7 +15,9 @@ from aiohttp import ClientSession, web
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.system_clock import SystemClock
+from agent.operators import OperatorService
 from agent.run import Limits, Request, Run
+from agent.testing import FakeForge
 from benchmarks.scratch import scratch
 from benchmarks.table import Row, Table
 from bot.front import open_front
@@ -86,6 +88,12 @@ async def _measure(home: Path) -> tuple[list[float], int]:
             deliveries=database.inbox,
             threads=database.threads,
             runs=_Runs(database),  # type: ignore[arg-type]
+            operating=OperatorService(
+                store=database.store,
+                forge=FakeForge(clone_url=""),
+                projects=lambda path: None,
+                operators=(),
+            ),
             clock=SystemClock(),
         ) as front:
             app = web.Application(client_max_size=MAX_BODY)

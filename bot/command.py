@@ -18,6 +18,9 @@ class Verb(StrEnum):
     RETRY = "retry"
     HELP = "help"
     SETTINGS = "settings"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    STOP_ALL = "stop all"
     ASIDE = "aside"  # between people; never read
 
 
@@ -29,8 +32,10 @@ class Command:
     branch: str | None = None
     model: str | None = None
     plan_only: bool = False
+    everywhere: bool = False  #: of what concerns all runs: in every project
 
 
+REASON = 300  #: characters
 OPTIONS = ("project", "branch", "model", "plan")
 _ALIASES = {"repo": "project"}
 _WORDS = {
@@ -48,6 +53,11 @@ _BRACKETS = re.compile(rf"\[((?:\s*{_KEY}=[^\s\[\]]+)+\s*)\]")
 _OPTION = re.compile(rf"```.*?```|`[^`\n]*`|(?<!\S)({_KEY})=([^\s\[\]]+)(?!\S)", re.DOTALL)
 _ENTITY = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
 _PROJECT = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
+_FOR_ALL = re.compile(
+    r"(?:(?P<stop>stop\s+all)(?P<stop_everywhere>\s+everywhere)?"
+    r"|(?P<verb>freeze|unfreeze)(?:[\s:,]+(?P<everywhere>everywhere))?(?:[\s:,]+(?P<reason>.*))?)",
+    re.IGNORECASE | re.DOTALL,
+)
 _BRANCH = re.compile(r"(?!-)[^\s~^:?*\\\x00-\x1f]{1,200}")
 
 
@@ -68,6 +78,8 @@ def parse(text: str, bot: str) -> Command:
     if is_aside(text, bot):
         return Command(verb=Verb.ASIDE)
     said, options = _options(_without_mention(text, bot))
+    if found := _FOR_ALL.fullmatch(said):
+        return _for_all(found, options)
     verb = _WORDS.get(said.lower()) if said else Verb.HELP
     if verb:
         return Command(verb=verb)
@@ -80,6 +92,18 @@ def parse(text: str, bot: str) -> Command:
         model=options.model,
         plan_only=options.plan_only,
     )
+
+
+def _for_all(found: re.Match[str], options: _Options) -> Command:
+    """Freeze, unfreeze and stop all: of the project meant, or everywhere."""
+    verb = Verb.STOP_ALL if found["stop"] else Verb(found["verb"].lower())
+    everywhere = bool(found["everywhere"] or found["stop_everywhere"])
+    if options.branch or options.model or options.plan_only:
+        raise Refused(f"{verb} takes no option but project=. Nothing was done.")
+    if everywhere and options.project:
+        raise Refused(f"{verb} takes either project= or `everywhere`. Nothing was done.")
+    reason = " ".join((found["reason"] or "").split())[:REASON]
+    return Command(verb=verb, text=reason, project=options.project, everywhere=everywhere)
 
 
 def _without_mention(text: str, bot: str) -> str:

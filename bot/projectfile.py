@@ -1,4 +1,4 @@
-"""journeyman.toml: which projects, channels and people there are. Holds no secret."""
+"""journeyman.toml: which projects and channels there are. Holds no secret."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ _Path = Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)+$")]
 _Channel = Annotated[str, StringConstraints(pattern=r"^[CG][A-Z0-9_]+$")]
 _AnyChannel = Annotated[str, StringConstraints(pattern=rf"^([CG][A-Z0-9_]+|{DIRECT})$")]
 _Pattern = Annotated[str, StringConstraints(pattern=r"^[^!\s].*")]
-_Person = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9_]+$")]
 
 
 def _log_prefix(url: str) -> str:
@@ -136,11 +135,11 @@ class _Project(_Defaults):
 
 class _File(_Strict):
     parallel_runs: int = Field(default=4, gt=0, le=64)
+    operators: list[Annotated[int, Field(gt=0)]] = []
     model: _Model = _Model()
     defaults: _Defaults = _Defaults()
     projects: dict[_Path, _Project] = {}
     channels: dict[_AnyChannel, list[_Path]] = {}
-    people: dict[_Person, int] = {}
 
 
 def read(path: Path, *, model: str) -> dict[str, Any]:
@@ -160,6 +159,7 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
     defaults = file.defaults.over(ProjectEntry(path=""), "")
     fields: dict[str, Any] = {
         "parallel_runs": file.parallel_runs,
+        "operators": tuple(file.operators),
         "window": file.model.window,
         "prices": MappingProxyType({n: _price(p) for n, p in file.model.prices.items()}),
         "defaults": defaults,
@@ -167,7 +167,6 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
             {p: s.over(defaults, p, tuple(s.channels)) for p, s in file.projects.items()}
         ),
         "channels": MappingProxyType({c: tuple(p) for c, p in file.channels.items()}),
-        "people": MappingProxyType(dict(file.people)),
     }
     if not model and file.model.name:
         fields["model"] = file.model.name
@@ -196,8 +195,13 @@ def _one_default(path: Path, file: _File) -> None:
 _KEY_REMEDIES = {
     "projects": "a project is a path like group/name",
     "channels": f'a channel is an id like C024BE91L, or "{DIRECT}"',
-    "people": "a person is a Slack member id like U024BE7LH",
 }
+
+
+_PEOPLE = (
+    "people is not a setting any more: everybody links their GitLab account in Slack, by "
+    "`@agent settings`. Remove the table, and see docs/connect.md for GITLAB_SIGNIN_ID."
+)
 
 
 def _sentence(path: Path, error: ValidationError) -> str:
@@ -206,6 +210,8 @@ def _sentence(path: Path, error: ValidationError) -> str:
     key = ".".join(f'"{part}"' if "/" in part else part for part in where)
     more = error.error_count() - 1
     rest = f" ({more} more after this one)" if more else ""
+    if where[0] == "people":
+        return f"{path}: {_PEOPLE}"
     if first["type"] == "extra_forbidden":
         known = _known(where[:-1])
         close = difflib.get_close_matches(where[-1], known, n=1)

@@ -1,4 +1,4 @@
-"""Settings: secrets from the environment, projects and people from journeyman.toml.
+"""Settings: secrets from the environment, projects and channels from journeyman.toml.
 
 The only reader of the environment; nothing is read before `load` is called.
 """
@@ -65,6 +65,8 @@ class Settings:
     gitlab_read_token: str = field(default="", repr=False)
     gitlab_merge_token: str = field(default="", repr=False)
     gitlab_webhook_secret: str = field(default="", repr=False)
+    gitlab_signin_id: str = ""
+    gitlab_signin_secret: str = field(default="", repr=False)
     openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
     model: str = ""
@@ -85,7 +87,7 @@ class Settings:
     defaults: ProjectEntry = field(default_factory=lambda: ProjectEntry(path=""))
     projects: Mapping[str, ProjectEntry] = field(default_factory=dict[str, ProjectEntry])
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    people: Mapping[str, int] = field(default_factory=dict[str, int])
+    operators: tuple[int, ...] = ()  #: GitLab user ids of who may freeze everything
 
     @property
     def address(self) -> tuple[str, int]:
@@ -132,6 +134,10 @@ _NEEDED: Mapping[str, Mapping[str, str]] = {
         "slack_bot_token": "create a Slack app from slack-manifest.json and copy its bot token",
         "gitlab_url": "give the address of your GitLab",
         "gitlab_read_token": "create a GitLab token with the scopes read_api and read_repository",
+        "gitlab_signin_id": "create an application at GitLab with the scope read_user, by which "
+        "people link their accounts",
+        "public_url": "give the address of our pages, for example http://127.0.0.1:8080; people "
+        "link their GitLab accounts there",
     },
     "worker": {
         "model": f"name the model there or as name under [model] in {FILE_NAME}",

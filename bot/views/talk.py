@@ -22,6 +22,8 @@ run the project's tests and open a draft merge request. I never merge.
 • `@agent status` · `stop` · `retry` · `help` · `settings`
 • `@agent new …` starts another run in the same thread. `!aside …` is for people only: I don't \
 read it.
+• `@agent freeze` holds all runs of a project until `unfreeze`, `@agent stop all` ends them; \
+`everywhere` means every project. For maintainers, and everywhere for operators.
 *Options*, anywhere in the message: `project=group/name` `branch=main` `model=…` `plan=only`"""
 
 
@@ -37,14 +39,14 @@ def picker(message_ts: str, asker: str, candidates: Sequence[str], request: str)
     return b.message(
         f"pick:{message_ts}",
         1,
-        "Which project is this for? Please choose one to start the run.",
+        "Which project is this for? Please choose one.",
         {
             "head": b.section(
                 f"{t.user(asker)} *Which project is this for?*\n“{t.quoted(request)}”"
             ),
             "pick": b.actions(choose, b.button("Cancel", "pick_cancel", message_ts)),
             "foot": b.context(
-                "Nothing starts before you choose. The choice expires in an hour. "
+                "Nothing is done before you choose. The choice expires in an hour. "
                 "Next time you can say `project=group/name`."
             ),
         },
