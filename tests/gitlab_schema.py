@@ -54,6 +54,7 @@ _OTHER_ANSWERS = {
     f"{call.split()[0]} /projects/{{id}}/{call.split()[1]}"
     for call in (
         "post repository/commits",
+        "post repository/commits/{sha}/revert",  # of a dry run
         "get jobs/{job_id}/trace",
         "put merge_requests/{merge_request_iid}/rebase",
         "post merge_requests/{merge_request_iid}/cancel_merge_when_pipeline_succeeds",

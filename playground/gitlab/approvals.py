@@ -6,7 +6,7 @@ from typing import Any
 
 from playground.gitlab import views
 from playground.gitlab.http import ApiError, Call, Reply, Routes
-from playground.gitlab.merge_views import approved
+from playground.gitlab.merge_views import approvals_needed, approved
 from playground.gitlab.merging import approve, merge_request_of
 from playground.gitlab.records import DEVELOPER, GUEST
 
@@ -36,8 +36,26 @@ async def approvals(call: Call) -> Any:
 
 @routes.get(BASE + "/approval_state", GUEST)
 async def state(call: Call) -> Any:
-    merge_request_of(call)
-    return {"approval_rules_overwritten": False, "rules": []}
+    project, mr = call.project, merge_request_of(call)
+    needed = approvals_needed(project, mr)
+    rule = {
+        "id": 1,
+        "name": "All Members",
+        "rule_type": "any_approver",
+        "report_type": None,
+        "eligible_approvers": [],
+        "approvals_required": needed,
+        "users": [],
+        "groups": [],
+        "contains_hidden_groups": False,
+        "section": None,
+        "source_rule": None,
+        "overridden": False,
+        "code_owner": False,
+        "approved_by": [views.user_by_id(call.forge, number) for number in mr.approved_by],
+        "approved": approved(project, mr),
+    }
+    return {"approval_rules_overwritten": False, "rules": [rule] if needed else []}
 
 
 @routes.post(BASE + "/approve", DEVELOPER)

@@ -172,13 +172,20 @@ async def _transplant(call: Call, *, revert: bool) -> Any:
     message = call.text("message") or f"{commit.message}\n\n(cherry picked from commit {commit.id})"
     author = Signature(name=commit.author, email=commit.author_email)
     if revert:
-        message = f'Revert "{commit.title}"\n\nThis reverts commit {commit.id}'
+        message = f'Revert "{commit.title}"\n\nThis reverts {_named(project, commit.id)}'
         author = author_of(call)
     by = Signature(name=call.user.name, email=call.user.email)
     sha = await repository.commit_tree(tree, [head], message, author, by)
     await repository.update_ref(f"refs/heads/{branch}", sha, head)
     await call.forge.pushed(project, call.user, [(head, sha, f"refs/heads/{branch}")])
     return views.commit(call.forge, project, await repository.commit(sha))
+
+
+def _named(project: Project, sha: str) -> str:
+    for mr in project.merge_requests.values():
+        if sha in (mr.merge_commit_sha, mr.squash_commit_sha):
+            return f"merge request !{mr.iid}"
+    return f"commit {sha}"
 
 
 def _refused(verb: str, code: str, why: str) -> ApiError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from playground.gitlab import environments, views
@@ -17,6 +18,7 @@ PLACES = "/projects/{id}/environments"
 PLACE = PLACES + "/{environment_id}"
 LIST = "/projects/{id}/deployments"
 BASE = LIST + "/{deployment_id}"
+ORDERS = ("id", "iid", "created_at", "updated_at", "finished_at", "ref")
 
 
 def _place(call: Call) -> Environment:
@@ -107,6 +109,22 @@ def _pending(project: Project, item: Deployment) -> int:
     return max((rule.required_approvals if rule else 0) - given, 0)
 
 
+def _moment(call: Call, name: str) -> datetime | None:
+    if not call.text(name):
+        return None
+    try:
+        found = datetime.fromisoformat(call.text(name))
+    except ValueError:
+        raise ApiError(400, {"error": f"{name} is invalid"}) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _within(moment: datetime | None, limit: datetime, later: bool) -> bool:
+    if moment is None:
+        return False
+    return moment >= limit if later else moment <= limit
+
+
 @routes.get(LIST, REPORTER)
 async def listed(call: Call) -> Any:
     project = call.project
@@ -116,8 +134,15 @@ async def listed(call: Call) -> Any:
         found = [d for d in found if d.environment_id in numbers]
     if call.text("status"):
         found = [d for d in found if d.status == call.text("status")]
+    for name, later in (("after", True), ("before", False)):
+        for field in ("updated", "finished"):
+            if limit := _moment(call, f"{field}_{name}"):
+                found = [d for d in found if _within(getattr(d, f"{field}_at"), limit, later)]
+    order = call.text("order_by", "id")
+    if order not in ORDERS:
+        raise ApiError(400, {"error": "order_by does not have a valid value"})
     down = call.text("sort", "asc") == "desc"
-    found.sort(key=lambda d: (d.updated_at, d.id), reverse=down)
+    found.sort(key=lambda d: (getattr(d, order) or d.updated_at, d.id), reverse=down)
     return Many(found, lambda d: deployment(call.forge, project, d))
 
 

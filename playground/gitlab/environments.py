@@ -111,10 +111,12 @@ def name_of(forge: Forge, project: Project, pipeline: Pipeline, job: Job) -> str
     return expand(raw, values)
 
 
-def refused(forge: Forge, project: Project, pipeline: Pipeline, job: Job) -> bool:
-    """Whether the environment is protected from who started the job."""
+def refused(
+    forge: Forge, project: Project, pipeline: Pipeline, job: Job, user: User | None = None
+) -> bool:
+    """Whether the environment is protected from this user, or from who started the job."""
     rule = project.protected_environments.get(name_of(forge, project, pipeline, job))
-    user = forge.state.users.get(job.user_id)
+    user = user or forge.state.users.get(job.user_id)
     return rule is not None and not forge.state.granted(rule.deploy, project, user)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import zipfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from playground.gitlab import environments
 from playground.gitlab.ci_records import Artifact, Job, Pipeline
 from playground.gitlab.http import ApiError, Call, Many, Reply, Routes, not_found
 from playground.gitlab.pipeline_order import ACTIVE
 from playground.gitlab.pipeline_views import job as shown
 from playground.gitlab.pipeline_views import job_basic, pipeline_basic, trace
-from playground.gitlab.records import DEVELOPER, REPORTER, Project
+from playground.gitlab.records import DEVELOPER, REPORTER, Project, User
+
+if TYPE_CHECKING:
+    from playground.gitlab.forge import Forge
 
 routes = Routes()
 BASE = "/projects/{id}/jobs/{job_id}"
@@ -110,13 +114,26 @@ async def log(call: Call) -> Any:
     return Reply(data[start:end], 206, headers, "text/plain")
 
 
+def unplayable(
+    forge: Forge, project: Project, line: Pipeline, job: Job, user: User
+) -> ApiError | None:
+    """How GitLab refuses to let this user run the job."""
+    deployment = environments.of_job(project, job)
+    waits = deployment is not None and deployment.status == "blocked"
+    if job.status not in ("manual", "scheduled") or waits:
+        return ApiError(400, "400 Bad request - Unplayable Job")
+    if not forge.state.may_merge(project, user, job.ref):
+        return ApiError(403, "403 Forbidden")
+    if environments.refused(forge, project, line, job, user):
+        return ApiError(403, "403 Forbidden")
+    return None
+
+
 @routes.post(BASE + "/play", DEVELOPER)
 async def play(call: Call) -> Any:
     project, line, job = _wanted(call)
-    if job.status not in ("manual", "scheduled"):
-        raise ApiError(400, "400 Bad request - Unplayable Job")
-    if not call.state.may_merge(project, call.user, job.ref):
-        raise ApiError(403, "403 Forbidden")
+    if (cannot := unplayable(call.forge, project, line, job, call.user)) is not None:
+        raise cannot
     for entry in call.items("job_variables_attributes"):
         job.variables[str(entry["key"])] = str(entry.get("value", ""))
     call.forge.pipelines.play(project, line, job, call.user)
@@ -129,6 +146,8 @@ async def retry(call: Call) -> Any:
     project, line, job = _wanted(call)
     if job.status not in ("success", "failed", "canceled") or job.retried or job.spec is None:
         raise ApiError(403, "403 Forbidden - Job is not retryable")
+    if environments.refused(call.forge, project, line, job, call.user):
+        raise ApiError(403, "403 Forbidden")
     again = call.forge.pipelines.retry_job(project, line, job, call.user)
     return await _shown(call, project, line, again)
 

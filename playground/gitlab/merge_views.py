@@ -51,11 +51,14 @@ async def conflicts(forge: Forge, project: Project, mr: MergeRequest) -> bool:
     return False
 
 
+def approvals_needed(project: Project, mr: MergeRequest) -> int:
+    if mr.approvals_required is not None:
+        return mr.approvals_required
+    return int(project.setting("approvals_before_merge") or 0)
+
+
 def approved(project: Project, mr: MergeRequest) -> bool:
-    needed = mr.approvals_required
-    if needed is None:
-        needed = int(project.setting("approvals_before_merge") or 0)
-    return len(mr.approved_by) >= needed
+    return len(mr.approved_by) >= approvals_needed(project, mr)
 
 
 async def detailed_status(forge: Forge, project: Project, mr: MergeRequest) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from playground.gitlab import closing, payloads
+from playground.gitlab import closing, merge_trains, payloads
 from playground.gitlab.ci_records import Pipeline
 from playground.gitlab.git_repo import GitError, MergeConflict, Signature
 from playground.gitlab.http import ApiError, Call, Reply, Routes, not_found
@@ -44,6 +44,13 @@ def approve(forge: Forge, project: Project, mr: MergeRequest, user: User) -> Non
     forge.state.publish("merge_request", project, mr.iid)
 
 
+def allowed(forge: Forge, project: Project, user: User, mr: MergeRequest, sha: str | None) -> None:
+    if not forge.state.may_merge(project, user, mr.target_branch):
+        raise ApiError(401, "401 Unauthorized")
+    if sha is None and project.setting("require_sha_for_merge"):
+        raise ApiError(400, "SHA must be provided when merging")
+
+
 async def merge(
     forge: Forge,
     project: Project,
@@ -57,10 +64,7 @@ async def merge(
     remove_source: bool | None = None,
 ) -> None:
     """Raises `ApiError` with the status that GitLab gives each obstacle."""
-    if not forge.state.may_merge(project, user, mr.target_branch):
-        raise ApiError(401, "401 Unauthorized")
-    if sha is None and project.setting("require_sha_for_merge"):
-        raise ApiError(400, "SHA must be provided when merging")
+    allowed(forge, project, user, mr, sha)
     status = await detailed_status(forge, project, mr)
     if status == "conflict":
         raise ApiError(422, "Branch cannot be merged")
@@ -152,14 +156,26 @@ async def pipeline_finished(forge: Forge, project: Project, pipeline: Pipeline) 
         newest = head_pipeline(forge, project, mr)
         if newest is None or newest.id != pipeline.id:
             continue
-        wanted, user = mr.auto_merge, forge.state.users[mr.auto_merge_by or mr.author_id]
-        if pipeline.status != "success":
-            continue
-        try:
-            await merge(forge, project, mr, user, **wanted)
-        except ApiError as refusal:
-            mr.merge_error = str(refusal.body.get("message"))
-            mr.auto_merge = None
+        car = project.merge_train.get(mr.iid)
+        if pipeline.status == "success" and (car is None or car.status != "idle"):
+            await carry_out(forge, project, mr)
+
+
+async def carry_out(forge: Forge, project: Project, mr: MergeRequest) -> None:
+    """A merge that was asked for earlier; what keeps it back now takes it off the train."""
+    wanted, user = mr.auto_merge or {}, forge.state.users[mr.auto_merge_by or mr.author_id]
+    car = project.merge_train.get(mr.iid)
+    try:
+        await merge(forge, project, mr, user, **wanted)
+    except ApiError as refusal:
+        mr.merge_error = str(refusal.body.get("message"))
+        mr.auto_merge = None
+        project.merge_train.pop(mr.iid, None)
+        forge.state.publish("merge_request", project, mr.iid)
+        return
+    if car is not None:
+        car.status, car.merged_at = "merged", forge.state.now()
+        car.updated_at = car.merged_at
 
 
 async def rebase(forge: Forge, project: Project, mr: MergeRequest, user: User) -> None:
@@ -194,29 +210,36 @@ async def rebase(forge: Forge, project: Project, mr: MergeRequest, user: User) -
 # --- routes
 
 
-@routes.put(BASE + "/merge", DEVELOPER)
-async def accept(call: Call) -> Any:
-    project, mr = call.project, merge_request_of(call)
+def wanted(call: Call) -> dict[str, Any]:
+    """How it is to be merged: the keywords of `merge`."""
     remove = call.params.get("should_remove_source_branch")
-    wanted: dict[str, Any] = {
+    return {
         "sha": call.text("sha") or None,
         "message": call.text("merge_commit_message"),
         "squash": call.flag("squash") if "squash" in call.params else None,
         "squash_message": call.text("squash_commit_message"),
         "remove_source": None if remove is None else call.flag("should_remove_source_branch"),
     }
+
+
+@routes.put(BASE + "/merge", DEVELOPER)
+async def accept(call: Call) -> Any:
+    project, mr = call.project, merge_request_of(call)
+    how = wanted(call)
+    if merge_trains.active(project) and not call.flag("skip_merge_train"):
+        await merge_trains.board(call.forge, project, mr, call.user, how)
+        return await full(call.forge, project, mr, call.actor)
     later = call.flag("auto_merge") or call.flag("merge_when_pipeline_succeeds")
     pipeline = head_pipeline(call.forge, project, mr)
     if later and mr.state == "opened" and pipeline and pipeline.status in ACTIVE:
-        if not call.state.may_merge(project, call.user, mr.target_branch):
-            raise ApiError(401, "401 Unauthorized")
+        allowed(call.forge, project, call.user, mr, how["sha"])
         if mr.draft or await conflicts(call.forge, project, mr):
             raise ApiError(405, "405 Method Not Allowed")
-        if wanted["sha"] and wanted["sha"] != mr.sha:
+        if how["sha"] and how["sha"] != mr.sha:
             raise ApiError(409, f"SHA does not match HEAD of source branch: {mr.sha}")
-        mr.auto_merge, mr.auto_merge_by = wanted | {"sha": mr.sha}, call.user.id
+        mr.auto_merge, mr.auto_merge_by = how | {"sha": mr.sha}, call.user.id
     else:
-        await merge(call.forge, project, mr, call.user, **wanted)
+        await merge(call.forge, project, mr, call.user, **how)
     return await full(call.forge, project, mr, call.actor)
 
 
@@ -226,6 +249,7 @@ async def cancel(call: Call) -> Any:
     if mr.auto_merge is None:
         raise ApiError(406, "Can't cancel the automatic merge")
     mr.auto_merge = mr.auto_merge_by = None
+    call.project.merge_train.pop(mr.iid, None)
     return {"status": "success"}
 
 

@@ -64,7 +64,7 @@ class PipelineWalk:
             self.set_status(project, pipeline, job, "manual")
         elif when == "delayed":
             self.set_status(project, pipeline, job, "scheduled")
-            self._spawn(self._later(project, pipeline, job))
+            self.spawn(self._later(project, pipeline, job))
         else:
             self.enqueue(project, pipeline, job)
 
@@ -83,9 +83,9 @@ class PipelineWalk:
         if deployment and deployment.status == "blocked":
             self.set_status(project, pipeline, job, "manual")
         elif job.spec.trigger is not None:
-            self._spawn(self._bridge(project, pipeline, job))
+            self.spawn(self._bridge(project, pipeline, job))
         elif self.runner is not None:
-            task = self._spawn(self._run(self.runner, project, pipeline, job))
+            task = self.spawn(self._run(self.runner, project, pipeline, job))
             self._running[job.id] = task
             task.add_done_callback(lambda ended: self._ended(project, pipeline, job, ended))
 
@@ -212,7 +212,7 @@ class PipelineWalk:
         if finished and pipeline.id in self._ends:
             self._ends.pop(pipeline.id).set()
         if finished and self.on_finished:
-            self._spawn(self.on_finished(project, pipeline))
+            self.spawn(self.on_finished(project, pipeline))
 
     def announce(self, project: Project, pipeline: Pipeline) -> None:
         payload = ci_payloads.pipeline(self.forge, project, pipeline)
@@ -284,7 +284,7 @@ class PipelineWalk:
         tasks = [self._running[id] for id in ids if id in self._running]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _spawn(self, work: Any) -> asyncio.Task[None]:
+    def spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

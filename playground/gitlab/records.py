@@ -14,12 +14,15 @@ from playground.gitlab.talk_records import Issuable as Issuable
 from playground.gitlab.talk_records import Issue as Issue
 from playground.gitlab.talk_records import MergeRequest as MergeRequest
 from playground.gitlab.talk_records import Note as Note
+from playground.gitlab.talk_records import TrainCar as TrainCar
 
 GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
 
 #: settings that may be changed, and what they are on a new project
 PROJECT_SETTINGS: dict[str, Any] = {
     "merge_method": "merge",
+    "merge_pipelines_enabled": False,
+    "merge_trains_enabled": False,
     "squash_option": "default_off",
     "only_allow_merge_if_pipeline_succeeds": False,
     "allow_merge_on_skipped_pipeline": None,
@@ -220,6 +223,7 @@ class Project:
     protected_environments: dict[str, ProtectedEnvironment] = field(default_factory=dict)
     issues: dict[int, Issue] = field(default_factory=dict)
     merge_requests: dict[int, MergeRequest] = field(default_factory=dict)
+    merge_train: dict[int, TrainCar] = field(default_factory=dict)  #: by iid, in order
     pipelines: dict[int, Pipeline] = field(default_factory=dict)
     environments: dict[int, Environment] = field(default_factory=dict)
     deployments: dict[int, Deployment] = field(default_factory=dict)

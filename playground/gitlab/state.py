@@ -52,6 +52,7 @@ class Lags:
     branch: float = 0.0  #: a pushed branch is unknown to the merge request API
     merge_check: float = 0.0  #: `preparing`, then `checking`
     approvals: float = 0.0  #: `approvals_syncing` after a push
+    train: float = 0.0  #: a merge train takes before it merges
 
 
 class State:

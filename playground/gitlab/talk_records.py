@@ -113,3 +113,17 @@ class MergeRequest(Issuable):
     @property
     def draft(self) -> bool:
         return self.title.lower().startswith(("draft:", "[draft]", "(draft)"))
+
+
+@dataclass(kw_only=True)
+class TrainCar:
+    """A merge request's place in the merge train of its target branch."""
+
+    id: int
+    iid: int  #: of the merge request
+    user_id: int
+    target_branch: str
+    created_at: datetime
+    updated_at: datetime
+    status: str = "idle"
+    merged_at: datetime | None = None

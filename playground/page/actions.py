@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from playground.gitlab.forge import Forge
+from playground.gitlab.jobs import unplayable
 from playground.gitlab.records import DEVELOPER
 from playground.slack.interactions import PersonCannot
 from playground.slack.people import People
@@ -14,6 +15,13 @@ from playground.slack.socket_mode import NotAcknowledged
 
 Json = dict[str, Any]
 Place = Message | Ephemeral | View
+
+
+#: why GitLab does not let a job be run
+_PLAY = {
+    400: "This job cannot be run now: it ran already, or waits for approvals.",
+    403: "GitLab does not let you run this job: its branch or environment is protected.",
+}
 
 
 class Refused(Exception):
@@ -121,7 +129,10 @@ class Actions:
             raise Refused("Only Developers of the project may run its jobs.")
         for pipeline in project.pipelines.values():
             for job in pipeline.jobs:
-                if job.id == int(body["job"]) and job.manual:
+                if job.id == int(body["job"]):
+                    refusal = unplayable(self._forge, project, pipeline, job, user)
+                    if refusal is not None:
+                        raise Refused(_PLAY[refusal.status])
                     self._forge.pipelines.play(project, pipeline, job, user)
         return {}
 

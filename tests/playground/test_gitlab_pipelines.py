@@ -244,11 +244,16 @@ async def test_a_protected_environment_refuses_who_may_not_deploy(ci: Scene) -> 
     await ci.do(ci.client("sam").http_post, "/projects/1/protected_environments", post_data=data)
     config = """
         ship: {script: ["true"], environment: staging, when: manual}
+        auto: {script: ["true"], environment: staging}
         """
     pipeline = await _push(ci, config, "topic")
     job = await ci.do(ci.api("mia").jobs.get, _job(pipeline, "ship").id)
-    await ci.do(job.play)
-    assert _job(pipeline, "ship").failure_reason == "protected_environment_failure"
+    with pytest.raises(python_gitlab.GitlabJobPlayError, match="403"):
+        await ci.do(job.play)
+    assert _job(pipeline, "ship").status == "manual"
+    again = await ci.do(ci.api("mia").pipelines.create, {"ref": "topic"})
+    by_mia = ci.project.pipelines[again.id]
+    assert _job(by_mia, "auto").failure_reason == "protected_environment_failure"
 
 
 async def test_cancelling_ends_the_running_job(ci: Scene) -> None:
