@@ -1,0 +1,163 @@
+"""What a reader and a writer of GitLab have in common: one credential, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import urlsplit
+
+from agent.adapters.gitlab_payloads import integer, record, words
+from agent.errors import (
+    Conflict,
+    ForgeRejected,
+    ForgeUnavailable,
+    JourneymanError,
+    NotFound,
+)
+from agent.ports import Origin, Project
+
+if TYPE_CHECKING:
+    from gitlab import Gitlab
+
+SECONDS = 10.0  #: for one request
+
+
+class GitLabClient:
+    """`token_name` is told to people when the token does not suffice."""
+
+    scope = ""
+
+    def __init__(self, url: str, token: str, *, token_name: str) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._token_name = token_name
+        self._client: Gitlab | None = None
+        self._me: int | None = None
+        self._asked = threading.local()
+
+    async def __aenter__(self) -> Self:
+        self._client = await asyncio.to_thread(self._open)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            self._client.session.close()
+            self._client = None
+
+    def origin(self, project: Project) -> Origin:
+        """The token goes to the configured GitLab only, wherever its answers point."""
+        url = project.clone_url
+        if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
+            url = f"{self._url}/{project.path}.git"
+        return Origin(url=url, token=self._token)
+
+    async def scopes(self) -> tuple[str, ...]:
+        """What the token may do. Raises `NotFound` where GitLab does not tell (before 15.5)."""
+        told = record(await self._get("/personal_access_tokens/self"))
+        return tuple(str(scope) for scope in cast("list[object]", told.get("scopes") or []))
+
+    async def me(self) -> int:
+        """Id of the user whose token this is."""
+        if self._me is None:
+            self._me = integer(record(await self._get("/user")), "id")
+        return self._me
+
+    async def _get(self, path: str, **query: str | int) -> Any:
+        return await self._call(lambda gitlab: gitlab.http_get(path, query, **_ONCE))
+
+    async def _post(self, path: str, data: Mapping[str, Any]) -> Any:
+        return await self._call(
+            lambda gitlab: gitlab.http_post(path, post_data=dict(data), **_ONCE)
+        )
+
+    async def _put(self, path: str, data: Mapping[str, Any]) -> Any:
+        return await self._call(lambda gitlab: gitlab.http_put(path, post_data=dict(data), **_ONCE))
+
+    async def _call(self, act: Callable[[Gitlab], Any]) -> Any:
+        client = self._client
+        if client is None:
+            raise RuntimeError("GitLab is used outside of `async with`")
+        return await asyncio.to_thread(self._translated, client, act)
+
+    def _open(self) -> Gitlab:
+        # Imported here: half a second that only those who talk to GitLab should wait.
+        import gitlab
+        import requests
+
+        session = requests.Session()
+        session.max_redirects = 0  # the token must not follow one
+        session.hooks["response"].append(self._remember)
+        return gitlab.Gitlab(
+            self._url,
+            private_token=self._token,
+            timeout=SECONDS,
+            retry_transient_errors=False,
+            keep_base_url=True,
+            session=session,
+        )
+
+    def _remember(self, response: Any, *_: Any, **__: Any) -> None:
+        self._asked.retry_after = response.headers.get("Retry-After")
+
+    def _translated(self, client: Gitlab, act: Callable[[Gitlab], Any]) -> Any:
+        import requests
+        from gitlab.exceptions import GitlabError, GitlabHttpError, RedirectError
+
+        self._asked.retry_after = None
+        try:
+            return act(client)
+        except requests.TooManyRedirects as error:
+            raise ForgeRejected(
+                f"{self._url} answers with a redirect. Set GITLAB_URL to where it leads."
+            ) from error
+        except (requests.RequestException, OSError) as error:
+            raise ForgeUnavailable(f"GitLab at {self._url} does not answer.") from error
+        except RedirectError as error:
+            raise ForgeRejected(str(error)) from error
+        except GitlabHttpError as error:
+            raise self._refusal(error.response_code or 0, error.error_message) from error
+        except GitlabError as error:
+            if error.response_code:
+                raise self._refusal(error.response_code, error.error_message) from error
+            raise ForgeUnavailable(f"GitLab at {self._url} gave an answer that is none.") from error
+
+    def _refusal(self, status: int, message: object) -> JourneymanError:
+        said = words(message)
+        if status == 401:
+            return ForgeRejected(
+                f"GitLab does not accept {self._token_name}: {said}. "
+                "It may be wrong, revoked or expired; make a new one.",
+                status=status,
+            )
+        if status == 403:
+            return ForgeRejected(
+                f"{self._token_name} may not do this: {said}. "
+                f"It needs the scope {self.scope} and the role Developer in the project.",
+                status=status,
+            )
+        if status == 404:
+            return NotFound(
+                f"GitLab has no such thing, or {self._token_name} may not see it: {said}.",
+                status=status,
+            )
+        if status == 409:
+            return Conflict(f"GitLab says: {said}.", status=status)
+        if status == 429 or status >= 500:
+            waits = cast("str | None", self._asked.retry_after) or ""
+            return ForgeUnavailable(
+                f"GitLab asks for patience ({status}): {said}.",
+                retry_after=float(waits) if waits.isdecimal() else None,
+            )
+        return ForgeRejected(f"GitLab says ({status}): {said}.", status=status)
+
+
+#: Whoever calls decides whether to try again, after reading back.
+_ONCE: dict[str, Any] = {"max_retries": 0, "obey_rate_limit": False}
