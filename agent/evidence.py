@@ -86,8 +86,11 @@ async def _outside(work: Hold, lookout: Lookout, commit: Committed, job: Job) ->
 
 
 def _excerpt(log: JobLog) -> str:
+    """The command, what matters of its output, and the runner's last word, each once."""
     found = log.excerpt(EXCERPT)
-    command = f"$ {found.command}" if found.command else ""
-    text = found.bare
-    failure = "" if found.failure and found.failure in text else found.failure
-    return clean("\n".join(filter(None, (command, text, failure))))
+    parts = [f"$ {found.command}" if found.command else "", found.bare, found.failure]
+    if found.bare.startswith(parts[0]):
+        parts[0] = ""
+    if found.failure in found.bare:
+        parts[2] = ""
+    return clean("\n".join(filter(None, parts)))

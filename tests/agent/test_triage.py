@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import pytest
 from engine_bench import FINISH, MIA, Bench, edit
 from pipeline_bench import Scene, job, pipeline, scene
 
-from agent.errors import ForgeRejected
-from agent.events import EffectKind, FixStarted, PipelineTriaged, QuestionAsked
+from agent.errors import ForgeRejected, LogUnreadable
+from agent.events import (
+    EffectKind,
+    FixStarted,
+    PipelineSeen,
+    PipelineTriaged,
+    QuestionAsked,
+)
+from agent.outside import Place, prefix
 from agent.pipeline import Blame, Job, Pipeline, Triage
 from agent.run import Run, RunStatus
 from agent.testing import call, say
-from agent.testreport import CaseStatus, TestCase
+from agent.testreport import CaseStatus, TestCase, TestReport
 from agent.triage import INFRASTRUCTURE, Case, Evidence, names_one, triage
 
 SHA = "a" * 40
@@ -231,6 +239,110 @@ async def test_a_failure_elsewhere_asks_a_person_whose_answer_is_worked_with(ben
     await here.look(run)
     await here.says(run, "success", id=10)
     assert await here.status(run) is RunStatus.SUCCEEDED
+
+
+@dataclass
+class Outside:
+    """Logs of another system, by address."""
+
+    logs: dict[str, bytes]
+
+    async def read(
+        self, url: str, prefixes: Sequence[Place], sink: Callable[[bytes], None]
+    ) -> None:
+        assert prefixes == (prefix("https://ci.example/"),)
+        if url not in self.logs:
+            raise LogUnreadable("Its log was refused with HTTP status 403.")
+        sink(self.logs[url])
+
+
+def outside(bench: Bench, **logs: bytes) -> Scene:
+    here = scene(bench)
+    by_url = {f"https://ci.example/{name}": log for name, log in logs.items()}
+    bench.lookout = replace(bench.lookout, outside=Outside(by_url))
+    bench.project = replace(bench.project, ci_logs=(prefix("https://ci.example/"),))
+    return here
+
+
+async def test_a_failure_elsewhere_whose_log_can_be_read_is_mended(bench: Bench):
+    here = outside(bench, b7=b"$ make\nE   assert 1 == 2\n")
+    run = await here.published()
+    red = job("buildkite/unit", "failed", external=True, url="https://ci.example/b7")
+    await here.says(run, "failed", red)
+    (fix,) = await bench.facts(run, FixStarted)
+    assert fix.jobs == ("buildkite/unit",)
+    (triaged,) = await bench.facts(run, PipelineTriaged)
+    assert triaged.jobs[0].sentence == "`buildkite/unit` failed at another system."
+    assert triaged.jobs[0].excerpt == "$ make\nE   assert 1 == 2"
+    assert "retry_job" not in here.forge.calls
+
+
+async def test_a_failure_elsewhere_that_the_target_branch_has_too_is_left_alone(bench: Bench):
+    here = outside(bench, b7=b"E   assert 1 == 2\n")
+    run = await here.published()
+    red = job("buildkite/unit", "failed", external=True, url="https://ci.example/b7")
+    base = pipeline("b" * 40, "failed", replace(red, id=3), id=4, ref="main")
+    here.forge.lines = [pipeline(here.head, "failed", red), base]
+    await here.look(run)
+    assert "fails on main too" in (await bench.state(run)).reason
+
+
+async def test_a_failure_elsewhere_whose_log_is_refused_asks_with_the_reason(bench: Bench):
+    here = outside(bench)
+    run = await here.published()
+    red = job("buildkite/unit", "failed", external=True, url="https://ci.example/b7")
+    await here.says(run, "failed", red)
+    state = await bench.state(run)
+    assert state.question is not None
+    assert state.question.question.startswith(
+        "`buildkite/unit` is of another system: its log was refused with HTTP status 403."
+    )
+
+
+async def test_all_that_is_red_at_a_commit_is_mended_at_once(bench: Bench):
+    here = scene(bench)
+    run = await here.published()
+    unit, lint = job("unit", "failed"), job("lint", "failed", id=81)
+    here.forge.logs |= {70: b"calc.py:2: wrong\n", 81: b"calc.py:1: long\n"}
+    failed = TestCase(id="test_sums", status=CaseStatus.FAILED)
+    here.forge.tests[8] = TestReport(command="pipeline 8", tree=None, cases=(failed,))
+    here.forge.lines = [
+        pipeline(here.head, "failed", unit, id=9, source="merge_request_event"),
+        pipeline(here.head, "failed", lint, id=8),
+    ]
+    await here.look(run)
+    (fix,) = await bench.facts(run, FixStarted)
+    assert (fix.pipeline, fix.jobs) == (9, ("unit", "lint"))
+    (triaged,) = await bench.facts(run, PipelineTriaged)
+    assert [case.id for case in triaged.tests] == ["test_sums"]
+    (*_, seen) = await bench.facts(run, PipelineSeen)
+    assert seen.judgement.sentence == "Pipeline #9 failed in `unit`. Pipeline #8 failed in `lint`."
+
+
+async def test_a_job_that_is_red_in_two_pipelines_runs_again_in_both(bench: Bench):
+    here = scene(bench)
+    run = await here.published()
+    here.forge.logs |= {70: b"reset\n", 81: b"reset\n"}
+    red = [
+        pipeline(here.head, "failed", job("unit", "failed"), source="merge_request_event"),
+        pipeline(here.head, "failed", job("unit", "failed", id=81), id=8),
+    ]
+    here.forge.lines = list(red)
+    await here.look(run)
+    await here.effects(run)
+    assert here.forge.calls.count("retry_job") == 2
+    here.forge.lines = list(red)  # GitLab is slow to show it
+    await here.look(run)
+    assert await here.status(run) is RunStatus.WATCHING
+    assert len(await bench.facts(run, PipelineTriaged)) == 1
+
+
+async def test_the_excerpt_has_no_numbers_and_says_nothing_twice(bench: Bench):
+    here = scene(bench)
+    run = await here.published()
+    await red(here, run, "calc.py:2: wrong\nERROR: Job failed: exit code 1\n")
+    (triaged,) = await bench.facts(run, PipelineTriaged)
+    assert triaged.jobs[0].excerpt == "calc.py:2: wrong\nERROR: Job failed: exit code 1"
 
 
 async def test_the_same_question_is_not_asked_twice(bench: Bench):
