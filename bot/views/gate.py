@@ -87,7 +87,7 @@ def _sentence(state: RunState, standing: GateState) -> str:
         asks = ", ".join(f"@{t.quoted(each.name, 40)}" for each in gate.asks)
         whom = f" {asks}:" if asks else ""
         return (
-            f"Approval needed: {gate.subject}.{whom} {deed}. "
+            f"Approval needed: {t.quoted(gate.subject, 60)}.{whom} {deed}. "
             f"Decided by {_plain(who(gate))}. Expires {gate.expires_at:%d %b %H:%M} UTC."
         )
     outcome = _ENDS[closed.outcome] if closed else "Not asked any more"
@@ -97,8 +97,10 @@ def _sentence(state: RunState, standing: GateState) -> str:
 
 def _deed(gate: Gate) -> str:
     if gate.action is Action.DEPLOY:
-        return f"deploy {gate.commit[:8]} of {t.quoted(gate.project)} to {gate.environment}"
-    return f"merge !{gate.iid} of {t.quoted(gate.project)} at {gate.commit[:8]} into {gate.target}"
+        where = t.quoted(gate.environment, 60)
+        return f"deploy {gate.commit[:8]} of {t.quoted(gate.project)} to {where}"
+    where = f"at {gate.commit[:8]} into {t.quoted(gate.target, 60)}"
+    return f"merge !{gate.iid} of {t.quoted(gate.project)} {where}"
 
 
 def _title(standing: GateState) -> str:
@@ -268,6 +270,6 @@ def _decided(state: RunState, standing: GateState) -> Message:
     return b.message(
         f"decided:{gate.id}",
         state.seq,
-        f"@{w.name(state)}, {gate.subject} was {outcome} by @{spoken}.",
+        f"@{w.name(state)}, {subject} was {outcome} by @{spoken}.",
         {"head": b.section(told), "reason": b.rich_text(_reason(standing), limit=2500)},
     )

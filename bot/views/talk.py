@@ -17,7 +17,8 @@ _PICKABLE = 100  # options that Slack allows in a menu
 HELP = """\
 *How to work with me*
 • `@agent add an endpoint that exports invoices as CSV` starts a run. I plan, change the code, \
-run the project's tests and open a draft merge request. I never merge.
+run the project's tests and open a draft merge request. What is merged or deployed, your rules and \
+your approvals decide.
 • In the thread of a run, mention me again to add instructions; I read them before my next step.
 • `@agent status` · `stop` · `retry` · `help` · `settings`
 • `@agent new …` starts another run in the same thread. `!aside …` is for people only: I don't \

@@ -28,6 +28,7 @@ from log import (
     tool,
     triaged,
 )
+from reading import plain, read, texts
 from slack_schema import block_problems, needs_specs, view_problems
 
 from agent import events as e
@@ -579,7 +580,7 @@ def test_a_pipeline_that_passes_at_once_is_no_message_of_its_own() -> None:
 
 
 def test_the_status_of_a_run_tells_its_pipeline() -> None:
-    said = _plain(talk.status(RUNS["fixing"], LINKS))
+    said = plain(talk.status(RUNS["fixing"], LINKS))
     assert "Pipeline: failed in `lint`; fix attempt 1 of 3." in said
     assert "Pipeline" not in talk.status(RUNS["working"], LINKS)
 
@@ -621,65 +622,10 @@ def test_whatever_is_said_fits(said: str, count: int) -> None:
         assert len(message.text) <= MAX_SECTION
 
 
-def texts(node: Any) -> Iterator[tuple[str, str]]:
-    """Kind and text of everything that is shown."""
-    if isinstance(node, dict):
-        if isinstance(node.get("text"), str):
-            yield node["type"], node["text"]
-        for key in ("title",):
-            if isinstance(node.get(key), str):
-                yield "plain", node[key]
-        for value in node.values():
-            yield from texts(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from texts(value)
-
-
 def kinds(elements: list[dict[str, Any]]) -> Iterator[str]:
     for element in elements:
         for inner in element["elements"]:
             yield from kinds([inner]) if "elements" in inner else [inner["type"]]
-
-
-def read(message: Message) -> Iterator[str]:
-    """The message as somebody reads it aloud."""
-    for block in message.blocks:
-        match block["type"]:
-            case "section":
-                shown = [block["text"]] if "text" in block else []
-                for part in shown:
-                    yield from _plain(part["text"]).split("\n")
-                for part in block.get("fields", []):
-                    yield " ".join(_plain(part["text"]).split())
-            case "context":
-                yield from (_plain(part["text"]) for part in block["elements"])
-            case "rich_text":
-                yield from _rich(block["elements"])
-            case "plan":
-                yield block["title"]
-                for task in block["tasks"]:
-                    note = "".join(_rich(task["output"]["elements"])) if "output" in task else ""
-                    yield f"{task['status']}: {task['title']}" + (f" ({note})" if note else "")
-            case "markdown":
-                yield from block["text"].split("\n")
-            case "actions":
-                yield " ".join(f"[{each['text']['text']}]" for each in block["elements"])
-            case _:
-                pass
-
-
-def _plain(mrkdwn: str) -> str:
-    return re.sub(r"<[^<>@|]*\|([^<>]*)>", r"\1", mrkdwn)
-
-
-def _rich(elements: list[dict[str, Any]]) -> Iterator[str]:
-    for element in elements:
-        if element["type"] == "rich_text_list":
-            for item in element["elements"]:
-                yield "- " + "".join(span["text"] for span in item["elements"])
-        else:
-            yield from "".join(span["text"] for span in element["elements"]).split("\n")
 
 
 @pytest.mark.parametrize(
