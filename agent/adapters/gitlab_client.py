@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 from urllib.parse import urlsplit
 
 from agent.adapters.gitlab_payloads import integer, record, words
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 SECONDS = 10.0  #: for one request
 
 
+class Get(Protocol):
+    async def __call__(self, path: str, **query: str | int) -> Any: ...
+
+
+class Send(Protocol):
+    async def __call__(self, path: str, data: Mapping[str, Any]) -> Any: ...
+
+
 class GitLabClient:
     """`token_name` is told to people when the token does not suffice."""
 
@@ -33,10 +41,14 @@ class GitLabClient:
     def __init__(self, url: str, token: str, *, token_name: str) -> None:
         self._url = url.rstrip("/")
         self._token = token
-        self._token_name = token_name
+        self.token_name = token_name
         self._client: Gitlab | None = None
         self._me: int | None = None
         self._asked = threading.local()
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self._url).hostname or ""
 
     async def __aenter__(self) -> Self:
         self._client = await asyncio.to_thread(self._open)
@@ -133,19 +145,19 @@ class GitLabClient:
         said = words(message)
         if status == 401:
             return ForgeRejected(
-                f"GitLab does not accept {self._token_name}: {said}. "
+                f"GitLab does not accept {self.token_name}: {said}. "
                 "It may be wrong, revoked or expired; make a new one.",
                 status=status,
             )
         if status == 403:
             return ForgeRejected(
-                f"{self._token_name} may not do this: {said}. "
+                f"{self.token_name} may not do this: {said}. "
                 f"It needs the scope {self.scope} and the role Developer in the project.",
                 status=status,
             )
         if status == 404:
             return NotFound(
-                f"GitLab has no such thing, or {self._token_name} may not see it: {said}.",
+                f"GitLab has no such thing, or {self.token_name} may not see it: {said}.",
                 status=status,
             )
         if status == 409:

@@ -6,13 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 from urllib.parse import quote
 
+from agent.adapters import gitlab_changes as changes
+from agent.adapters import gitlab_merging as merging
+from agent.adapters import gitlab_people as people
 from agent.adapters import gitlab_pipelines as pipelines
+from agent.adapters import gitlab_rules as rules
 from agent.adapters.gitlab_client import GitLabClient
 from agent.adapters.gitlab_log import stream
 from agent.adapters.gitlab_payloads import integer, merge_request, record, records, text
-from agent.errors import NotFound
+from agent.errors import ForgeRejected, NotFound
 from agent.pipeline import Job, Pipeline
-from agent.ports import MergeRequest, Project
+from agent.ports import Deployment, ForgeCommit, ForgeRules, ForgeUser, MergeRequest, Project
 from agent.run import CommitSha, Linked
 from agent.testreport import TestReport
 
@@ -40,12 +44,13 @@ class GitLabReader(GitLabClient):
         )
 
     async def access(self, project: str, user_id: int) -> int:
-        try:
-            found = await self._get(f"{_project(project)}/members/all/{user_id}")
-        except NotFound:
-            return 0
-        member = record(found)
-        return integer(member, "access_level") if member.get("state", "active") == "active" else 0
+        return await self._level(_project(project), user_id)
+
+    async def group_access(self, group: str, user_id: int) -> int:
+        return await self._level(f"/groups/{_segment(group)}", user_id)
+
+    async def user(self, user_id: int) -> ForgeUser:
+        return people.user(record(await self._get(f"/users/{user_id}")), self.host)
 
     async def username(self, user_id: int) -> str:
         return text(record(await self._get(f"/users/{user_id}")), "username")
@@ -64,6 +69,31 @@ class GitLabReader(GitLabClient):
     async def merge_request(self, project: str, iid: int) -> MergeRequest:
         found = await self._get(f"{_project(project)}/merge_requests/{iid}")
         return merge_request(project, record(found))
+
+    async def difference(self, project: str, iid: int) -> bytes:
+        path = _merge_request(project, iid)
+        gathered = changes.Gathered()
+        try:
+            await self._call(lambda gitlab: stream(gitlab, f"{path}/raw_diffs", gathered.add))
+        except ForgeRejected as refusal:
+            if refusal.status is None or refusal.status in (401, 403):
+                raise
+            return await changes.difference(self._get, path)
+        return gathered.whole()
+
+    async def commits(self, project: str, iid: int) -> Sequence[ForgeCommit]:
+        return await changes.commits(self._get, _merge_request(project, iid))
+
+    async def merge_rules(self, project: str, iid: int, target: str) -> ForgeRules:
+        return await rules.of_merge(self._get, _project(project), iid, target)
+
+    async def deploy_rules(self, project: str, environment: str) -> ForgeRules:
+        return await rules.of_deploy(self._get, _project(project), environment)
+
+    async def deployment(
+        self, project: str, environment: str, commit: CommitSha
+    ) -> Deployment | None:
+        return await merging.deployment(self._get, _project(project), environment, commit)
 
     async def linked(
         self, project: str, kind: Literal["issue", "merge_request"], iid: int
@@ -107,6 +137,13 @@ class GitLabReader(GitLabClient):
     async def ci_script(self, project: str, commit: CommitSha, job: str) -> tuple[str, ...]:
         return await pipelines.script(self._get, _project(project), commit, job)
 
+    async def _level(self, place: str, user_id: int) -> int:
+        try:
+            member = record(await self._get(f"{place}/members/all/{user_id}"))
+        except NotFound:
+            return 0
+        return integer(member, "access_level") if member.get("state", "active") == "active" else 0
+
 
 class GitLabWriter(GitLabClient):
     """Implements `agent.ports.ForgeWriter`; open it with `async with`."""
@@ -128,6 +165,22 @@ class GitLabWriter(GitLabClient):
         made = await self._post(f"{_project(project)}/merge_requests", data)
         return merge_request(project, record(made))
 
+    async def mark_ready(self, project: str, iid: int) -> None:
+        await merging.mark_ready(self._get, self._put, _merge_request(project, iid))
+
+    async def merge(self, project: str, iid: int, commit: CommitSha) -> MergeRequest:
+        path = _merge_request(project, iid)
+        return await merging.merge(self._put, project, path, commit, token_name=self.token_name)
+
+    async def create_branch(self, project: str, branch: str, start: str) -> CommitSha:
+        return await merging.create_branch(self._post, _project(project), branch, start)
+
+    async def revert(self, project: str, commit: CommitSha, branch: str) -> CommitSha:
+        return await merging.revert(self._post, _project(project), commit, branch)
+
+    async def play_job(self, project: str, job: int) -> Job:
+        return await merging.play(self._post, _project(project), job)
+
     async def update_merge_request(self, project: str, iid: int, *, description: str) -> None:
         path = f"{_project(project)}/merge_requests/{iid}"
         await self._put(path, {"description": description})
@@ -143,4 +196,12 @@ class GitLabWriter(GitLabClient):
 
 
 def _project(path: str) -> str:
-    return f"/projects/{quote(path, safe='')}"
+    return f"/projects/{_segment(path)}"
+
+
+def _merge_request(project: str, iid: int) -> str:
+    return f"{_project(project)}/merge_requests/{iid}"
+
+
+def _segment(name: str) -> str:
+    return quote(name, safe="")

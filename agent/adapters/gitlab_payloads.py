@@ -19,6 +19,7 @@ def merge_request(project: str, found: Json) -> MergeRequest:
         raise ForgeUnavailable(f"GitLab tells of a merge request in the unknown state “{state}”.")
     author: Any = found.get("author")
     newest: Any = found.get("head_pipeline")
+    merger: Any = found.get("merge_user") or found.get("merged_by")
     return MergeRequest(
         project=project,
         iid=integer(found, "iid"),
@@ -32,7 +33,30 @@ def merge_request(project: str, found: Json) -> MergeRequest:
         sha=CommitSha(text(found, "sha")) if found.get("sha") else None,
         author_id=integer(record(author), "id") if author else None,
         pipeline=pipeline_of(record(newest)) if newest else None,
+        project_id=integer(found, "project_id"),
+        detailed_status=text(found, "detailed_merge_status"),
+        merged=_merged(found) if state == "merged" else None,
+        merged_by=integer(record(merger), "id") if state == "merged" and merger else None,
+        target_changed=state == "opened" and not _settled(found),
     )
+
+
+def _merged(found: Json) -> CommitSha | None:
+    """A fast-forward has no commit of its own."""
+    names = ("merge_commit_sha", "squash_commit_sha", "sha")
+    return next((CommitSha(text(found, name)) for name in names if found.get(name)), None)
+
+
+def _settled(found: Json) -> bool:
+    """Whether GitLab has worked out the difference of what its `sha` names; lists do not tell."""
+    if found.get("detailed_merge_status") == "preparing":
+        return False
+    if "prepared_at" in found and found["prepared_at"] is None:
+        return False
+    if "diff_refs" not in found:
+        return True
+    refs: Any = found["diff_refs"]
+    return bool(refs) and text(record(refs), "head_sha") == text(found, "sha")
 
 
 def pipeline_of(found: Json) -> Pipeline:
