@@ -9,7 +9,7 @@ from typing import Any
 
 from agent import events as e
 from agent.gate import Gate, GateId
-from agent.run import CommitSha, Person
+from agent.run import CommitSha, Person, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,8 @@ def opened(gates: tuple[GateState, ...], event: e.RunEvent) -> tuple[GateState, 
             return _with(gates, which, lambda g: replace(g, reminded=True))
         case e.GateClosed(gate=which) as closed:
             return _with(gates, which, lambda g: replace(g, closed=closed, closed_at=event.at))
+        case e.RunEnded(reason=reason):
+            return tuple(_cancelled(each, reason, event.at) for each in gates)
         case _:
             return gates
 
@@ -95,12 +97,25 @@ def delivered(deliveries: tuple[Delivery, ...], event: e.RunEvent) -> tuple[Deli
             return _last(deliveries, deployments=(*kept, seen))
         case e.DeliveryEnded() as ended:
             return _last(deliveries, ended=ended, ended_seq=event.seq)
+        case e.RunEnded(status=RunStatus.CANCELLED, reason=reason):
+            if not deliveries or deliveries[-1].ended:
+                return deliveries
+            left = e.DeliveryEnded(number=deliveries[-1].number, outcome="left", reason=reason)
+            return _last(deliveries, ended=left, ended_seq=event.seq)
         case _:
             return deliveries
 
 
 def _last(deliveries: tuple[Delivery, ...], **change: Any) -> tuple[Delivery, ...]:
     return (*deliveries[:-1], replace(deliveries[-1], **change)) if deliveries else deliveries
+
+
+def _cancelled(state: GateState, reason: str, at: datetime) -> GateState:
+    """With its run an open gate ends, too."""
+    if state.closed is not None:
+        return state
+    closed = e.GateClosed(gate=state.gate.id, outcome="cancelled", reason=reason)
+    return replace(state, closed=closed, closed_at=at)
 
 
 def _with(

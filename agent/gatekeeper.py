@@ -1,0 +1,245 @@
+"""What people decide at gates. Every click leaves a fact; whatever cannot be checked is a no."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Literal
+
+from agent import onward
+from agent.access import checked
+from agent.checks import (
+    AT_CLICK,
+    AT_REJECTION,
+    AT_WITHDRAWAL,
+    BOUND,
+    CHECKS,
+    Case,
+    Refusal,
+    refusal,
+)
+from agent.decision import approval, expiry, moot, rejection, unmerged_change
+from agent.delivery import GateState
+from agent.errors import Conflict, JourneymanError, Refused
+from agent.events import (
+    DeliveryBegun,
+    GateRefused,
+    GateReminded,
+    RunEvent,
+    StatusChanged,
+)
+from agent.gate import Click, Deed, GateId, Place
+from agent.involved import same_person
+from agent.ports import Clock, ForgeReader, Store, Write
+from agent.project import Projects
+from agent.run import Person, Run, RunId, RunStatus
+from agent.service import RunService
+from agent.state import RunState, fold
+
+log = logging.getLogger("journeyman.gates")
+
+TRIES = 25  #: others may click in the same moment, and each time all is checked again
+KEPT = 20  #: refused clicks of one person at one gate that are kept in the log
+REMIND = 4  #: after this part of the time that there is
+
+#: Where the message of a slot stands; None: nowhere.
+Cards = Callable[[RunId, str], Awaitable[Place | None]]
+
+
+class Gatekeeper:
+    def __init__(
+        self, *, store: Store, forge: ForgeReader, projects: Projects, clock: Clock, cards: Cards
+    ) -> None:
+        self._store = store
+        self._forge = forge
+        self._projects = projects
+        self._clock = clock
+        self._cards = cards
+        self._runs = RunService(store=store, forge=forge, projects=projects)
+        self._noting = asyncio.Lock()  # a flood of clicks is counted as it comes
+
+    # --- people --------------------------------------------------------------------------
+
+    async def decide(self, click: Click) -> Run:
+        """Raises `Refused`, with the sentence that the log has."""
+        for _ in range(TRIES):
+            try:
+                case = await self._case(click)
+            except JourneymanError as error:
+                told = f"I could not check this, so nothing was decided: {error}"
+                said = Refusal(check="record", sentence=f"{told} Press again in a moment.")
+                raise await self._no(click, said) from error
+            if case is None:
+                log.warning("gate_unknown", extra={"gate": click.gate[:40], "by": click.by.id})
+                raise Refused("I know no such request, so nothing was decided.")
+            if said := await refusal(case, _checks(case)):
+                raise await self._no(click, said)
+            try:
+                row = await self._write(case, click)
+            except Conflict:
+                continue  # whoever was first is told of in the next refusal
+            log.info("gate_clicked", extra={"run": row.id, "gate": click.gate, "deed": click.deed})
+            return await self._revised(row, case, click)
+        raise Refused("This is changing all the time; nothing was decided. Press again.")
+
+    async def refused(self, gate: GateId, by: Person, deed: Deed, check: str, reason: str) -> None:
+        """Keeps a click that decided nothing."""
+        log.warning(
+            "gate_refused", extra={"gate": gate[:40], "by": by.id, "deed": deed, "check": check}
+        )
+        run = await self._store.run_of_gate(gate)
+        if run is None:
+            return
+        fact = GateRefused(gate=gate, by=by, deed=deed, check=check, reason=reason)
+        async with self._noting:
+            if _kept(await self._store.events(run), fact) < KEPT:
+                await self._store.write(run, Write(payloads=(fact,)), actor=by.id)
+
+    async def begin(self, run: RunId, kind: Literal["promotion", "revert"], by: Person) -> Run:
+        """The merge request is opened, and its gate, by whoever works on the run next."""
+        deed = "promote changes of" if kind == "promotion" else "revert changes of"
+        row = await self._store.run(run)
+        project = self._projects(row.request.project)
+        by = await checked(self._forge, row.request.project, by, deed)
+        make = onward.promotion if kind == "promotion" else onward.revert
+        return await self._onward(run, by, lambda state: make(state, project, by))
+
+    async def ask_again(self, run: RunId, by: Person) -> Run:
+        """After a request that came to nothing."""
+        row = await self._store.run(run)
+        by = await checked(self._forge, row.request.project, by, "ask again for changes of")
+        if onward.again(fold(await self._store.events(run))) is None:
+            return await self._runs.retry(run, by)
+        return await self._onward(run, by, onward.again)
+
+    # --- the clock -----------------------------------------------------------------------
+
+    async def look_after(self, run: RunId) -> None:
+        """Ends what expired, reminds once, and closes what was made for something that is no
+        longer so. Does nothing where somebody else was first."""
+        events = await self._store.events(run)
+        state = fold(events)
+        gate = state.gate
+        if gate is None or state.status is not RunStatus.WAITING_FOR_APPROVAL:
+            return
+        write = await self._due(state, events, gate)
+        if write is None:
+            return
+        with suppress(Conflict):
+            await self._store.write(run, write, actor="schedule", expect_seq=state.seq)
+            log.info("gate_looked_after", extra={"run": run, "gate": gate.gate.id})
+
+    async def _due(
+        self, state: RunState, events: Sequence[RunEvent], gate: GateState
+    ) -> Write | None:
+        now, until = self._clock.now(), gate.gate.expires_at
+        if now >= until:
+            return expiry(gate)
+        case = Case(
+            gate=gate,
+            state=state,
+            events=events,
+            by=state.request.requester,
+            project=self._projects(gate.gate.project),
+            forge=self._forge,
+            now=now,
+        )
+        try:
+            for name in BOUND:
+                if reason := await CHECKS[name](case):
+                    return moot(gate, reason)
+        except JourneymanError as error:
+            log.warning("gate_unseen", extra={"run": state.run, "reason": str(error)})
+            return None
+        if not gate.reminded and now >= gate.opened_at + (until - gate.opened_at) / REMIND:
+            return Write(payloads=(GateReminded(gate=gate.gate.id),))
+        return None
+
+    # --- parts ---------------------------------------------------------------------------
+
+    async def _case(self, click: Click) -> Case | None:
+        run = await self._store.run_of_gate(click.gate)
+        if run is None:
+            return None
+        events = await self._store.events(run)
+        state = fold(events)
+        gate = next(each for each in state.gates if each.gate.id == click.gate)
+        return Case(
+            gate=gate,
+            state=state,
+            events=events,
+            by=click.by,
+            deed=click.deed,
+            reason=click.reason,
+            pressed=click.place,
+            card=await self._cards(run, f"gate:{click.gate}"),
+            project=self._projects(gate.gate.project),
+            frozen=await self._store.frozen(gate.gate.project),
+            forge=self._forge,
+            now=self._clock.now(),
+        )
+
+    async def _write(self, case: Case, click: Click) -> Run:
+        if case.by.gitlab_id is not None:
+            with suppress(JourneymanError):  # for the record; the right was checked before
+                level = await self._forge.access(case.gate.gate.project, case.by.gitlab_id)
+                case = replace(case, by=replace(case.by, access=level))
+        write = approval(case) if click.deed == "approve" else rejection(case, revise=click.revise)
+        run = case.state.run
+        return await self._store.write(run, write, actor=click.by.id, expect_seq=case.state.seq)
+
+    async def _revised(self, row: Run, case: Case, click: Click) -> Run:
+        """What was merged is not revised on its branch: that is a run of its own."""
+        if not (click.deed == "reject" and click.revise) or unmerged_change(case.state, case.gate):
+            return row
+        try:
+            return await self._runs.instruct(row.id, click.reason, click.by)
+        except JourneymanError as error:
+            raise Refused(
+                f"It is rejected, but the revision could not be started: {error} Mention me in "
+                "the thread with what should be different."
+            ) from error
+
+    async def _no(self, click: Click, said: Refusal) -> Refused:
+        try:
+            await self.refused(click.gate, click.by, click.deed, said.check, said.sentence)
+        except JourneymanError as error:
+            log.warning("gate_refused_unkept", extra={"gate": click.gate, "reason": str(error)})
+        return Refused(said.sentence)
+
+    async def _onward(
+        self, run: RunId, by: Person, make: Callable[[RunState], DeliveryBegun | None]
+    ) -> Run:
+        for _ in range(TRIES):
+            state = fold(await self._store.events(run))
+            begun = make(state)
+            if begun is None:
+                break
+            reason = f"@{by.name} asked for the {begun.kind} to `{begun.target}`."
+            on = StatusChanged(status=RunStatus.QUEUED, reason=reason)
+            write = Write(payloads=(begun, on), wake=True)
+            with suppress(Conflict):
+                return await self._store.write(run, write, actor=by.id, expect_seq=state.seq)
+        raise Refused("This run is changing all the time; press again in a moment.")
+
+
+def _checks(case: Case) -> Sequence[str]:
+    if case.deed == "approve":
+        return AT_CLICK
+    begun = next(
+        (d.begun for d in case.state.deliveries if d.number == case.gate.gate.delivery), None
+    )
+    asked = (case.state.request.requester, begun.by if begun else None)
+    own = any(who and same_person(who, case.by) for who in asked)
+    return AT_WITHDRAWAL if own else AT_REJECTION
+
+
+def _kept(events: Sequence[RunEvent], fact: GateRefused) -> int:
+    return sum(
+        isinstance(e.payload, GateRefused)
+        and (e.payload.gate, e.payload.by.id) == (fact.gate, fact.by.id)
+        for e in events
+    )
