@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.errors import NotFound, Refused
+from agent.errors import NotFound, NotLinked, Refused
 from agent.ports import ForgeReader
 from agent.run import DEVELOPER, MAINTAINER, Person
 
@@ -18,10 +18,9 @@ async def checked(
 ) -> Person:
     """The person with the access of this moment. Raises `Refused`."""
     if by.gitlab_id is None:
-        raise Refused(
-            f"You can't {deed} `{project}`: I don't know your GitLab account. Ask an "
-            f'operator to add `"{by.id}" = <your GitLab user id>` under [people] in '
-            "journeyman.toml."
+        raise NotLinked(
+            f"You can't {deed} `{project}`: I don't know your GitLab account. Link it with "
+            "`@agent settings`."
         )
     try:
         access = await forge.access(project, by.gitlab_id)

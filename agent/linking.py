@@ -38,7 +38,7 @@ class SignIn(Protocol):
         ...
 
 
-class Links(Protocol):
+class LinkStore(Protocol):
     """Raises `StoreUnavailable`. Tokens and browsers are told by their digests."""
 
     async def account(self, team: str, slack_user: str) -> Account | None: ...

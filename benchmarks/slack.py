@@ -15,11 +15,13 @@ from aiohttp import ClientSession, web
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.system_clock import SystemClock
+from agent.linking import Account
 from agent.operators import OperatorService
 from agent.run import Limits, Request, Run
 from agent.testing import FakeForge
 from benchmarks.scratch import scratch
 from benchmarks.table import Row, Table
+from bot.build import make_sign_in
 from bot.front import open_front
 from bot.settings import ProjectEntry, Settings
 from bot.web.slack_events import MAX_BODY, add_slack_events
@@ -80,13 +82,15 @@ async def _measure(home: Path) -> tuple[list[float], int]:
             slack_api_url=stand_in.api_url,
             public_url="http://localhost",
             projects={"platform/api": ProjectEntry(path="platform/api", channels=(channel,))},
-            people={"U0MIA": 2},
         )
+        await database.people.link(stand_in.world.team_id, "U0MIA", Account(id=2, username="mia"))
         async with open_front(
             settings,
             store=database.store,
             deliveries=database.inbox,
             threads=database.threads,
+            accounts=database.people,
+            sign_in=make_sign_in(settings),
             runs=_Runs(database),  # type: ignore[arg-type]
             operating=OperatorService(
                 store=database.store,

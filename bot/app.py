@@ -21,6 +21,7 @@ from agent.adapters.system_clock import SystemClock
 from agent.effects import EffectExecutor
 from agent.errors import ForgeRejected, ForgeUnavailable, SandboxUnusable, SettingsError
 from agent.hints import Hints
+from agent.operators import OperatorService
 from agent.pace import Pace
 from agent.ports import Origin
 from agent.service import RunService
@@ -32,12 +33,14 @@ from bot.build import (
     make_installer,
     make_model,
     make_sandbox,
+    make_sign_in,
     make_vaults,
 )
 from bot.front import open_front
 from bot.logs import set_up_logs
 from bot.schedule import Schedule
 from bot.settings import Settings, load, require
+from bot.web.link import add_link_pages
 from bot.web.site import make_site
 from bot.web.slack_events import add_slack_events
 from bot.web.webhooks import SOURCE as GITLAB
@@ -124,6 +127,12 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                 forge=reader,
                 projects=lambda path: engine_project(settings, path),
             )
+            operating = OperatorService(
+                store=database.store,
+                forge=reader,
+                projects=lambda path: engine_project(settings, path),
+                operators=settings.operators,
+            )
             hints = Hints(database.store)
             front = await stack.enter_async_context(
                 open_front(
@@ -131,7 +140,10 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                     store=database.store,
                     deliveries=database.inbox,
                     threads=database.threads,
+                    accounts=database.people,
+                    sign_in=make_sign_in(settings),
                     runs=service,
+                    operating=operating,
                     clock=SystemClock(),
                     again={GITLAB: hear_again(database.inbox, hints.hear)},
                 )
@@ -146,7 +158,10 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
             tasks.append(asyncio.create_task(schedule.serve(), name="schedule"))
             stack.push_async_callback(_end, tasks[-1])
             by_http = not settings.slack_app_token
-            routes = [add_gitlab_events(settings.gitlab_webhook_secret, database.inbox, hints.hear)]
+            routes = [
+                add_gitlab_events(settings.gitlab_webhook_secret, database.inbox, hints.hear),
+                add_link_pages(front.linking),
+            ]
             if by_http:
                 routes.append(add_slack_events(settings.slack_signing_secret, front.door.receive))
             site = make_site(database.store, add_routes=routes, public_url=settings.public_url)

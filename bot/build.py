@@ -15,6 +15,7 @@ from bot.settings import Settings
 if TYPE_CHECKING:
     from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
     from agent.adapters.git_vault import GitVaults
+    from agent.adapters.gitlab_signin import GitLabSignIn
     from agent.adapters.openai_model import OpenAIModel
     from agent.dependencies import Installer
 
@@ -69,6 +70,14 @@ def make_model(settings: Settings) -> OpenAIModel:
             name: Price(prompt=price.prompt, cached=price.cached, completion=price.completion)
             for name, price in settings.prices.items()
         },
+    )
+
+
+def make_sign_in(settings: Settings) -> GitLabSignIn:
+    from agent.adapters.gitlab_signin import GitLabSignIn
+
+    return GitLabSignIn(
+        settings.gitlab_url, settings.gitlab_signin_id, settings.gitlab_signin_secret
     )
 
 

@@ -42,12 +42,31 @@ async def run() -> int:
 
 async def _settings(settings: Settings) -> Checks:
     file = str(settings.config) if settings.config else "no journeyman.toml"
-    people, projects = len(settings.people), settings.listed_projects
+    projects = settings.listed_projects
     checks = [Check(name="Settings", ok=True, detail=f"{file}; state in {settings.home}")]
-    detail = f"{len(projects)} projects, {people} people"
-    remedy = "" if projects and people else "Nobody can start anything: see docs/connect.md, 3."
-    checks.append(Check(name="Projects and people", ok=not remedy, detail=detail, remedy=remedy))
+    remedy = "" if projects else "Nobody can start anything: see docs/connect.md, 3."
+    detail = f"{len(projects)} projects"
+    checks.append(Check(name="Projects", ok=not remedy, detail=detail, remedy=remedy))
+    checks.append(_sign_in(settings))
     return checks
+
+
+def _sign_in(settings: Settings) -> Check:
+    """Whether people can link their GitLab accounts; only a browser can try the rest."""
+    name, url = "Linking people", settings.public_url.rstrip("/")
+    if not url:
+        remedy = "Without it nobody can link a GitLab account: docs/connect.md, 3."
+        detail = "JOURNEYMAN_PUBLIC_URL is not set"
+        return Check(name=name, ok=False, detail=detail, remedy=remedy)
+    if not settings.gitlab_signin_id:
+        remedy = (
+            f"Create an application at GitLab: redirect URI {url}/link/done, scope read_user "
+            "(docs/connect.md, 2)."
+        )
+        return Check(name=name, ok=False, detail="GITLAB_SIGNIN_ID is not set", remedy=remedy)
+    kind = "a secret" if settings.gitlab_signin_secret else "no secret: it may not be confidential"
+    detail = f"the application at GitLab has to name {url}/link/done; it has {kind}"
+    return Check(name=name, ok=True, detail=detail)
 
 
 async def _database(settings: Settings) -> Checks:

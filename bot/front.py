@@ -15,16 +15,20 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.errors import SettingsError
+from agent.linking import LinkStore, SignIn
 from agent.ports import Clock, Store
 from bot.build import make_canaries
 from bot.inbox import SOURCE, Deliveries, Redelivery
+from bot.linking import Linking
 from bot.listeners.bolt import Door, make_door
 from bot.listeners.controls import Controls
 from bot.listeners.desk import Desk
+from bot.listeners.gates import GateControls
 from bot.listeners.mentions import Mentions
+from bot.listeners.operators import Operators
 from bot.people import People
 from bot.presenter import Presenter, Threads
-from bot.runs import Runs
+from bot.runs import Gates, Operating, Runs
 from bot.settings import Settings
 from bot.slack import Identity, Slack
 from bot.slack_api import TIMEOUT, SlackApi
@@ -38,6 +42,7 @@ class Front:
     identity: Identity
     door: Door
     slack: Slack
+    linking: Linking
     presenter: Presenter
     redelivery: Redelivery
 
@@ -55,8 +60,12 @@ async def open_front(
     store: Store,
     deliveries: Deliveries,
     threads: Threads,
+    accounts: LinkStore,
+    sign_in: SignIn,
     runs: Runs,
+    operating: Operating,
     clock: Clock,
+    gates: Gates | None = None,
     again: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]] | None = None,
 ) -> AsyncGenerator[Front]:
     """Connected to Slack. Raises `SettingsError` when Slack refuses a token. `again`: for what
@@ -75,26 +84,39 @@ async def open_front(
         slack = Slack(api=SlackApi(client=client), canaries=make_canaries(settings))
         identity = await slack.identity()
         links = Links(public_url=settings.public_url)
-        people = People(slack=slack, identity=identity, gitlab_ids=settings.people)
+        people = People(slack=slack, identity=identity, links=accounts)
+        linking = Linking(
+            slack=slack,
+            people=people,
+            links=accounts,
+            sign_in=sign_in,
+            public_url=settings.public_url,
+        )
         mentions = Mentions(
             settings=settings,
             identity=identity,
             slack=slack,
             people=people,
+            linking=linking,
             runs=runs,
+            operators=Operators(slack=slack, people=people, operating=operating, links=links),
             store=store,
             links=links,
         )
-        controls = Controls(slack=slack, people=people, runs=runs, mentions=mentions)
-        desk = Desk(deliveries=deliveries, slack=slack)
+        controls = Controls(
+            slack=slack, people=people, linking=linking, runs=runs, mentions=mentions
+        )
+        pressed = GateControls(slack=slack, people=people, gates=gates) if gates else None
+        desk = Desk(deliveries=deliveries, slack=slack, linking=linking)
         stack.push_async_callback(desk.close)
-        door = make_door(client, identity, deliveries, desk, mentions, controls)
+        door = make_door(client, identity, deliveries, desk, mentions, controls, pressed)
         if settings.slack_app_token:
             await _connect(stack, door, settings.slack_app_token)
         yield Front(
             identity=identity,
             door=door,
             slack=slack,
+            linking=linking,
             presenter=Presenter(
                 store=store, threads=threads, slack=slack, clock=clock, links=links
             ),

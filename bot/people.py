@@ -1,23 +1,34 @@
-"""From a Slack user to a `Person`: by the `[people]` table only, never by name or mail."""
+"""From a Slack user to a `Person`: by what they have proven at GitLab, never by name or mail."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent.errors import Refused
+from agent.errors import NotLinked, Refused
+from agent.linking import LinkStore
 from agent.run import Person
-from bot.slack import Identity, Slack
+from bot.slack import Identity, Member, Slack
 
 
 @dataclass(frozen=True, kw_only=True)
 class People:
     slack: Slack
     identity: Identity
-    gitlab_ids: Mapping[str, int]
+    links: LinkStore
 
     async def person(self, user: str) -> Person:
-        """Raises `Refused` for whoever may not give instructions at all."""
+        """Raises `Refused` for whoever may not give instructions at all, `NotLinked` for whom
+        nobody knows at GitLab."""
+        member = await self.member(user)
+        account = await self.links.account(self.identity.team, user)
+        if account is None:
+            raise NotLinked("I don't know your GitLab account, so I can't check what you may do.")
+        return Person(
+            id=user, name=member.name, gitlab_id=account.id, gitlab_username=account.username
+        )
+
+    async def member(self, user: str) -> Member:
+        """As Slack knows them at this moment. Raises `Refused`."""
         member = await self.slack.member(user)
         if member.bot:
             raise Refused("I take requests from people only, not from apps.")
@@ -32,10 +43,4 @@ class People:
                 "You are from another workspace, and only members of this one can start or steer "
                 "runs. Please ask one of them."
             )
-        if user not in self.gitlab_ids:
-            raise Refused(
-                "I don't know your GitLab account, so I can't check what you may do. Ask an "
-                f"operator to add the line {user} = <your GitLab user id> under [people] in "
-                "journeyman.toml."
-            )
-        return Person(id=user, name=member.name, gitlab_id=self.gitlab_ids[user])
+        return member

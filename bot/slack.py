@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +28,6 @@ DECISION, PROGRESS = 0, 1  # priorities of a post
 
 _BAD_TOKEN = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked"})
 _TOO_MUCH = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format"})
-_USERS_KEPT = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +38,7 @@ class Identity:
     user: str
     bot: str
     name: str
+    workspace: str = ""  #: for showing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +48,7 @@ class Member:
     id: str
     name: str
     team: str
+    handle: str = ""  #: unlike the name, nobody else in the workspace has it
     bot: bool = False
     deactivated: bool = False
     guest: bool = False
@@ -72,9 +72,6 @@ class Slack:
     edit_gap: float = 1.0
     canaries: Canaries = field(default_factory=Canaries)  #: what no message may carry
     _paces: dict[tuple[str, str], Pace] = field(default_factory=dict[tuple[str, str], Pace])
-    _members: dict[str, tuple[float, Member]] = field(
-        default_factory=dict[str, tuple[float, Member]]
-    )
 
     async def identity(self) -> Identity:
         """Raises `SettingsError` when the token is not good."""
@@ -92,6 +89,7 @@ class Slack:
             user=answer["user_id"],
             bot=answer.get("bot_id", ""),
             name=answer.get("user", "agent"),
+            workspace=answer.get("team", ""),
         )
 
     # --- messages
@@ -139,9 +137,17 @@ class Slack:
                 await self.api.back_off(attempt)
         raise SlackUnavailable("Slack does not take edits at the moment.")
 
-    async def tell(self, channel: str, user: str, thread_ts: str | None, text: str) -> None:
+    async def tell(
+        self, channel: str, user: str, thread_ts: str | None, message: str | Message
+    ) -> None:
         """Shows something to one person only. Best effort."""
-        arguments: Json = {"channel": channel, "user": user, "text": self.canaries.cleared(text)}
+        if isinstance(message, str):
+            message = Message(text=message)
+        if self.canaries.found(message.rendering):
+            message = Message(text=WITHHELD)
+        arguments: Json = {"channel": channel, "user": user, "text": message.text}
+        if message.blocks:
+            arguments["blocks"] = list(message.blocks)
         if thread_ts:
             arguments["thread_ts"] = thread_ts
         try:
@@ -194,22 +200,19 @@ class Slack:
         await self.api.patiently("views.open", {"trigger_id": trigger, "view": dict(view)})
 
     async def member(self, user: str) -> Member:
-        known = self._members.get(user)
-        if known and time.monotonic() - known[0] < _USERS_KEPT:
-            return known[1]
+        """Asked anew each time: what somebody may do can change between two clicks."""
         found = (await self.api.patiently("users.info", {"user": user}, get=True))["user"]
         profile = record(found.get("profile"))
-        member = Member(
+        return Member(
             id=user,
             name=profile.get("display_name") or found.get("real_name") or found.get("name", user),
             team=found.get("team_id", ""),
+            handle=found.get("name", ""),
             bot=bool(found.get("is_bot")) or user == "USLACKBOT",
             deactivated=bool(found.get("deleted")),
             guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
             external=bool(found.get("is_stranger")),
         )
-        self._members[user] = (time.monotonic(), member)
-        return member
 
     # --- the wire
 

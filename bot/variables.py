@@ -44,6 +44,16 @@ VARIABLES = (
     ),
     Variable(name="GITLAB_MERGE_TOKEN", field="gitlab_merge_token", about="merges; not used yet"),
     Variable(
+        name="GITLAB_SIGNIN_ID",
+        field="gitlab_signin_id",
+        about="id of our application at GitLab, by which people prove who they are",
+    ),
+    Variable(
+        name="GITLAB_SIGNIN_SECRET",
+        field="gitlab_signin_secret",
+        about="secret of that application; empty: it is not confidential",
+    ),
+    Variable(
         name="GITLAB_WEBHOOK_SECRET",
         field="gitlab_webhook_secret",
         about="secret or signing token of GitLab's webhooks; empty: none are heard",

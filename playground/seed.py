@@ -185,8 +185,4 @@ def settings_file(world: World, state: State, projects: Mapping[str, str]) -> st
         project = state.project_by(path)
         if project is not None and DEVELOP in project.protected_branches:
             lines.append(f"default_branch = {json.dumps(DEVELOP)}")
-    lines.append("[people]")
-    lines += [
-        f"{world.user_named(each.name).id} = {account(state, each.name).id}" for each in PEOPLE
-    ]
     return "\n".join(lines) + "\n"

@@ -18,9 +18,11 @@ from agent.errors import StoreUnavailable
 from bot.inbox import SOURCE, Deliveries, key_of
 from bot.listeners.controls import Controls
 from bot.listeners.desk import Desk, Work
+from bot.listeners.gates import GateControls
 from bot.listeners.mentions import Mentions
 from bot.records import Json
 from bot.slack import Identity
+from bot.views.reject import CALLBACK
 
 log = logging.getLogger("journeyman.slack")
 
@@ -59,6 +61,7 @@ def make_door(
     desk: Desk,
     mentions: Mentions,
     controls: Controls,
+    gates: GateControls | None = None,
 ) -> Door:
     authorized = AuthorizeResult(
         enterprise_id=None,
@@ -83,7 +86,7 @@ def make_door(
         ssl_check_enabled=False,
     )
     _store_first(app, identity, deliveries)
-    _listen(app, desk, mentions, controls)
+    _listen(app, desk, mentions, controls, gates)
     return Door(app=app, deliveries=deliveries)
 
 
@@ -112,7 +115,9 @@ def _store_first(app: AsyncApp, identity: Identity, deliveries: Deliveries) -> N
     cast("Any", app).use(store)
 
 
-def _listen(app: Any, desk: Desk, mentions: Mentions, controls: Controls) -> None:
+def _listen(
+    app: Any, desk: Desk, mentions: Mentions, controls: Controls, gates: GateControls | None
+) -> None:
     def listener(work: Work) -> Callable[..., Awaitable[None]]:
         async def listen(ack: Ack, body: Json, context: dict[str, Any]) -> None:
             await ack()
@@ -136,6 +141,7 @@ def _listen(app: Any, desk: Desk, mentions: Mentions, controls: Controls) -> Non
         "run_feedback": controls.on_feedback,
         "plan_approve": controls.on_plan_approved,
         "hold_accept": controls.on_hold_accepted,
+        "unlink_account": controls.on_unlink,
         "pick_project": controls.on_pick,
         "pick_cancel": controls.on_pick_cancelled,
     }.items():
@@ -144,3 +150,14 @@ def _listen(app: Any, desk: Desk, mentions: Mentions, controls: Controls) -> Non
     app.action(re.compile(r"view_.*"))(listener(nothing))
     app.view("run_text")(listener(controls.on_text_submitted))
     app.view("stop_run")(listener(controls.on_stop_submitted))
+    if gates is None:
+        return
+    for action, work in {
+        "gate_approve": gates.on_approve,
+        "gate_reject": gates.on_reject,
+        "gate_again": gates.on_again,
+        "deliver_promote": gates.on_promote,
+        "deliver_revert": gates.on_revert,
+    }.items():
+        app.action(action)(listener(work))
+    app.view(CALLBACK)(listener(gates.on_rejected))

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from agent.errors import Refused
 from agent.run import ENDED, RunId
+from bot.linking import Linking
 from bot.listeners.desk import Place, where
 from bot.listeners.mentions import PICK_SECONDS, Mentions, Words
+from bot.listeners.modals import open_modal
 from bot.people import People
 from bot.records import Json
 from bot.runs import Runs
 from bot.slack import Slack
-from bot.slack_api import SlackRejected
 from bot.views import blocks as b
-from bot.views import errors, talk
+from bot.views import errors, link, talk
 from bot.views import text as t
 from bot.views.words import plan_stands
 
@@ -27,6 +28,7 @@ log = logging.getLogger("journeyman.listeners")
 class Controls:
     slack: Slack
     people: People
+    linking: Linking
     runs: Runs
     mentions: Mentions
 
@@ -34,7 +36,8 @@ class Controls:
         kind, _, subject = _action(body)["selected_option"]["value"].partition(":")
         if kind == "stop":
             run = _run(subject)
-            await self._open(
+            await open_modal(
+                self.slack,
                 body,
                 b.confirm_modal(
                     "stop_run",
@@ -115,6 +118,12 @@ class Controls:
             place.channel, place.user, place.thread_ts, "Thank you, that is noted."
         )
 
+    async def on_unlink(self, body: Json) -> None:
+        """Only ever the own account: whoever presses it."""
+        place = where(body)
+        gone = await self.linking.unlink(place.user)
+        await self.slack.tell(place.channel, place.user, place.thread_ts, link.unlinked(gone))
+
     async def on_pick(self, body: Json) -> None:
         """The request is read from the asker's own message again: the picker holds only its ts."""
         place, project = where(body), _action(body)["selected_option"]["value"]
@@ -153,15 +162,9 @@ class Controls:
         raise Refused(errors.gone())
 
     async def _ask_text(self, body: Json, subject: str, title: str, label: str) -> None:
-        await self._open(body, b.input_modal("run_text", str(_run(subject)), title, "Send", label))
-
-    async def _open(self, body: Json, view: Json) -> None:
-        try:
-            await self.slack.open_modal(body["trigger_id"], view)
-        except SlackRejected as error:
-            if error.code in {"expired_trigger_id", "exchanged_trigger_id"}:
-                raise Refused("That took me too long to open. Please press it again.") from error
-            raise
+        await open_modal(
+            self.slack, body, b.input_modal("run_text", str(_run(subject)), title, "Send", label)
+        )
 
 
 def _action(body: Json) -> Json:

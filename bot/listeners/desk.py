@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.errors import JourneymanError, Refused, Unavailable
+from agent.errors import JourneymanError, NotLinked, Refused, Unavailable
 from bot.inbox import Deliveries
+from bot.linking import Linking
 from bot.records import Json, record
 from bot.slack import Slack
 from bot.views import errors
@@ -24,6 +25,7 @@ Work = Callable[[Json], Awaitable[None]]
 class Desk:
     deliveries: Deliveries
     slack: Slack
+    linking: Linking
     _working: dict[int, asyncio.Task[Any]] = field(default_factory=dict[int, "asyncio.Task[Any]"])
 
     def busy(self, delivery: int) -> bool:
@@ -46,7 +48,7 @@ class Desk:
 
     async def _guarded(self, delivery: int, body: Json, work: Work, again: bool) -> None:
         try:
-            await work(body)
+            await self._worked(body, work)
         except Unavailable as error:
             log.warning("listener_waits", extra={"delivery": delivery, "reason": str(error)})
             if not again:
@@ -63,6 +65,13 @@ class Desk:
             log.exception("listener_broke", extra={"delivery": delivery, "error_id": error_id})
             await self._tell(body, errors.broken(error_id))
         await self.deliveries.handled(delivery)
+
+    async def _worked(self, body: Json, work: Work) -> None:
+        try:
+            await work(body)
+        except NotLinked:
+            place = where(body)
+            await self.linking.offer(place.user, place.channel, place.thread_ts)
 
     async def _tell(self, body: Json, text: str) -> None:
         place = where(body)
@@ -98,11 +107,12 @@ def where(body: Json) -> Place:
             user=record(body.get("user")).get("id", ""),
             thread_ts=thread_ts or None,
         )
-    message = record(body.get("message"))
+    message, box = record(body.get("message")), record(body.get("container"))
+    thread_ts = message.get("thread_ts") or message.get("ts") or box.get("thread_ts")
     return Place(
         team=record(body.get("team")).get("id", ""),
         channel=record(body.get("channel")).get("id", ""),
         user=record(body.get("user")).get("id", ""),
         ts=message.get("ts", ""),
-        thread_ts=message.get("thread_ts") or message.get("ts"),
+        thread_ts=thread_ts,
     )

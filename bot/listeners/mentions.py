@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from agent.errors import Refused
+from agent.freeze import EVERYWHERE
 from agent.ports import Store
 from agent.run import ENDED, Request, Run, RunStatus, Thread, ThreadMessage
 from bot import command
 from bot.command import Command, Verb
+from bot.linking import Linking
+from bot.listeners.operators import DEEDS, Operators
 from bot.people import People
 from bot.records import Json
 from bot.runs import Runs
 from bot.settings import Settings
 from bot.slack import Identity, Slack
-from bot.views import errors, talk
+from bot.views import errors, freeze, talk
 from bot.views.words import Links
 
 _EARLIER = 50  # messages of the thread that become the request's context
@@ -30,7 +33,9 @@ class Mentions:
     identity: Identity
     slack: Slack
     people: People
+    linking: Linking
     runs: Runs
+    operators: Operators
     store: Store
     links: Links
 
@@ -48,7 +53,10 @@ class Mentions:
     async def start_picked(self, said: Words, project: str) -> None:
         """The asker chose a project for a message that named none."""
         parsed = command.parse(said.text, self.identity.user)
-        await self._start(said, parsed, project)
+        if parsed.verb in DEEDS:
+            await self.operators.obey(said.thread, said.user, parsed, project)
+        else:
+            await self._start(said, parsed, project)
 
     async def _obey(self, said: Words, parsed: Command) -> None:
         match parsed.verb:
@@ -57,7 +65,8 @@ class Mentions:
             case Verb.HELP:
                 await self._tell(said, talk.HELP)
             case Verb.SETTINGS:
-                await self._tell(said, self._settings_text(said.channel))
+                shown = self._settings_text(said.channel)
+                await self.linking.tell_settings(said.user, said.channel, said.thread_ts, shown)
             case Verb.STATUS:
                 await self._tell(said, await self._status(said))
             case Verb.STOP:
@@ -69,10 +78,18 @@ class Mentions:
                 run = await self._run_here(said)
                 by = await self.people.person(said.user)
                 await self.runs.retry(run.id, by, message=said.ts)
+            case Verb.FREEZE | Verb.UNFREEZE | Verb.STOP_ALL:
+                await self._operate(said, parsed)
             case Verb.START | Verb.NEW:
                 await self._ask_or_begin(said, parsed)
             case _:
                 assert_never(parsed.verb)
+
+    async def _operate(self, said: Words, parsed: Command) -> None:
+        run = await self._run_of(said) if said.thread_ts else None
+        scope = EVERYWHERE if parsed.everywhere else await self._project(said, parsed, run)
+        if scope is not None:
+            await self.operators.obey(said.thread, said.user, parsed, scope)
 
     async def _ask_or_begin(self, said: Words, parsed: Command) -> None:
         seen = asyncio.create_task(self.slack.react(said.channel, said.ts, "eyes"))
@@ -149,7 +166,7 @@ class Mentions:
         if default or len(allowed) == 1:
             return default or allowed[0]
         await self.people.person(said.user)  # whoever may not start anything is told so first
-        picker = talk.picker(said.ts, said.user, allowed, parsed.text)
+        picker = talk.picker(said.ts, said.user, allowed, parsed.text or parsed.verb)
         await self.slack.post(said.thread, picker)
         return None
 
@@ -170,12 +187,15 @@ class Mentions:
     async def _status(self, said: Words) -> str:
         run = await self._run_of(said) if said.thread_ts else None
         if run:
-            return talk.status(await self.runs.status(run.id), self.links)
+            told = talk.status(await self.runs.status(run.id), self.links)
+            held = freeze.standing(await self.operators.freezes(run.request.project))
+            return f"{told}\n{held}".strip()
         allowed = self.settings.allowed(said.channel)
         open_runs = [
             r for r in await self.store.runs(statuses=_OPEN) if r.request.project in allowed
         ]
-        return talk.running(open_runs, self.links)
+        held = freeze.standing(await self.operators.freezes(*allowed))
+        return f"{held}\n{talk.running(open_runs, self.links)}".strip()
 
     def _settings_text(self, channel: str) -> str:
         return talk.settings(

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agent.run import ENDED, Run, RunId
 from agent.state import RunState
+from bot.linking import Proof
 from bot.views.words import seconds
 from bot.web.timeline import Row
 
@@ -57,6 +58,13 @@ class Pages:
         return self._templates.get_template("_head.html").render(
             state=state, run=state.run, ended=ENDED, seconds=seconds(state)
         )
+
+    def link(self, proof: Proof) -> str:
+        return self._templates.get_template("link.html").render(proof=proof)
+
+    def told(self, title: str, text: str) -> str:
+        """A page with nothing but a sentence for whoever came here."""
+        return self._templates.get_template("told.html").render(title=title, text=text)
 
     def row(self, run: RunId, row: Row) -> str:
         return self._templates.get_template("_row.html").render(run=run, row=row)

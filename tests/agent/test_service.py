@@ -57,7 +57,7 @@ async def test_a_guest_is_refused_with_the_rule(bench: Bench):
 
 
 async def test_somebody_without_a_gitlab_account_is_told_how_to_get_in(bench: Bench):
-    with pytest.raises(Refused, match=r'add `"U1" = <your GitLab user id>` under \[people\]'):
+    with pytest.raises(Refused, match="Link it with `@agent settings`"):
         await bench.service().start(replace(REQUEST, requester=Person(id="U1", name="mia")))
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from linked import link
+
 from agent.adapters.database import Database
 from agent.events import (
     HoldLifted,
@@ -20,15 +22,21 @@ from agent.events import (
     StatusChanged,
     StopAsked,
 )
+from agent.operators import OperatorService
 from agent.ports import Write
+from agent.project import ProjectSettings
 from agent.run import Limits, Person, Request, Run, RunId, RunStatus
 from agent.state import RunState, fold
+from agent.testing import FakeForge
+from bot.build import make_sign_in
 from bot.front import Front, open_front
 from bot.settings import ProjectEntry, Settings
 from playground.slack.records import Message
 from playground.slack.server import SlackStandIn
 
 PEOPLE = {"U0MIA": 2, "U0SAM": 3}
+OPERATORS = {3}
+MEMBERS = {2: 40, 3: 30}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +155,6 @@ def settings_for(slack: SlackStandIn, **changes: Any) -> Settings:
         "slack_api_url": slack.api_url,
         "public_url": "https://agent.example",
         "projects": {"platform/api": entry},
-        "people": PEOPLE,
     }
     return Settings(**(fields | changes))
 
@@ -156,13 +163,22 @@ def settings_for(slack: SlackStandIn, **changes: Any) -> Settings:
 async def open_face(
     slack: SlackStandIn, db: Database, *, settings: Settings | None = None
 ) -> AsyncGenerator[Face]:
-    runs = FakeRuns(db=db)
+    runs, settings = FakeRuns(db=db), settings or settings_for(slack)
+    await link(db, slack.world.team_id, PEOPLE)
     async with open_front(
-        settings or settings_for(slack),
+        settings,
         store=db.store,
         deliveries=db.inbox,
         threads=db.threads,
+        accounts=db.people,
+        sign_in=make_sign_in(settings),
         runs=runs,
+        operating=OperatorService(
+            store=db.store,
+            forge=FakeForge(clone_url="", members=MEMBERS),
+            projects=lambda path: ProjectSettings(path=path),
+            operators=OPERATORS,
+        ),
         clock=FakeClock(),
     ) as front:
         front.presenter.every = 0.2

@@ -33,6 +33,22 @@ async def test_a_refused_slack_token_names_the_remedy(slack: SlackStandIn):
     assert "connections:write" in checks[1].remedy
 
 
+async def test_whether_people_can_be_linked_is_told_with_the_address_that_gitlab_needs():
+    url = "https://agent.example/"
+    found = [
+        doctor._sign_in(settings)
+        for settings in (
+            Settings(gitlab_signin_id="id"),
+            Settings(public_url=url),
+            Settings(public_url=url, gitlab_signin_id="id"),
+        )
+    ]
+    assert [check.ok for check in found] == [False, False, True]
+    assert "JOURNEYMAN_PUBLIC_URL is not set" in found[0].detail
+    assert "https://agent.example/link/done, scope read_user" in found[1].remedy
+    assert "no secret" in found[2].detail
+
+
 async def test_the_model_is_really_called():
     async with ModelStandIn(answer=lambda _messages: {"content": "ready"}) as endpoint:
         settings = Settings(model="m", openai_api_key="k", openai_base_url=endpoint.url)

@@ -187,7 +187,11 @@ async def test_whoever_has_no_gitlab_account_is_told_the_way(face: Face) -> None
     face.say("@agent add an export", user="lee")
 
     (told,) = await face.until(lambda: face.told("U0LEE"))
-    assert "add the line U0LEE = &lt;your GitLab user id&gt; under [people]" in told
+    assert "I don't know your GitLab account yet" in told
+    (shown,) = [e for e in face.slack.world.ephemerals.values() if e.user == "U0LEE"]
+    (button,) = next(block for block in shown.blocks if block["type"] == "actions")["elements"]
+    assert button["text"]["text"] == "Link your GitLab account"
+    assert button["url"].startswith("https://agent.example/link/")
     assert face.runs.asked == []
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,6 @@ def test_the_example_file_is_valid_and_shows_every_rule() -> None:
     assert settings.default_project("C024BE91L") == "platform/api"
     assert settings.allowed("D024BE91L") == ("platform/api",)
     assert settings.allowed("C0OTHER") == ()
-    assert settings.people == {"U024BE7LH": 42}
     assert settings.project("platform/api").test_command == "make test"
     assert settings.project("platform/web").limits.steps == 100
 
@@ -118,8 +118,7 @@ def test_no_secret_is_shown() -> None:
     [
         ("[defaults]\nmax_rums = 2", "defaults.max_rums is not a setting; did you mean max_runs?"),
         ("[projects.foo]", "projects.foo has a wrong form; a project is a path like group/name."),
-        ("[people]\nmia = 1", "people.mia has a wrong form; a person is a Slack member id"),
-        ('[people]\nU1 = "x"', "people.U1 is 'x', but input should be a valid integer"),
+        ("[people]\nU1 = 1", "everybody links their GitLab account in Slack"),
         ('[channels]\nC1 = ["x"]', "channels.C1.0 has a wrong form; a project is a path"),
         ('[channels]\ngeneral = ["a/b"]', "channels.general has a wrong form; a channel is an id"),
         ("[model]\nwindow = 1", "model.window is 1, but input should be greater than or equal"),
@@ -165,8 +164,29 @@ def test_each_role_names_the_first_thing_that_it_lacks() -> None:
     require(local, ("try",))
 
 
+FRONT = Settings(
+    slack_bot_token="xoxb-1",
+    gitlab_url="https://g",
+    gitlab_read_token="t",
+    gitlab_signin_id="id",
+    public_url="https://agent.example",
+)
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("gitlab_signin_id", "GITLAB_SIGNIN_ID is not set: create an application at GitLab"),
+        ("public_url", "JOURNEYMAN_PUBLIC_URL is not set: give the address of our pages"),
+    ],
+)
+def test_nobody_serves_who_cannot_link_people(missing: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        require(replace(FRONT, **{missing: ""}), ("front",))
+
+
 def test_without_a_signing_secret_http_is_refused() -> None:
-    settings = Settings(slack_bot_token="xoxb-1", gitlab_url="https://g", gitlab_read_token="t")
+    settings = FRONT
     with pytest.raises(SettingsError, match="Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET"):
         require(settings, ("front",))
 
@@ -179,7 +199,10 @@ def test_an_address_that_is_none_is_refused(listen: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["SLACK_SIGNING_SECRET", "GITLAB_WEBHOOK_SECRET", "DATABASE_URL", "DATABASE_ADMIN_URL"],
+    [
+        *("SLACK_SIGNING_SECRET", "GITLAB_WEBHOOK_SECRET", "GITLAB_SIGNIN_SECRET"),
+        *("DATABASE_URL", "DATABASE_ADMIN_URL"),
+    ],
 )
 def test_what_must_not_be_logged_is_more_than_tokens(name: str) -> None:
     assert load({name: "postgresql://me:hidden@db/x"}).secrets == ("postgresql://me:hidden@db/x",)

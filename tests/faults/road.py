@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from linked import link
+
 from agent.adapters.database import Database, open_database
 from agent.run import RunId
 from agent.state import RunState, fold
@@ -105,12 +107,10 @@ class Road:
         text: str = '[defaults]\ntest_command = "bash check.sh"\nwatch_pipeline = false\n',
         *,
         channels: Mapping[str, Sequence[str]] | None = None,
-        strangers: Sequence[str] = (),
     ) -> None:
         """Writes the settings file. `channels`: what may be worked on beside the default of
-        #billing; `strangers`: whose GitLab account nobody knows."""
-        world, state = self.slack.world, self.gitlab.state
-        known = [p.name for p in seed.PEOPLE if p.name not in strangers]
+        #billing."""
+        world = self.slack.world
         listed = {"direct": [PROJECT]} | {
             world.channel_named(name).id: list(paths) for name, paths in (channels or {}).items()
         }
@@ -120,8 +120,6 @@ class Road:
             *(f"{channel} = {json.dumps(paths)}" for channel, paths in listed.items()),
             f"[projects.{json.dumps(PROJECT)}]",
             f"channels = {json.dumps([world.channel_named('billing').id])}",
-            "[people]",
-            *(f"{world.user_named(n).id} = {seed.account(state, n).id}" for n in known),
         ]
         Path(self.env["JOURNEYMAN_CONFIG"]).write_text("\n".join(lines))
 
@@ -416,6 +414,8 @@ async def open_road(
             "GITLAB_URL": gitlab.url,
             "GITLAB_TOKEN": write.secret,
             "GITLAB_READ_TOKEN": read.secret,
+            "GITLAB_SIGNIN_ID": "signin",
+            "JOURNEYMAN_PUBLIC_URL": "http://127.0.0.1",
             "OPENAI_BASE_URL": model.url,
             "OPENAI_API_KEY": "model-key",
             "JOURNEYMAN_MODEL": model.name,
@@ -435,6 +435,9 @@ async def open_road(
             db=db,
         )
         road.config()
+        world = slack.world
+        ids = {world.user_named(name).id: account.id for name, account in accounts.items()}
+        await link(db, world.team_id, ids)
         yield road
     shutil.rmtree(sandbox_folder(home), ignore_errors=True)
 

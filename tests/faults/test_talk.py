@@ -226,7 +226,8 @@ async def test_a_channel_without_a_project(road: Road):
     ],
 )
 async def test_who_may_not_is_told_the_rule_and_the_way(road: Road, user: str, told: str):
-    road.config(strangers=["sam"])
+    world = road.slack.world
+    await road.db.people.unlink(world.team_id, world.user_named("sam").id)
     lee = seed.account(road.gitlab.state, "lee")
     road.project.members.pop(lee.id)
     async with road.serving():
