@@ -7,7 +7,7 @@ import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -30,11 +30,13 @@ from agent.events import (
     ToolReturned,
     WorkspaceReady,
 )
+from agent.freeze import EVERYWHERE
 from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push
 from agent.journal import digest_of
 from agent.mergerequest import marker
 from agent.ports import Author, Project, Write
 from agent.run import CommitSha, Digest, Limits, Linked, Person, Request, RunId, RunStatus, Thread
+from agent.state import fold
 from agent.testing import FakeForge
 
 ENV = {
@@ -45,6 +47,7 @@ ENV = {
 AUTHOR = Author(name="Journeyman", email="journeyman@example.com")
 AT = datetime(2026, 5, 4, tzinfo=UTC)
 DOWN = ForgeUnavailable("GitLab does not answer.")
+LEE = Person(id="U3", name="lee", gitlab_id=9)
 LINKED = Linked(kind="issue", iid=5, url="https://gitlab.example/5", title="Export", text="")
 
 
@@ -220,6 +223,47 @@ async def test_nothing_written_by_people_or_the_model_has_an_effect(scene: Scene
     assert not any(line.lstrip("> ").startswith("/") for line in text.splitlines())
     assert "@all" not in text
     assert "\\/approve" in text
+
+
+async def test_nothing_is_asked_of_gitlab_before_a_freeze_ends(scene: Scene) -> None:
+    await scene.want_all()
+    scene.forge.calls.clear()
+    await scene.store.freeze("group/project", LEE, "an incident")
+    for _ in range(2):
+        with pytest.raises(ForgeUnavailable, match="Frozen by @lee: an incident") as held:
+            await scene.carry_out()
+        assert held.value.retry_after
+    assert scene.forge.calls == []
+    assert await scene.told() == []  # and no attempt is counted
+    state = fold(await scene.store.events(scene.run))
+    assert state.frozen is not None
+    assert state.frozen.freeze.by == LEE
+
+    await scene.store.unfreeze("group/project", LEE, "")
+    await scene.carry_out()
+    assert fold(await scene.store.events(scene.run)).frozen is None
+    assert [done.effect for done in await scene.done()] == [
+        EffectKind.PUSH,
+        EffectKind.OPEN_MERGE_REQUEST,
+        EffectKind.NOTE,
+    ]
+
+
+async def test_a_freeze_between_two_effects_holds_the_second(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.want_all()
+    settle = scene.store.settle
+
+    async def then_freeze(*args: Any, **more: Any) -> None:
+        await settle(*args, **more)
+        await scene.store.freeze(EVERYWHERE, LEE, "")
+
+    monkeypatch.setattr(scene.store, "settle", then_freeze)
+    with pytest.raises(ForgeUnavailable):
+        await scene.carry_out()
+    assert [done.effect for done in await scene.done()] == [EffectKind.PUSH]
+    assert "open_merge_request" not in scene.forge.calls
 
 
 async def test_a_push_that_was_done_before_a_crash_is_found(scene: Scene) -> None:
