@@ -7,7 +7,7 @@ from typing import Any
 
 from playground.gitlab.forge import Forge
 from playground.gitlab.git_repo import FileDiff, GitError
-from playground.gitlab.records import Job, MergeRequest, Note, Pipeline, Project
+from playground.gitlab.records import Deployment, Job, MergeRequest, Note, Pipeline, Project
 
 Json = dict[str, Any]
 
@@ -64,6 +64,10 @@ class ForgeView:
                 "additions": sum(each["additions"] for each in files),
                 "deletions": sum(each["deletions"] for each in files),
             },
+            "ended_by": self._name(item.merged_by or item.closed_by or 0),
+            "ended_at": _stamp(item.merged_at or item.closed_at),
+            "merge_sha": item.merge_commit_sha or item.squash_commit_sha or "",
+            "environments": self._environments(project, item),
             "notes": [self._note(each) for each in item.notes],
             "pipelines": self._pipelines(project, item),
         }
@@ -103,12 +107,50 @@ class ForgeView:
                     return text if len(job.trace) <= TRACE_BYTES else f"… cut …\n{text}"
         raise LookupError(f"{path} has no job {job_id}.")
 
+    def _environments(self, project: Project, item: MergeRequest) -> list[Json]:
+        """Of the project: what is deployed there, and the newest deployment."""
+        shown = {job["id"] for line in self._pipelines(project, item) for job in line["jobs"]}
+        found: list[Json] = []
+        for place in project.environments.values():
+            mine = [d for d in project.deployments.values() if d.environment_id == place.id]
+            good = [d for d in mine if d.status == "success"]
+            live = max(good, key=lambda d: d.finished_at or d.updated_at, default=None)
+            latest = max(mine, key=lambda d: d.id, default=None)
+            found.append(
+                {
+                    "name": place.name,
+                    "url": place.external_url or "",
+                    "protected": place.name in project.protected_environments,
+                    "web_url": f"{self.forge.web_url(project)}/-/environments/{place.id}",
+                    "live": self._deployment(project, live, shown) if live else None,
+                    "latest": self._deployment(project, latest, shown) if latest else None,
+                }
+            )
+        return found
+
+    def _deployment(self, project: Project, item: Deployment, shown: set[int]) -> Json:
+        jobs = (job for line in project.pipelines.values() for job in line.jobs)
+        job = next((each for each in jobs if each.id == item.job_id), None)
+        return {
+            "id": item.id,
+            "sha": item.sha,
+            "status": item.status,
+            "started": item.status not in ("created", "blocked", "skipped"),
+            "by": self._name(job.user_id if job else item.user_id),
+            "at": _stamp(item.finished_at or item.updated_at),
+            "job": item.job_id,
+            "job_name": job.name if job else "",
+            "shown": item.job_id in shown,
+        }
+
     def _pipelines(self, project: Project, item: MergeRequest) -> list[Json]:
+        landed = item.merge_commit_sha or item.squash_commit_sha
         mine = [
             each
             for each in project.pipelines.values()
             if each.merge_request_iid == item.iid
             or (each.ref == item.source_branch and item.source_project_id == project.id)
+            or (each.sha == landed and each.ref == item.target_branch)
         ]
         mine.sort(key=lambda each: each.id, reverse=True)
         return [self._pipeline(project, each) for each in mine]
@@ -121,6 +163,7 @@ class ForgeView:
             "id": pipeline.id,
             "status": pipeline.status,
             "sha": pipeline.sha,
+            "ref": pipeline.ref,
             "source": pipeline.source,
             "error": pipeline.yaml_errors or "",
             "duration": _seconds(pipeline.started_at, pipeline.finished_at),
@@ -168,6 +211,10 @@ def _file(record: FileDiff) -> Json:
         "diff": record.patch if len(record.patch) <= PATCH_CHARS else "",
         "note": "Too large to show." if len(record.patch) > PATCH_CHARS else "",
     }
+
+
+def _stamp(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:

@@ -13,7 +13,11 @@ from typing import Any
 from aiohttp import ClientSession, web
 
 from playground import seed
+from playground.gitlab import project_seed
 from playground.gitlab.forge import Forge
+from playground.gitlab.git_repo import ZERO, Signature
+from playground.gitlab.instant import InstantRunner
+from playground.gitlab.records import DEVELOPER, MAINTAINER, MergeRequest, Project
 from playground.page.actions import Actions
 from playground.page.chat import Chat
 from playground.page.forge import ForgeView
@@ -109,6 +113,39 @@ class Stream:
                     data = value if key == "data" else data
                 if name and wanted(name, json.loads(data)):
                     return json.loads(data)
+
+
+async def merge_request(stage: Scene, folder: Path, config: str) -> tuple[Project, MergeRequest]:
+    """By mia, of one file, in a project of sam's whose jobs end at once."""
+    forge, state = stage.forge, stage.forge.state
+    forge.pipelines.runner = InstantRunner()
+    for name in ("sam", "mia"):
+        state.add_user(name, name=name.title())
+    sam, mia = seed.account(state, "sam"), seed.account(state, "mia")
+    source = folder / "source"
+    source.mkdir()
+    (source / ".gitlab-ci.yml").write_text(config)
+    project = await project_seed.seed(
+        forge, "demo/app", owner=sam, source=source, visibility="private", protect=True, settings={}
+    )
+    state.add_member(project, sam, MAINTAINER)
+    state.add_member(project, mia, DEVELOPER)
+    repository = forge.repository(project)
+    head = await repository.branch("main")
+    assert head is not None
+    sha = await repository.commit_tree(
+        f"{head}^{{tree}}", [head], "Change", Signature(name="Mia", email="mia@example.com")
+    )
+    await repository.update_ref("refs/heads/topic", sha, ZERO)
+    now = state.now()
+    made = MergeRequest(
+        id=1, iid=1, project_id=project.id, title="A change", author_id=mia.id, created_at=now,
+        updated_at=now, source_project_id=project.id, source_branch="topic", target_branch="main",
+        sha=sha, checking_since=0.0, remove_source_branch=False,
+    )  # fmt: skip
+    project.merge_requests[1] = made
+    state.publish("merge_request", project, 1)
+    return project, made
 
 
 @asynccontextmanager

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from page_scene import BROWSER, Scene, scene
+from page_scene import BROWSER, Scene, merge_request, scene
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from playground import seed
+from playground.gitlab import merging
 from playground.slack.records import Ephemeral, Session, View
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -276,3 +278,51 @@ async def test_unread_channels_are_marked_and_show_where_to_go_on(stage: Scene, 
     line = tab.get_by_role("separator")
     await expect(line).to_have_text("New")
     await expect(line.locator("xpath=following-sibling::article")).to_have_text(re.compile("fresh"))
+
+
+DEPLOYS = """
+ship:
+  script: ["true"]
+  environment: {name: production, url: "https://app.example"}
+  when: manual
+  only: [main]
+"""
+
+
+async def test_a_merge_and_a_deployment_are_followed_to_production(
+    stage: Scene, tab: Page, tmp_path: Path
+):
+    project, mr = await merge_request(stage, tmp_path, DEPLOYS)
+    forge = tab.get_by_role("region", name="Merge request")
+    await expect(forge.get_by_text("open", exact=True)).to_be_visible()
+    await forge.get_by_role("tab", name="Environments").click()
+    await expect(forge.get_by_text("No environments.")).to_be_visible()
+    sam = seed.account(stage.forge.state, "sam")
+    await merging.merge(stage.forge, project, mr, sam, sha=mr.sha)
+    await expect(forge.get_by_text("merged", exact=True)).to_be_visible()
+    production = forge.get_by_role("region", name="Environment production")
+    await expect(production.get_by_text("waiting to be run")).to_be_visible()
+    await forge.get_by_role("tab", name="Overview").click()
+    assert mr.merge_commit_sha is not None
+    short = mr.merge_commit_sha[:8]
+    await expect(forge.get_by_text(f"Merged by Sam into main as {short}")).to_be_visible()
+    await forge.get_by_role("tab", name="Environments").click()
+    await production.get_by_role("button", name="Job ship").click()
+    (job,) = project.pipelines[1].jobs
+    status, told_mia = await stage.act("play_job", project="demo/app", job=job.id)
+    assert (status, job.status) == (409, "manual")
+    assert "protected" in told_mia["error"]
+    await tab.get_by_role("button", name="You act as Mia Berg").click()
+    await tab.get_by_role("menuitem", name="Sam Keller").click()
+    await expect(tab.get_by_role("button", name="You act as Sam Keller")).to_be_visible()
+    async with tab.expect_response("**/api/act") as told:
+        await forge.get_by_role("button", name="Run").click()
+    assert (await told.value).status == 200
+    await forge.get_by_role("tab", name="Environments").click()
+    await expect(production.get_by_text("passed")).to_be_visible()
+    await expect(production).to_contain_text(re.compile(rf"{short}.*by Sam", re.DOTALL))
+    mr.state, mr.closed_by = "closed", sam.id
+    mr.merged_by = None
+    stage.forge.state.publish("merge_request", project, 1)
+    await forge.get_by_role("tab", name="Overview").click()
+    await expect(forge.get_by_text("Closed by Sam without a merge")).to_be_visible()

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { changes, stat } from "./diff.js";
 import { h, morph, morphChildren } from "./dom.js";
+import { environments } from "./environments.js";
 import { icon } from "./icons.js";
 import { inline, markdown } from "./markdown.js";
 import { attachLog, pill, pipelines } from "./pipeline.js";
@@ -10,7 +11,10 @@ import { openMenu } from "./popup.js";
 import { store } from "./store.js";
 import { ago } from "./text.js";
 
-const TABS = [["overview", "Overview"], ["changes", "Changes"], ["pipeline", "Pipeline"]];
+const TABS = [
+  ["overview", "Overview"], ["changes", "Changes"], ["pipeline", "Pipeline"],
+  ["environments", "Environments"],
+];
 
 function switcher(event) {
   openMenu(event.currentTarget, [...store.mergeRequests.values()].reverse().map((item) => ({
@@ -27,8 +31,19 @@ function note(item) {
     item.system ? h("span", {}, item.body) : markdown(item.body));
 }
 
+function ending(item) {
+  if (item.state === "merged") {
+    return h("p", { class: "ending", key: "ending" }, icon("merge"), ` Merged by ${item.ended_by} into `,
+      h("code", {}, item.target_branch), " as ", h("code", {}, item.merge_sha.slice(0, 8)),
+      ` · ${ago(item.ended_at)}`);
+  }
+  return item.state === "closed" && h("p", { class: "ending closed", key: "ending" },
+    icon("cross"), ` Closed by ${item.ended_by} without a merge · ${ago(item.ended_at)}`);
+}
+
 function overview(item) {
   return [
+    ending(item),
     h("section", { class: "description", key: "description" },
       item.description ? markdown(item.description) : h("p", { class: "muted" }, "No description.")),
     item.notes.length > 0 && h("section", { key: "notes" }, h("h3", {}, "Activity"),
@@ -66,6 +81,7 @@ export class ForgeView {
     const body = h("div", {});
     if (store.tab === "overview") body.append(...overview(item).filter(Boolean));
     else if (store.tab === "pipeline") body.append(...pipelines(item));
+    else if (store.tab === "environments") body.append(...environments(item));
     else body.append(...this.diff(item));
     if (this.body.dataset.shows !== `${item.key}/${store.tab}`) this.body.scrollTop = 0;
     this.body.dataset.shows = `${item.key}/${store.tab}`;

@@ -97,6 +97,7 @@ export function pipelines(mergeRequest) {
     return h("details", { class: "pipeline", open: index === 0 || Boolean(job), key: `pipeline-${pipeline.id}` },
       h("summary", {}, icon("chevron"), h("strong", {}, `#${pipeline.id}`), pill(pipeline.status),
         h("code", {}, pipeline.sha.slice(0, 8)),
+        pipeline.ref !== mergeRequest.source_branch && h("span", {}, "on ", h("code", {}, pipeline.ref)),
         h("span", { class: "muted" }, seconds(pipeline.duration))),
       pipeline.error && h("div", { class: "alert error" }, pipeline.error),
       stages(pipeline), job && opened(mergeRequest, job));

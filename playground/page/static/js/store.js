@@ -184,6 +184,9 @@ class Store {
       if (url.startsWith(`${item.web_url}/pipelines`)) {
         return { mergeRequest: item.key, tab: "pipeline" };
       }
+      if (item.environments.some((each) => each.web_url === url)) {
+        return { mergeRequest: item.key, tab: "environments" };
+      }
       for (const pipeline of item.pipelines) {
         if (url === pipeline.web_url) return { mergeRequest: item.key, tab: "pipeline" };
         const job = pipeline.jobs.find((each) => each.web_url === url);
