@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from agent.context import decode_one
-from agent.events import ModelAnswered, ToolReturned
+from agent.context import Reader, decode_one
+from agent.events import ModelAnswered, RunEvent, ToolReturned
 from agent.journal import Journal
 from agent.ports import Message
 from agent.prompt import clean
@@ -23,14 +23,18 @@ def last_finish(messages: Sequence[Message]) -> Finish | None:
 
 
 async def finish_in(journal: Journal) -> Finish | None:
+    return await newest_finish(journal.events, journal.body)
+
+
+async def newest_finish(events: Sequence[RunEvent], read: Reader) -> Finish | None:
     """The same without the conversation; the event alone may hold only the call's beginning."""
     call, id = 0, ""
-    for event in reversed(journal.events):
+    for event in reversed(events):
         match event.payload:
             case ToolReturned(tool="finish", ok=True) as finish if not call:
                 call, id = finish.call, finish.id
             case ModelAnswered(call=number, message=message) if call and number == call:
-                answer = decode_one(await journal.body(message))
+                answer = decode_one(await read(message))
                 told = next((each for each in answer.tool_calls if each.id == id), None)
                 return finish_of(told.arguments) if told else None
             case _:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from agent.errors import NotFound
 from agent.events import Committed
 from agent.ports import Store
-from agent.run import CommitSha, Run, RunId, RunStatus
+from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
 
 
 class HintKind(StrEnum):
@@ -39,14 +39,20 @@ class Hints:
     """Nothing of what was said is believed: the run asks GitLab itself.
 
     A hint that is lost costs time and nothing else, and one that comes twice does no harm.
-    `on_waiting` is told of hints for runs that wait for an approval.
+    `on_waiting` is told of hints for runs that wait for an approval, `on_note` of comments on the
+    merge requests of runs that have ended.
     """
 
     def __init__(
-        self, store: Store, *, on_waiting: Callable[[RunId], Awaitable[None]] | None = None
+        self,
+        store: Store,
+        *,
+        on_waiting: Callable[[RunId], Awaitable[None]] | None = None,
+        on_note: Callable[[RunId], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self.on_waiting = on_waiting
+        self.on_note = on_note
 
     async def hear(self, hint: Hint) -> bool:
         """False when no run has to look for it."""
@@ -55,6 +61,9 @@ class Hints:
             return False
         if run.status is RunStatus.WAITING_FOR_APPROVAL and self.on_waiting is not None:
             await self.on_waiting(run.id)
+            return True
+        if run.status in ENDED and hint.kind is HintKind.NOTE and self.on_note is not None:
+            await self.on_note(run.id)
             return True
         return await self._store.hint(run.id)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from agent.access import checked
+from agent.decision import overtaken
 from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Refused
 from agent.events import (
     HoldLifted,
@@ -37,6 +38,7 @@ from agent.run import (
     ThreadMessage,
 )
 from agent.state import RunState, fold
+from agent.takeover import taken_over
 
 TRIES = 5  #: a run may change its status while somebody speaks to it
 LINKS = 5  #: issues and merge requests that one request may bring along
@@ -95,13 +97,16 @@ class RunService:
         by = await self._checked(row.request.project, by, "instruct runs on")
         if by.id == row.request.requester.id and await self._asks(row):
             return await self.answer(run, text, by, message=message)
-        if row.status in ENDED and not await self._continues(row):
+        waits = row.status is RunStatus.WAITING_FOR_APPROVAL
+        if (row.status in ENDED or waits) and not await self._continues(row):
             return await self._anew(row, text, by, message)
         given = InstructionGiven(text=text, by=by, message=message)
 
         def change(row: Run, state: RunState) -> tuple[Payload, ...]:
-            again = row.status in ENDED or state.held is not None
-            return (given, *((StatusChanged(status=RunStatus.QUEUED),) if again else ()))
+            gate = state.gate if row.status is RunStatus.WAITING_FOR_APPROVAL else None
+            before = overtaken(gate, by) if gate else ()
+            again = row.status in ENDED or state.held is not None or gate is not None
+            return (*before, given, *((StatusChanged(status=RunStatus.QUEUED),) if again else ()))
 
         return await self._apply(run, by, message, change)
 
@@ -153,12 +158,28 @@ class RunService:
         return await self._apply(row.id, by, "", change)
 
     async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
+        """One that needs a person has ended: stopped, it does not hear comments any more."""
         row = await self._store.run(run)
-        if row.status in ENDED:
+        if row.status in ENDED - {RunStatus.ESCALATED}:
             return row
         if by.id != row.request.requester.id:
             by = await self._checked(row.request.project, by, "stop runs on")
-        return await self._store.ask_stop(run, StopAsked(by=by, how=how), actor=by.id)
+        asked = StopAsked(by=by, how=how)
+        if row.status is not RunStatus.ESCALATED:
+            return await self._store.ask_stop(run, asked, actor=by.id)
+        state = await self.status(run)
+        if state.stop is not None:
+            return row
+        return await self._store.write(
+            run, Write(payloads=(asked,)), actor=by.id, expect_seq=state.seq
+        )
+
+    async def take_over(self, run: RunId, by: Person) -> Run:
+        """Gives branch and merge request to the person. The run ends there, and adds nothing
+        more until somebody asks it to."""
+        row = await self._store.run(run)
+        by = await self._checked(row.request.project, by, "take over runs on")
+        return await taken_over(self._store, row, by)
 
     async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run:
         """Sets a run that ended without success going again, from where it stood."""

@@ -17,7 +17,7 @@ from agent.journal import Journal, digest_of
 from agent.pace import Pace
 from agent.ports import Box, Clock, ForgeReader, Model, Origin, OutsideLogs, Vault
 from agent.project import ProjectSettings
-from agent.run import CommitSha
+from agent.run import CommitSha, RunId
 from agent.runners import TestCommand
 from agent.state import RunState
 
@@ -47,6 +47,8 @@ class Lookout:
     forge: ForgeReader
     origin: Callable[[str], Awaitable[Origin]]
     pace: Pace
+    #: comments that a run's merge request had at the last look of this process
+    comments: dict[RunId, int] = field(default_factory=dict[RunId, int])
     outside: OutsideLogs | None = None  #: None: logs of other CI systems are not read
 
 

@@ -7,13 +7,24 @@ from typing import Any
 
 from agent.canaries import Canaries
 from agent.effects.context import Effect, EffectContext, Handler, NotYet
+from agent.effects.hand_over import HAND_OVER
 from agent.effects.job import RETRY_JOB
 from agent.effects.merge_request import PUBLISH
 from agent.effects.note import LINK_BACK
 from agent.effects.push import PUSH
+from agent.effects.review import REPLY
 from agent.errors import ForgeRejected, ForgeUnavailable, GitFailed, Refused, Unavailable
 from agent.events import EffectDone, EffectFailed, EffectIntended, EffectKind, RunEvent
-from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push, RetryJob
+from agent.intents import (
+    KIND,
+    HandOver,
+    Intent,
+    LinkBack,
+    PublishMergeRequest,
+    Push,
+    Reply,
+    RetryJob,
+)
 from agent.ports import ForgeReader, ForgeWriter, Store, Vault, Write
 from agent.run import RunId
 from agent.state import fold
@@ -30,6 +41,8 @@ HANDLERS: dict[type[Intent], Handler[Any]] = {
     PublishMergeRequest: PUBLISH,
     LinkBack: LINK_BACK,
     RetryJob: RETRY_JOB,
+    Reply: REPLY,
+    HandOver: HAND_OVER,
 }
 
 

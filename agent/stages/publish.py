@@ -11,6 +11,7 @@ from agent.events import Committed, RunEnded, StatusChanged
 from agent.finish import last_finish
 from agent.intents import Intent, LinkBack, Push
 from agent.ownership import taken_over
+from agent.review import replies
 from agent.run import RunStatus
 from agent.stages.check import check
 from agent.stages.keep import commit, end, park, succeed, unpublished
@@ -37,7 +38,10 @@ async def publish(work: Work) -> None:
     made = await commit(work, _began(work))
     if made is not None:
         await work.journal.write(made, intents=_intents(work, made, before))
-    elif fresh is not None and work.lookout:
+        return
+    if _answered(work) and (answers := replies(work.state, _settled(work), None)):
+        await work.journal.write(intents=answers)
+    if fresh is not None and work.lookout:
         await park(work, FIRST_LOOK)
     elif fresh is not None or _answered(work):
         await succeed(work)
@@ -67,7 +71,11 @@ def _intents(work: Work, made: Committed, before: Committed | None) -> list[Inte
     if not work.state.commits and not work.project.local:
         linked = work.state.request.linked
         intents += [LinkBack(target=item.kind, iid=item.iid) for item in linked]
-    return intents
+    return [*intents, *replies(work.state, _settled(work), made.commit)]
+
+
+def _settled(work: Work) -> set[str]:
+    return {each.key for each in work.state.done_effects} | failures(work).keys()
 
 
 def _committed_now(work: Work) -> Committed | None:

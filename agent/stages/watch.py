@@ -14,9 +14,11 @@ from agent.events import (
     RunEnded,
     StatusChanged,
 )
-from agent.ownership import taken_over
+from agent.ownership import lost, own_request
 from agent.pace import Pace
-from agent.pipeline import Judgement, Verdict
+from agent.pipeline import Judgement, Pipeline, Verdict
+from agent.ports import MergeRequest
+from agent.review import instructions
 from agent.run import RunStatus
 from agent.stages.keep import close, park
 from agent.stages.red import passed_again, red
@@ -40,10 +42,11 @@ async def watch(work: Hold, lookout: Lookout) -> None:
     assert commit is not None, "only what was published is watched"
     pace.asks(run)
     try:
-        if lost := await taken_over(work, lookout, commit):
-            await close(work, lost.status, lost.reason)
-        else:
-            await _look(work, lookout, commit)
+        request = await own_request(work, lookout)
+        if gone := await lost(work, lookout, commit, request):
+            await close(work, gone.status, gone.reason)
+        elif not await _reviewed(work, lookout, request):
+            await _look(work, lookout, commit, request.pipeline if request else None)
     except ForgeUnavailable as error:
         await _wait(work, pace, str(error), error.retry_after or 0.0)
     except GitFailed as error:
@@ -71,10 +74,25 @@ def goes_on_watching(work: Hold) -> bool:
     return False
 
 
-async def _look(work: Hold, lookout: Lookout, commit: Committed) -> None:
+async def _reviewed(work: Hold, lookout: Lookout, request: MergeRequest | None) -> bool:
+    """Sets the run to work on new comments. Asks for them only when their number has changed."""
+    if request is None or request.comments == lookout.comments.get(work.state.run, 0):
+        return False
+    given = await instructions(lookout.forge, work.state, request)
+    if given:
+        await work.journal.write(*given, StatusChanged(status=RunStatus.WORKING), wake=True)
+    else:
+        lookout.comments[work.state.run] = request.comments
+    return bool(given)
+
+
+async def _look(work: Hold, lookout: Lookout, commit: Committed, newest: Pipeline | None) -> None:
+    """While the newest pipeline runs, none of the commit's others has to be asked for."""
     waited = _waited(work)
     try:
-        listed = await lookout.forge.pipelines(work.state.request.project, sha=commit.commit)
+        listed = [newest] if newest else []
+        if judge(listed, commit.commit, waited)[1].verdict is not Verdict.RUNNING:
+            listed = await lookout.forge.pipelines(work.state.request.project, sha=commit.commit)
     except ForgeRejected as error:
         if not isinstance(error, NotFound) and error.status != 403:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from agent.errors import NotFound
@@ -70,7 +71,8 @@ class Reading(ForgeState):
 
     async def merge_request(self, project: str, iid: int) -> MergeRequest:
         self.begin("merge_request")
-        return self.wanted(iid)
+        said = [c for d in self.talk.get(iid, ()) for c in d.comments if not c.system]
+        return replace(self.wanted(iid), comments=len(said))
 
     async def difference(self, project: str, iid: int) -> bytes:
         self.begin("difference")

@@ -1,0 +1,68 @@
+"""Discussions of a merge request, as GitLab's REST API gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from agent.adapters.gitlab_payloads import Json, integer, record, records, text
+from agent.errors import ForgeUnavailable
+from agent.ports import Comment, Discussion
+
+_PAGE = 100
+_PAGES = 10  #: that are read at most
+
+
+class Get(Protocol):
+    async def __call__(self, path: str, **query: str | int) -> Any: ...
+
+
+async def discussions(get: Get, project: str, iid: int) -> Sequence[Discussion]:
+    found: list[Discussion] = []
+    for page in range(1, _PAGES + 1):
+        path = f"{project}/merge_requests/{iid}/discussions"
+        listed = records(await get(path, page=page, per_page=_PAGE))
+        found += [talk for each in listed if (talk := _discussion(each)).comments]
+        if len(listed) < _PAGE:
+            break
+    return found
+
+
+def _discussion(found: Json) -> Discussion:
+    notes = [note for note in records(found.get("notes")) if not note.get("internal")]
+    resolvable = [note for note in notes if note.get("resolvable")]
+    return Discussion(
+        id=text(found, "id"),
+        comments=tuple(_comment(note) for note in notes),
+        resolvable=bool(resolvable),
+        resolved=bool(resolvable) and all(note.get("resolved") for note in resolvable),
+    )
+
+
+def _comment(note: Json) -> Comment:
+    author, position = record(note.get("author")), _record(note.get("position"))
+    new = bool(position.get("new_line"))
+    line: Any = position.get("new_line" if new else "old_line")
+    return Comment(
+        id=integer(note, "id"),
+        author_id=integer(author, "id"),
+        author=text(author, "username"),
+        text=text(note, "body"),
+        at=_moment(text(note, "created_at")),
+        system=bool(note.get("system")),
+        path=text(position, "new_path" if new else "old_path") or text(position, "new_path"),
+        line=line if isinstance(line, int) else None,
+    )
+
+
+def _record(value: Any) -> Json:
+    return record(value) if value else {}
+
+
+def _moment(told: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(told)
+    except ValueError as error:
+        raise ForgeUnavailable("GitLab tells of a comment without a time.") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
