@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from playground.gitlab import environments
 from playground.gitlab.git_repo import ZERO
+from playground.gitlab.oauth_records import Application
 from playground.gitlab.records import (
     DEVELOPER,
     GUEST,
@@ -38,6 +39,7 @@ PLACES = {
     "production": "https://invoices.example",
 }
 HOOK = "/gitlab/events"
+AGENT = "Journeyman"
 REQUEST = "@agent add an endpoint that exports invoices as CSV"
 SUGGESTIONS = (
     "add an endpoint that exports invoices as CSV",
@@ -156,6 +158,16 @@ def add_hook(state: State, path: str, url: str, secret: str) -> None:
     hook.url, hook.token = url.rstrip("/") + HOOK, secret
     hook.failures, hook.disabled, hook.disabled_until = 0, False, None
     hook.events |= dict.fromkeys(("pipeline_events", "merge_requests_events"), True)
+
+
+def application(state: State, url: str) -> Application:
+    """By which the agent asks GitLab who somebody is; `url` is the agent's."""
+    back = f"{url.rstrip('/')}/link/done"
+    for known in state.oauth.applications.values():
+        if known.name == AGENT:
+            known.redirect_uris = (back,)
+            return known
+    return state.oauth.register(AGENT, back, "read_user")
 
 
 def account(state: State, name: str) -> Account:

@@ -22,12 +22,13 @@ from playground import seed
 from playground.gitlab.server import GitLabStandIn
 from playground.image import ProjectImage
 from playground.keep import Keep, Ports
+from playground.links import NotLinked, link_people
 from playground.model import ModelStandIn
 from playground.page.actions import Actions
 from playground.page.chat import Chat
 from playground.page.forge import ForgeView
 from playground.page.server import Page
-from playground.service import ROOT, Service
+from playground.service import ROOT, Service, ServiceFailed
 from playground.slack.server import SlackStandIn
 from playground.slack.world import World
 
@@ -132,6 +133,7 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
             port=ports.take("page", options.port, DEFAULT_PORT),
         )
         await stack.enter_async_context(service)
+        await _link_people(options, slack, service)
         await stack.enter_async_context(page)
         yield Playground(
             slack=slack,
@@ -141,6 +143,18 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
             model_url=model_env.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
             model_line=model_line,
         )
+
+
+async def _link_people(options: Options, slack: SlackStandIn, service: Service) -> None:
+    """Once: whoever unlinks their account later stays so."""
+    done = options.home / f"linked-{options.service_home.name}"
+    if done.exists():
+        return
+    try:
+        await link_people(slack, [each.name for each in seed.PEOPLE])
+    except NotLinked as problem:
+        raise ServiceFailed(f"{problem}\nThe log of the service: {service.log}") from problem
+    done.touch()
 
 
 def _runner(options: Options) -> tuple[Sandbox, ProjectImage]:
@@ -187,6 +201,7 @@ def _service(
     secret = secrets.token_urlsafe(24)
     for path in projects.values():
         seed.add_hook(state, path, url, secret)
+    application = seed.application(state, url)
     by_kind = {token.kind: token.value for token in world.tokens.values()}
     env = {
         **options.machine,
@@ -198,6 +213,8 @@ def _service(
         "GITLAB_URL": gitlab.url,
         "GITLAB_TOKEN": seed.token(state, "write").secret,
         "GITLAB_WEBHOOK_SECRET": secret,
+        "GITLAB_SIGNIN_ID": application.id,
+        "GITLAB_SIGNIN_SECRET": application.secret,
         "GITLAB_READ_TOKEN": seed.token(state, "read").secret,
         "JOURNEYMAN_HOME": str(options.service_home),
         "JOURNEYMAN_CONFIG": str(config),

@@ -45,7 +45,7 @@ async def sign_in_form(forge: Forge, request: web.Request) -> web.StreamResponse
     people = [u for u in forge.state.users.values() if not u.bot]
     buttons = "".join(
         f'<button name="username" value="{escape(each.username)}">'
-        f"{escape(each.name)} @{escape(each.username)}</button><br>"
+        f"@{escape(each.username)} · {escape(each.name)}</button><br>"
         for each in people
     )
     back = escape(request.query.get("back", ""))
