@@ -23,7 +23,7 @@ def frozen(freeze: Freeze, by: Person) -> Message:
     """`by`: who asked; another one may have frozen it before."""
     already = "" if freeze.by.id == by.id else "It was frozen before; that freeze stands. "
     return _answer(
-        f"{_what(freeze.scope).capitalize()} frozen by @{t.quoted(freeze.by.name, 40)}.",
+        f"{_named(freeze.scope)} frozen by @{t.quoted(freeze.by.name, 40)}.",
         f"*Frozen:* {_told(freeze)}",
         f"{already}Nothing is begun, gone on with or changed at GitLab for it. What was at work "
         f"waits and goes on by itself after {t.code(_word('unfreeze', freeze.scope))}. "
@@ -32,14 +32,16 @@ def frozen(freeze: Freeze, by: Person) -> Message:
 
 
 def thawed(ended: Freeze | None, scope: str, by: Person, still: Sequence[Freeze]) -> Message:
-    what = _what(scope)
-    if ended:
-        head = f"*Unfrozen:* {_shown(scope)}, by {t.user(by.id)}. What was held goes on by itself."
-    else:
-        head = f"{_shown(scope).capitalize() if not scope else _shown(scope)} was not frozen."
-    plain = f"{what.capitalize()} {'was unfrozen' if ended else 'was not frozen'}."
-    rest = f"What still holds:\n{standing(still)}" if still else ""
-    return _answer(plain, head, rest)
+    """`still`: what holds the scope all the same."""
+    rest = f"This still holds:\n{standing(still)}" if still else ""
+    if ended is None:
+        plain = f"There was no freeze of {_what(scope)} itself."
+        return _answer(plain, f"There was no freeze of {_shown(scope)} itself.", rest)
+    return _answer(
+        f"{_named(scope)} unfrozen by @{t.quoted(by.name, 40)}.",
+        f"*Unfrozen:* {_shown(scope)}, by {t.user(by.id)}.",
+        rest or "What was held goes on by itself.",
+    )
 
 
 def stopped(runs: Sequence[Run], scope: str, by: Person, links: w.Links) -> Message:
@@ -78,6 +80,11 @@ def _shown(scope: str) -> str:
 
 def _what(scope: str) -> str:
     return "everything" if scope == EVERYWHERE else t.quoted(scope)
+
+
+def _named(scope: str) -> str:
+    """At the beginning of a sentence."""
+    return "Everything" if scope == EVERYWHERE else t.quoted(scope)
 
 
 def _word(verb: str, scope: str) -> str:
