@@ -20,6 +20,7 @@ from agent.adapters.outside_log import OutsideLogs
 from agent.adapters.system_clock import SystemClock
 from agent.effects import EffectExecutor
 from agent.errors import ForgeRejected, ForgeUnavailable, SandboxUnusable, SettingsError
+from agent.gatekeeper import Gatekeeper
 from agent.hints import Hints
 from agent.operators import OperatorService
 from agent.pace import Pace
@@ -36,6 +37,7 @@ from bot.build import (
     make_sign_in,
     make_vaults,
 )
+from bot.cards import places
 from bot.front import open_front
 from bot.logs import set_up_logs
 from bot.schedule import Schedule
@@ -133,7 +135,14 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                 projects=lambda path: engine_project(settings, path),
                 operators=settings.operators,
             )
-            hints = Hints(database.store)
+            gatekeeper = Gatekeeper(
+                store=database.store,
+                forge=reader,
+                projects=lambda path: engine_project(settings, path),
+                clock=SystemClock(),
+                cards=places(database.store, database.threads),
+            )
+            hints = Hints(database.store, on_waiting=gatekeeper.look_after)
             front = await stack.enter_async_context(
                 open_front(
                     settings,
@@ -145,6 +154,7 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                     runs=service,
                     operating=operating,
                     clock=SystemClock(),
+                    gates=gatekeeper,
                     again={GITLAB: hear_again(database.inbox, hints.hear)},
                 )
             )
@@ -154,6 +164,7 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                 store=database.store,
                 clock=SystemClock(),
                 prune=lambda: database.inbox.prune(KEPT_DELIVERIES),
+                look_after=gatekeeper.look_after,
             )
             tasks.append(asyncio.create_task(schedule.serve(), name="schedule"))
             stack.push_async_callback(_end, tasks[-1])

@@ -25,11 +25,13 @@ PRUNE = 3600  #: seconds between two looks at what may be forgotten
 
 @dataclass(kw_only=True)
 class Schedule:
-    """`prune` forgets deliveries that were dealt with long ago."""
+    """`prune` forgets deliveries that were dealt with long ago; `look_after` sees to one run that
+    waits for an approval."""
 
     store: Store
     clock: Clock
     prune: Callable[[], Awaitable[None]]
+    look_after: Callable[[RunId], Awaitable[None]] | None = None
 
     async def serve(self) -> None:
         """Until cancelled."""
@@ -58,8 +60,15 @@ class Schedule:
                 # a refused click touches the run, so a hold tells its own time
                 if self.clock.now() - run.created_at > REMIND:
                     await self._look(run)
+            await self._gates()
         except Unavailable as error:
             log.warning("tick_waits", extra={"reason": str(error)})
+
+    async def _gates(self) -> None:
+        if self.look_after is None:
+            return
+        for run in await self.store.runs(statuses={RunStatus.WAITING_FOR_APPROVAL}, limit=1000):
+            await self.look_after(run.id)
 
     async def _look(self, run: Run) -> None:
         events = await self.store.events(run.id)
