@@ -10,13 +10,22 @@ from agent.adapters import gitlab_changes as changes
 from agent.adapters import gitlab_merging as merging
 from agent.adapters import gitlab_people as people
 from agent.adapters import gitlab_pipelines as pipelines
+from agent.adapters import gitlab_reviews as reviews
 from agent.adapters import gitlab_rules as rules
 from agent.adapters.gitlab_client import GitLabClient
 from agent.adapters.gitlab_log import stream
 from agent.adapters.gitlab_payloads import integer, merge_request, record, records, text
 from agent.errors import ForgeRejected, NotFound
 from agent.pipeline import Job, Pipeline
-from agent.ports import Deployment, ForgeCommit, ForgeRules, ForgeUser, MergeRequest, Project
+from agent.ports import (
+    Deployment,
+    Discussion,
+    ForgeCommit,
+    ForgeRules,
+    ForgeUser,
+    MergeRequest,
+    Project,
+)
 from agent.run import CommitSha, Linked
 from agent.testreport import TestReport
 
@@ -118,6 +127,9 @@ class GitLabReader(GitLabClient):
         )
         return any(marker in text(item, "body") for item in records(found))
 
+    async def discussions(self, project: str, iid: int) -> Sequence[Discussion]:
+        return await reviews.discussions(self._get, _merge_request(project, iid))
+
     async def pipelines(self, project: str, *, sha: CommitSha) -> Sequence[Pipeline]:
         return await pipelines.of_commit(self._get, _project(project), sha)
 
@@ -189,6 +201,17 @@ class GitLabWriter(GitLabClient):
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str
     ) -> None:
         await self._post(f"{_project(project)}/{_PATHS[kind]}/{iid}/notes", {"body": text})
+
+    async def reply(self, project: str, iid: int, discussion: str, text: str) -> None:
+        path = f"{_merge_request(project, iid)}/discussions/{_segment(discussion)}/notes"
+        await self._post(path, {"body": text})
+
+    async def resolve(self, project: str, iid: int, discussion: str) -> None:
+        path = f"{_merge_request(project, iid)}/discussions/{_segment(discussion)}"
+        await self._put(path, {"resolved": True})
+
+    async def assign(self, project: str, iid: int, user_id: int) -> None:
+        await self._put(_merge_request(project, iid), {"assignee_id": user_id})
 
     async def retry_job(self, project: str, job: int) -> Job:
         made = await self._post(f"{_project(project)}/jobs/{job}/retry", {})

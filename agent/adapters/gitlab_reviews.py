@@ -18,11 +18,10 @@ class Get(Protocol):
     async def __call__(self, path: str, **query: str | int) -> Any: ...
 
 
-async def discussions(get: Get, project: str, iid: int) -> Sequence[Discussion]:
+async def discussions(get: Get, merge_request: str) -> Sequence[Discussion]:
     found: list[Discussion] = []
     for page in range(1, _PAGES + 1):
-        path = f"{project}/merge_requests/{iid}/discussions"
-        listed = records(await get(path, page=page, per_page=_PAGE))
+        listed = records(await get(f"{merge_request}/discussions", page=page, per_page=_PAGE))
         found += [talk for each in listed if (talk := _discussion(each)).comments]
         if len(listed) < _PAGE:
             break

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from agent.adapters.git_vault import GitVaults
 from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
@@ -16,6 +17,7 @@ from agent.adapters.local_forge import LocalForge
 from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, NotFound, Refused
 from agent.ports import Author, Project
 from playground.faults import Fault, FaultMode
+from playground.gitlab.records import User
 from playground.gitlab.server import GitLabStandIn
 
 PATH = "group/invoices"
@@ -41,6 +43,15 @@ class Scene:
 
     def token(self, *scopes: str) -> str:
         return self.gitlab.state.add_token(self.bot, *scopes).secret
+
+    async def says(self, who: User, path: str, said: dict[str, object]) -> None:
+        """What a person writes at GitLab."""
+        project = quote(PATH, safe="")
+        headers = {"PRIVATE-TOKEN": self.gitlab.state.add_token(who, "api").secret}
+        async with ClientSession(headers=headers) as session:
+            url = f"{self.gitlab.url}/api/v4/projects/{project}{path}"
+            async with session.post(url, json=said) as answer:
+                assert answer.status == 201, await answer.text()
 
     @property
     def reader(self) -> GitLabReader:
@@ -252,3 +263,49 @@ async def test_a_local_repository_stands_in_for_gitlab(tmp_path: Path) -> None:
         await forge.open_merge_request("x", source="a", target="b", title="", description="")
     with pytest.raises(NotFound):
         await forge.project(str(tmp_path / "missing"))
+
+
+async def test_a_review_is_read_answered_resolved_and_handed_over(scene: Scene) -> None:
+    async with scene.reader as reader, scene.writer as writer:
+        project = await reader.project(PATH)
+        base, _ = await scene.vault.fetch(reader.origin(project), None)
+        await scene.vault.checkout(base, scene.workspace)
+        (scene.workspace / "app.py").write_text("two\n")
+        made = await scene.vault.collect(scene.workspace, base)
+        author = Author(name="Journeyman", email="journeyman@example.com")
+        commit = await scene.vault.commit(
+            made.tree, base, "Say two", author=author, at=datetime(2026, 5, 4, tzinfo=UTC)
+        )
+        await scene.vault.push(writer.origin(project), commit, "agent/1", expected=None)
+        opened = await writer.open_merge_request(
+            PATH, source="agent/1", target="main", title="Draft: Say two", description=""
+        )
+        position = {"new_path": "app.py", "old_path": "app.py", "new_line": 1}
+        talks = f"/merge_requests/{opened.iid}/discussions"
+        await scene.says(scene.mia, talks, {"body": "why two?", "position": position})
+        await scene.says(scene.mia, f"/merge_requests/{opened.iid}/notes", {"body": "nice"})
+
+        first, second = await reader.discussions(PATH, opened.iid)
+        (asked,) = first.comments
+        assert (asked.author_id, asked.text) == (scene.mia.id, "why two?")
+        assert (asked.path, asked.line, asked.system) == ("app.py", 1, False)
+        assert (first.resolvable, first.resolved) == (True, False)
+        assert (second.resolvable, second.comments[0].path) == (False, "")
+        assert (await reader.merge_request(PATH, opened.iid)).comments == 2
+
+        await writer.reply(PATH, opened.iid, first.id, "Done in `1234567`. <!-- mark -->")
+        await writer.resolve(PATH, opened.iid, first.id)
+        await writer.reply(PATH, opened.iid, second.id, "Thanks.")
+        first, second = await reader.discussions(PATH, opened.iid)
+        assert first.resolved
+        assert first.comments[-1].author_id == scene.bot.id
+        assert first.comments[-1].text.endswith("<!-- mark -->")
+        assert len(second.comments) == 2
+        await scene.says(scene.mia, talks, {"body": "for us only", "internal": True})
+        assert len(await reader.discussions(PATH, opened.iid)) == 2
+
+        await writer.assign(PATH, opened.iid, scene.mia.id)
+        await writer.mark_ready(PATH, opened.iid)
+        assert not (await reader.merge_request(PATH, opened.iid)).draft
+        (record,) = scene.project_record.merge_requests.values()
+        assert record.assignee_ids == [scene.mia.id]
