@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal, NewType
 from zoneinfo import ZoneInfo
@@ -21,7 +21,8 @@ _WEEK = timedelta(days=7)
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Every week, from one minute of the week (0: Monday 00:00) to another, by a zone's clock."""
+    """Every week, from one minute of the week (0: Monday 00:00) to another, by a zone's clock.
+    A time that a clock skips or shows twice is read so that the window is the longer one."""
 
     start: int
     end: int
@@ -29,16 +30,24 @@ class Window:
 
     def until(self, at: datetime) -> datetime | None:
         """When it is over, if it covers this moment."""
-        local = at.astimezone(ZoneInfo(self.zone))
+        zone = ZoneInfo(self.zone)
+        local = at.astimezone(zone).replace(tzinfo=None)
         monday = local.replace(hour=0, minute=0, second=0, microsecond=0)
         monday -= timedelta(days=local.weekday())
-        length = (self.end - self.start) % (7 * 24 * 60)
+        length = timedelta(minutes=(self.end - self.start) % (7 * 24 * 60))
         for week in (monday, monday - _WEEK):  # it may have begun last week
             begun = week + timedelta(minutes=self.start)
-            ends = begun + timedelta(minutes=length)
-            if begun <= local < ends:
-                return ends
+            ends = max(_moments(begun + length, zone))
+            if min(_moments(begun, zone)) <= at < ends:
+                return ends.astimezone(zone)
         return None
+
+
+def _moments(wall: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Both readings of what a clock shows. Compared in UTC: two times of one zone would be
+    compared by what the clock shows."""
+    first, second = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    return first.astimezone(UTC), second.astimezone(UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +64,7 @@ class Rule:
 
     def frozen_until(self, at: datetime) -> datetime | None:
         ends = [end for window in self.freezes if (end := window.until(at))]
-        return max(ends, default=None)
+        return max(ends, default=None, key=datetime.timestamp)
 
 
 @dataclass(frozen=True, kw_only=True)
