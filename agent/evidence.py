@@ -68,7 +68,7 @@ async def _of(work: Hold, lookout: Lookout, commit: Committed, job: Job) -> Evid
         script = await forge.ci_script(project, commit.commit, job.name)
     except ForgeRejected:
         script = ()
-    return Evidence(excerpt=_excerpt(log), problem=problem.rstrip("."), script=script)
+    return Evidence(excerpt=excerpt_of(log), problem=problem.rstrip("."), script=script)
 
 
 async def _outside(work: Hold, lookout: Lookout, commit: Committed, job: Job) -> Evidence:
@@ -82,10 +82,10 @@ async def _outside(work: Hold, lookout: Lookout, commit: Committed, job: Job) ->
     except LogUnreadable as error:
         told = str(error).rstrip(".")
         return Evidence(problem=f"is of another system: {told[0].lower()}{told[1:]}")
-    return Evidence(excerpt=_excerpt(log))
+    return Evidence(excerpt=excerpt_of(log))
 
 
-def _excerpt(log: JobLog) -> str:
+def excerpt_of(log: JobLog) -> str:
     """The command, what matters of its output, and the runner's last word, each once."""
     found = log.excerpt(EXCERPT)
     parts = [f"$ {found.command}" if found.command else "", found.bare, found.failure]

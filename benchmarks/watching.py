@@ -53,7 +53,7 @@ async def _heard(folder: Path) -> list[Row]:
 
 async def _told(here: Watching, watched: Watched, status: str) -> float:
     """Seconds until the thread says so, below the card."""
-    await asyncio.sleep(1.2)  # Slack takes one message a second
+    await asyncio.sleep(4)  # the thread before may still have its card edited
     before = _said(here, watched)[1:]
     began = time.monotonic()
     here.moves(watched, status, LOG)
