@@ -23,15 +23,15 @@ function line(title, deployment) {
 
 function place(item) {
   const { live, latest } = item;
+  const newer = latest && latest.id !== live?.id;
   return h("section", { class: "environment", key: `environment-${item.name}`,
     "aria-label": `Environment ${item.name}` },
   h("div", { class: "environment-head" }, h("h3", {}, item.name),
     item.url && h("span", { class: "muted" }, item.url),
     item.protected && h("span", { class: "pill", title: "Not everybody may deploy here" },
       icon("lock"), "protected")),
-  live || latest
-    ? h("dl", {}, line("Deployed", live ?? latest), live && latest.id !== live.id && line("Newest", latest))
-    : h("p", { class: "muted" }, "Nothing has been deployed here yet."));
+  !live && h("p", { class: "muted", key: "nothing" }, "Nothing has been deployed here yet."),
+  latest && h("dl", {}, live && line("Deployed", live), newer && line("Newest", latest)));
 }
 
 export function environments(mergeRequest) {
