@@ -280,7 +280,8 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             at = p.status if p.status in INTERRUPTED else state.interrupted
             return replace(state, frozen=p, interrupted=at, doing=None, trouble=None)
         case e.RunThawed():
-            return replace(state, frozen=None)
+            queued = state.status is RunStatus.QUEUED
+            return replace(state, frozen=None, reason="" if queued else state.reason)
         case e.StopAsked():
             return replace(state, stop=p)
         case e.RunEnded():

@@ -15,6 +15,7 @@ from agent.events import Payload, RunFrozen, RunThawed, StatusChanged
 from agent.freeze import EVERYWHERE, INTERRUPTED, Freeze, OperatorEvent
 from agent.run import ENDED, WAITING, Person, RunId, RunStatus
 
+_ENDED = [str(status) for status in ENDED]
 _COLUMNS = "scope, by, reason, at"
 #: The notification is part of the transaction.
 FREEZE = f"""
@@ -29,6 +30,9 @@ FREEZE_OF = f"SELECT {_COLUMNS} FROM freezes WHERE scope IN ('', $1) ORDER BY sc
 ALL = f"SELECT {_COLUMNS} FROM freezes ORDER BY scope"
 RECORD = """
 INSERT INTO operator_events (deed, scope, by, reason, refused) VALUES ($1, $2, $3, $4, $5)"""
+HELD = """
+SELECT id FROM runs
+WHERE frozen AND ($1 = '' OR project = $1) AND NOT status = ANY ($2::text[]) ORDER BY id"""
 SET_FROZEN = "UPDATE runs SET frozen = $2 WHERE id = $1"
 #: What a freeze has put off comes at once. Those who watch look again soon, and not all together.
 RELEASE = """
@@ -67,7 +71,10 @@ class FreezeTable:
             await connection.execute(RELEASE, scope)
             return _freeze(row) if row else None
 
-        return await transact(self._pool, once)
+        ended = await transact(self._pool, once)
+        for row in await retried(lambda: self._pool.fetch(HELD, scope, _ENDED)):
+            await self.heed_freeze(row["id"])  # so that its card does not wait for its turn
+        return ended
 
     async def frozen(self, project: str) -> Freeze | None:
         row = await retried(lambda: self._pool.fetchrow(FREEZE_OF, project))

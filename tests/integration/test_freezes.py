@@ -89,8 +89,20 @@ async def test_a_queued_run_is_not_claimed_and_says_why_once(db: Database) -> No
     assert await db.store.verify(run.id) is None
 
     await db.store.unfreeze(PROJECT, LEE, "")
+    thawed = fold(await db.store.events(run.id))  # before it has found a place
+    assert (thawed.frozen, thawed.status, thawed.reason) == (None, RunStatus.QUEUED, "")
     assert await db.store.claim(run.id, "w1") is not None
-    assert fold(await db.store.events(run.id)).frozen is None
+    assert fold(await db.store.events(run.id)).seq == thawed.seq + 1
+
+
+async def test_a_run_that_two_freezes_hold_is_not_told_that_it_goes_on(db: Database) -> None:
+    run = await started(db)
+    await db.store.freeze(PROJECT, LEE, "")
+    with pytest.raises(Unavailable):
+        await db.store.claim(run.id, "w1")
+    await db.store.freeze(EVERYWHERE, LEE, "")
+    await db.store.unfreeze(PROJECT, LEE, "")
+    assert fold(await db.store.events(run.id)).frozen is not None
 
 
 @pytest.mark.parametrize("status", [RunStatus.WORKING, RunStatus.TESTING, RunStatus.PLANNING])
