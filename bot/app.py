@@ -25,6 +25,7 @@ from agent.hints import Hints
 from agent.operators import OperatorService
 from agent.pace import Pace
 from agent.ports import Origin
+from agent.review import hear_review
 from agent.service import RunService
 from agent.work import Lookout
 from agent.worker import Worker
@@ -142,7 +143,11 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                 clock=SystemClock(),
                 cards=places(database.store, database.threads),
             )
-            hints = Hints(database.store, on_waiting=gatekeeper.look_after)
+            hints = Hints(
+                database.store,
+                on_waiting=gatekeeper.look_after,
+                on_note=lambda run: hear_review(database.store, reader, run),
+            )
             front = await stack.enter_async_context(
                 open_front(
                     settings,

@@ -136,6 +136,7 @@ def _listen(
         "run_menu": controls.on_menu,
         "run_stop": controls.on_stop,
         "run_retry": controls.on_retry,
+        "run_take_over": controls.on_take_over,
         "run_hint": controls.on_hint,
         "run_changes": controls.on_changes,
         "run_feedback": controls.on_feedback,

@@ -84,6 +84,10 @@ class Controls:
         person = await self.people.person(place.user)
         await self.runs.stop(run.id, person, how="stop button")
 
+    async def on_take_over(self, body: Json) -> None:
+        person = await self.people.person(where(body).user)
+        await self.runs.take_over(_run(_action(body)["value"]), person)
+
     async def on_retry(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
         await self.runs.retry(_run(_action(body)["value"]), person)

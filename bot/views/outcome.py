@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.events import Escalation
 from agent.run import ENDED, RunStatus
 from agent.state import RunState
 from bot.views import blocks as b
@@ -10,6 +9,7 @@ from bot.views import pipeline
 from bot.views import text as t
 from bot.views import words as w
 from bot.views.blocks import Block, Message
+from bot.views.escalation import escalated, taken
 
 _SUMMARY = 600
 
@@ -19,7 +19,7 @@ def outcome(state: RunState, links: w.Links) -> Message:
     if state.status is RunStatus.CANCELLED:
         return _stopped(state, links)
     if state.status is RunStatus.ESCALATED:
-        return _escalated(state, links)
+        return escalated(state, links)
     if state.status is RunStatus.FAILED:
         return _failed(state, links)
     if w.plan_stands(state):
@@ -157,6 +157,7 @@ def _stopped(state: RunState, links: w.Links) -> Message:
         f"Run {state.run} was stopped by {spoken}{step}.",
         {
             "head": b.section(f"*Stopped by {by}{step}.* {w.kept(state)}"),
+            "taken": b.context(taken(state)),
             "act": b.actions(_again("Resume", state)),
             "foot": b.context(t.link(page, "Timeline of the run") if page else ""),
         },
@@ -182,66 +183,6 @@ def _failed(state: RunState, links: w.Links) -> Message:
         },
         more=page,
     )
-
-
-def _escalated(state: RunState, links: w.Links) -> Message:
-    reason = state.end.reason if state.end else state.reason
-    report = state.end.escalation if state.end else None
-    told = t.quoted((report.reason if report else "") or reason, 600)
-    page = links.run(state.run)
-    return b.message(
-        f"escalation:{state.run}.{state.rounds}",
-        state.seq,
-        f"@{w.name(state)}, run {state.run} needs a person: {told}",
-        {
-            "head": b.section(
-                f"*Needs a person* — {t.user(state.request.requester.id)}\n{told}\n"
-                f"{w.kept(state)}{'' if w.delivered(state) else ' Nothing was merged.'}"
-            ),
-            "tests": b.context(f"Tests: {w.results(state.tests_change, state.tests_base)}"),
-            "attempts": pipeline.table(state, report) if report and state.fixes else None,
-            "report": b.rich_text(_report(state, report), limit=6000) if report else None,
-            "act": b.actions(
-                b.button(
-                    "Try again with a hint…",
-                    "run_hint",
-                    str(state.run),
-                    style="primary",
-                    reads=f"Try run {state.run} again with a hint",
-                ),
-                b.button(
-                    "View merge request",
-                    "view_merge_request",
-                    url=state.merge_request.url,
-                    reads=f"View merge request {state.merge_request.iid} in GitLab",
-                )
-                if state.merge_request and state.merge_request.url
-                else None,
-            ),
-            "foot": b.context(
-                w.usage_line(state), t.link(page, "Timeline of the run") if page else ""
-            ),
-        },
-        more=page,
-    )
-
-
-def _report(state: RunState, report: Escalation) -> str:
-    lines: list[str] = []
-    listed = report.attempts if not state.fixes else ()  # else a table shows them
-    if listed:
-        lines.append("**What was tried**")
-    for attempt in listed:
-        failing = ", ".join(f"`{t.line(test, 80)}`" for test in attempt.failing[:3])
-        more = f" and {len(attempt.failing) - 3} more" if len(attempt.failing) > 3 else ""
-        still = f" Still failing: {failing}{more}." if failing else ""
-        tried = t.line(attempt.tried, 300).rstrip(".")
-        lines.append(f"- Attempt {attempt.number}: {tried}.{still}")
-    if report.likely_cause:
-        lines.append(f"**Most likely cause:** {report.likely_cause}")
-    if report.not_tried:
-        lines.append(f"**Not tried:** {report.not_tried}")
-    return "\n".join(lines)
 
 
 def _again(label: str, state: RunState) -> b.Element:

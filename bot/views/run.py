@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent import events as e
-from agent.run import ENDED, RunStatus
+from agent.run import ENDED, Person, RunStatus
 from agent.state import RunState
 from bot.views import blocks as b
 from bot.views import delivery, pipeline
@@ -118,7 +118,7 @@ def _notes(state: RunState) -> list[str]:
         taken = followup.taken_at_step
         how = "waiting for the next step" if taken is None else f"picked up at step {taken}"
         said = t.quoted(followup.given.text, 80)
-        notes.append(f"Follow-up from {t.user(followup.given.by.id)}, {how}: “{said}”")
+        notes.append(f"Follow-up from {_by(followup.given.by)}, {how}: “{said}”")
     return notes
 
 
@@ -135,3 +135,9 @@ def _menu(state: RunState, page: str) -> b.Element:
     if state.status not in ENDED:
         options.append(b.option("Stop run…", f"stop:{state.run}"))
     return {"type": "overflow", "action_id": "run_menu", "options": options}
+
+
+def _by(person: Person) -> str:
+    """Somebody who spoke at GitLab may be nobody in Slack."""
+    in_slack = t.user(person.id)
+    return in_slack if in_slack.startswith("<@") else f"@{t.quoted(person.name, 40)} at GitLab"

@@ -21,11 +21,12 @@ from agent.events import (
     RunEnded,
     StatusChanged,
     StopAsked,
+    TakenOver,
 )
 from agent.operators import OperatorService
 from agent.ports import Write
 from agent.project import ProjectSettings
-from agent.run import Limits, Person, Request, Run, RunId, RunStatus
+from agent.run import ENDED, Limits, Person, Request, Run, RunId, RunStatus
 from agent.state import RunState, fold
 from agent.testing import FakeForge
 from bot.build import make_sign_in
@@ -84,8 +85,14 @@ class FakeRuns:
         return await self._done(("lift", run, hold), run, lifted, on)
 
     async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
+        asked = StopAsked(by=by, how=how)
+        if (await self.status(run)).status in ENDED:
+            return await self._done(("stop", run, how), run, asked)
         ended = RunEnded(status=RunStatus.CANCELLED)
-        return await self._done(("stop", run, how), run, StopAsked(by=by, how=how), ended)
+        return await self._done(("stop", run, how), run, asked, ended)
+
+    async def take_over(self, run: RunId, by: Person) -> Run:
+        return await self._done(("take_over", run, by.id), run, TakenOver(by=by))
 
     async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run:
         return await self._done(("retry", run), run, StatusChanged(status=RunStatus.QUEUED))

@@ -7,7 +7,7 @@ import json
 import pytest
 from face import Face, ask, started
 
-from agent.events import RunEnded
+from agent.events import EffectDone, EffectKind, RunEnded
 from agent.run import Run, RunStatus
 from playground.slack.records import Message, View
 
@@ -56,6 +56,24 @@ async def test_a_hint_continues_a_run_that_needs_a_person(face: Face) -> None:
 
     await face.until(lambda: face.runs.of("instruct"))
     assert face.runs.of("instruct")[0] == ("instruct", run.id, "Install libpq first")
+
+
+async def test_a_person_takes_a_run_over_and_stops_it(face: Face) -> None:
+    root, run = await started(face)
+    made = EffectDone(key="k", effect=EffectKind.OPEN_MERGE_REQUEST, result="!7", iid=7)
+    needs = RunEnded(status=RunStatus.ESCALATED, reason="The tests still fail.")
+    await face.runs.add(run.id, made, needs)
+
+    def told(words: str) -> list[Message]:
+        return [m for m in face.ours(root) if words in json.dumps(m.blocks)]
+
+    (message,) = await face.until(lambda: told("run_take_over"))
+    await face.slack.people.click("mia", message, "run_stop")
+    await face.until(lambda: face.runs.of("stop") == [("stop", run.id, "stop button")])
+    await face.slack.people.click("sam", message, "run_take_over")
+    await face.until(lambda: face.runs.of("take_over") == [("take_over", run.id, "U0SAM")])
+    await face.until(lambda: told("Taken over by <@U0SAM>"))
+    await face.until(lambda: told("run_take_over") == [])
 
 
 async def test_the_native_stop_stops_the_run(face: Face) -> None:

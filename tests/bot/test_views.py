@@ -490,7 +490,7 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
             "| 1 | c3c3c3c3 | lint | split the line / ‹!channel› |",
             "Most likely cause: The rule is older than the code.",
             "Not tried: changing .gitlab-ci.yml",
-            "[Try again with a hint…] [View merge request]",
+            "[Try again with a hint…] [I'll take over] [Stop] [View merge request]",
             "12 min · 1 step · 184k tokens, $0.92 of $5.00",
             "Timeline of the run",
         ],
