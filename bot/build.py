@@ -106,4 +106,6 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         self_accept=entry.self_accept,
         watch_pipeline=entry.watch_pipeline,
         ci_logs=entry.ci_logs,
+        targets=entry.targets,
+        environments=entry.environments,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -11,7 +12,6 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -22,12 +22,12 @@ from agent import outside
 from agent.errors import SettingsError
 from agent.policy import Policy
 from agent.run import Limits
+from bot.gatefile import STRICT, Environment, Gates, Pattern, Target
 from bot.settings import DIRECT, ModelPrice, ProjectEntry
 
 _Path = Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)+$")]
 _Channel = Annotated[str, StringConstraints(pattern=r"^[CG][A-Z0-9_]+$")]
 _AnyChannel = Annotated[str, StringConstraints(pattern=rf"^([CG][A-Z0-9_]+|{DIRECT})$")]
-_Pattern = Annotated[str, StringConstraints(pattern=r"^[^!\s].*")]
 
 
 def _log_prefix(url: str) -> str:
@@ -38,11 +38,12 @@ def _log_prefix(url: str) -> str:
     return url
 
 
+_NONE = ProjectEntry(path="")
 _LogPrefix = Annotated[str, AfterValidator(_log_prefix)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = STRICT
 
 
 class _Price(_Strict):
@@ -84,8 +85,8 @@ class _Defaults(_Strict):
     default_branch: str | None = None
     max_runs: int | None = Field(default=None, gt=0)
     plan_approval: bool | None = None
-    allow_paths: list[_Pattern] | None = None
-    deny_paths: list[_Pattern] | None = None
+    allow_paths: list[Pattern] | None = None
+    deny_paths: list[Pattern] | None = None
     max_files: int | None = Field(default=None, gt=0)
     max_lines: int | None = Field(default=None, gt=0)
     max_binary_mb: float | None = Field(default=None, ge=0)
@@ -93,6 +94,12 @@ class _Defaults(_Strict):
     watch_pipeline: bool | None = None
     ci_logs: list[_LogPrefix] | None = None
     limits: _Limits = _Limits()
+    targets: dict[str, Target] = {}
+    environments: dict[str, Environment] = {}
+
+    @property
+    def gates(self) -> Gates:
+        return Gates(targets=self.targets, environments=self.environments)
 
     def over(self, base: ProjectEntry, path: str, channels: tuple[str, ...] = ()) -> ProjectEntry:
         return ProjectEntry(
@@ -156,7 +163,7 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
         raise SettingsError(f"{path} is not valid TOML: {error}. Correct that line.") from error
     except ValidationError as error:
         raise SettingsError(_sentence(path, error)) from error
-    defaults = file.defaults.over(ProjectEntry(path=""), "")
+    defaults = _gated(path, "defaults", file.defaults.gates, file.defaults.over(_NONE, ""))
     fields: dict[str, Any] = {
         "parallel_runs": file.parallel_runs,
         "operators": tuple(file.operators),
@@ -164,7 +171,15 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
         "prices": MappingProxyType({n: _price(p) for n, p in file.model.prices.items()}),
         "defaults": defaults,
         "projects": MappingProxyType(
-            {p: s.over(defaults, p, tuple(s.channels)) for p, s in file.projects.items()}
+            {
+                name: _gated(
+                    path,
+                    f'projects."{name}"',
+                    table.gates.over(file.defaults.gates),
+                    table.over(defaults, name, tuple(table.channels)),
+                )
+                for name, table in file.projects.items()
+            }
         ),
         "channels": MappingProxyType({c: tuple(p) for c, p in file.channels.items()}),
     }
@@ -173,6 +188,16 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
     fields |= {f"model_{k}": v for k in ("plan", "repair") if (v := getattr(file.model, k))}
     _one_default(path, file)
     return fields
+
+
+def _gated(path: Path, table: str, gates: Gates, entry: ProjectEntry) -> ProjectEntry:
+    for told in gates.wrong():
+        raise SettingsError(f"{path}: {table}.{told}")
+    return replace(
+        entry,
+        targets=gates.target_rules(entry.policy),
+        environments=gates.environment_rules(),
+    )
 
 
 def _price(price: _Price) -> ModelPrice:
@@ -195,6 +220,7 @@ def _one_default(path: Path, file: _File) -> None:
 _KEY_REMEDIES = {
     "projects": "a project is a path like group/name",
     "channels": f'a channel is an id like C024BE91L, or "{DIRECT}"',
+    "groups": "a group is its full path, like platform/operations",
 }
 
 
@@ -235,7 +261,11 @@ def _known(where: list[str]) -> list[str]:
         "defaults": _Defaults,
         "projects": _Project,
         "limits": _Limits,
+        "targets": Target,
+        "environments": Environment,
     }
     for part in where:
+        if table in (Target, Environment):
+            break  # what follows is the name of a branch or an environment
         table = by_name.get(part, table)
     return sorted(table.model_fields)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import SettingsError
+from agent.gate import EnvironmentRule, TargetRule
 from agent.outside import Place
 from agent.policy import Policy
 from agent.run import Limits
@@ -52,6 +53,8 @@ class ProjectEntry:
     self_accept: bool = False
     watch_pipeline: bool = True
     ci_logs: tuple[Place, ...] = ()  #: where logs of other CI systems may be read, and below
+    targets: tuple[TargetRule, ...] = ()
+    environments: tuple[EnvironmentRule, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
