@@ -56,6 +56,8 @@ _OTHER_ANSWERS = {
         "post repository/commits",
         "post repository/commits/{sha}/revert",  # of a dry run
         "get jobs/{job_id}/trace",
+        "get merge_requests/{merge_request_iid}/approvals",  # of a paid tier
+        "post merge_requests/{merge_request_iid}/approve",
         "put merge_requests/{merge_request_iid}/rebase",
         "post merge_requests/{merge_request_iid}/cancel_merge_when_pipeline_succeeds",
         "get merge_requests/{merge_request_iid}/closes_issues",

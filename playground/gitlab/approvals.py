@@ -18,7 +18,12 @@ def _shown(call: Call) -> dict[str, Any]:
     project, mr = call.project, merge_request_of(call)
     mine = call.actor is not None and call.actor.id in mr.approved_by
     level = call.state.access(project, call.actor)
-    return {
+    needed = approvals_needed(project, mr)
+    paid: dict[str, Any] = {}
+    if needed:  # only the paid tiers ask for approvals, and tell of them
+        left = max(needed - len(mr.approved_by), 0)
+        paid = {"approvals_required": needed, "approvals_left": left}
+    return paid | {
         "user_has_approved": mine,
         "user_can_approve": not mine and level >= DEVELOPER,
         "approved": approved(project, mr),

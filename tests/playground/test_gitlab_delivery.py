@@ -99,7 +99,10 @@ async def test_what_the_project_demands_keeps_it_from_being_merged(
     if expected == "not_approved":
         state = await call(road, "mia", "get", f"merge_requests/{mr.iid}/approval_state")
         assert [rule["approvals_required"] for rule in state["rules"]] == [1]
-        await call(road, "sam", "post", f"merge_requests/{mr.iid}/approve", sha=mr.sha)
+        asked = await call(road, "mia", "get", f"merge_requests/{mr.iid}/approvals")
+        assert (asked["approvals_left"], asked["approved"]) == (1, False)
+        asked = await call(road, "sam", "post", f"merge_requests/{mr.iid}/approve", sha=mr.sha)
+        assert (asked["approvals_left"], asked["approved"]) == (0, True)
     elif expected == "discussions_not_resolved":
         talk.resolved = True
         await road.do(talk.save)
