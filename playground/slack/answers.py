@@ -14,8 +14,8 @@ def user_json(world: World, user: User, *, with_email: bool) -> Json:
     profile: Json = {
         "real_name": user.real_name,
         "real_name_normalized": user.real_name,
-        "display_name": user.name,
-        "display_name_normalized": user.name,
+        "display_name": user.display_name or user.name,
+        "display_name_normalized": user.display_name or user.name,
         "avatar_hash": "g0",
         "team": world.team_id,
     }
@@ -38,8 +38,9 @@ def user_json(world: World, user: User, *, with_email: bool) -> Json:
         "updated": 1_700_000_000,
     }
     if not user.deleted:
-        roles = ("is_owner", "is_primary_owner", "is_restricted", "is_ultra_restricted")
-        shown |= {"is_admin": user.is_admin} | dict.fromkeys(roles, False)
+        roles = ("is_owner", "is_primary_owner", "is_ultra_restricted")
+        shown |= {"is_admin": user.is_admin, "is_restricted": user.is_restricted}
+        shown |= dict.fromkeys(roles, False)
     return shown
 
 

@@ -21,6 +21,8 @@ class User:
     is_bot: bool = False
     is_admin: bool = False
     deleted: bool = False
+    is_restricted: bool = False  #: a guest
+    display_name: str = ""  #: chosen freely; empty: the name
 
 
 @dataclass(frozen=True, kw_only=True)
