@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,6 +11,10 @@ from agent.errors import NotFound
 from agent.events import Committed
 from agent.ports import Store
 from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
+
+
+_BRANCH = re.compile(r"agent/([1-9]\d{0,17})(?:-revert-\d{1,9})?")
+_DELIVERING = frozenset({RunStatus.DELIVERING, RunStatus.WAITING_FOR_APPROVAL})
 
 
 class HintKind(StrEnum):
@@ -56,8 +60,11 @@ class Hints:
 
     async def hear(self, hint: Hint) -> bool:
         """False when no run has to look for it."""
-        run = await self._run_of(hint)
-        if run is None or await self._knows(run, hint):
+        heard = [await self._wake(run, hint) for run in await self._runs_of(hint)]
+        return any(heard)
+
+    async def _wake(self, run: Run, hint: Hint) -> bool:
+        if await self._knows(run, hint):
             return False
         if run.status is RunStatus.WAITING_FOR_APPROVAL and self.on_waiting is not None:
             await self.on_waiting(run.id)
@@ -67,15 +74,16 @@ class Hints:
             return True
         return await self._store.hint(run.id)
 
-    async def _run_of(self, hint: Hint) -> Run | None:
-        found = re.fullmatch(r"agent/([1-9]\d{0,17})", hint.branch)
+    async def _runs_of(self, hint: Hint) -> Sequence[Run]:
+        """The run whose branch it is. Any other branch may be one that runs deliver to."""
+        found = _BRANCH.fullmatch(hint.branch)
         if found is None:
-            return None
+            return await self._store.runs(statuses=_DELIVERING, project=hint.project)
         try:
             run = await self._store.run(RunId(int(found[1])))
         except NotFound:
-            return None
-        return run if run.request.project.lower() == hint.project.lower() else None
+            return ()
+        return (run,) if run.request.project.lower() == hint.project.lower() else ()
 
     async def _knows(self, run: Run, hint: Hint) -> bool:
         """GitLab also tells of the run's own pushes."""

@@ -152,8 +152,10 @@ def read(payload: Json) -> Hint | None:
     project = record(payload.get("project")).get("path_with_namespace")
     if not isinstance(branch, str) or not isinstance(project, str):
         return None
-    if not branch.startswith("agent/") or len(project) + len(branch) > 1000:
+    if len(project) + len(branch) > 1000:
         return None
+    if not branch.startswith("agent/") and payload.get("object_kind") in ("push", "note"):
+        return None  # nobody's who watches; where runs deliver to, a pipeline follows
     head = payload.get("after") or record(about.get("last_commit")).get("id")
     return Hint(
         kind=kind,

@@ -251,6 +251,7 @@ def test_what_settles_nothing_is_not_heard(status: str) -> None:
     job = {"object_kind": "build", "ref": "agent/1", "build_status": "failed"}
     assert told(job) is None
     assert told(merge_request("open")) is None
+    assert told(push("main")) is None
     assert told(merge_request("update", changes={"description": {}})) is None
 
 
@@ -293,6 +294,7 @@ async def test_only_the_run_of_that_branch_and_project_is_woken(db: Database) ->
     assert not await hints.hear(hint("group/other", run.branch))
     for branch in ("main", "agent/999", "agent/0", f"{run.branch}x", f"agent/{'9' * 40}"):
         assert not await hints.hear(hint(PATH, branch))
+    assert await hints.hear(hint(PATH, f"{run.branch}-revert-2"))
     assert await hints.hear(hint(PATH.upper(), run.branch))
 
 
@@ -318,6 +320,15 @@ async def test_who_waits_for_an_approval_is_told_elsewhere(db: Database) -> None
     await db.store.write(run.id, waits, actor="worker")
     assert await hints.hear(hint(PATH, run.branch, "merged"))
     assert told == [run.id]
+
+
+async def test_the_pipeline_of_a_target_branch_wakes_who_delivers_there(db: Database) -> None:
+    run, hints = await _watching(db), Hints(db.store)
+    assert not await hints.hear(hint(PATH, "main"))
+    delivers = Write(payloads=(), status=RunStatus.DELIVERING, wake=True, wake_after=60.0)
+    await db.store.write(run.id, delivers, actor="worker")
+    assert not await hints.hear(hint("group/other", "main"))
+    assert await hints.hear(hint(PATH, "main"))
 
 
 async def test_what_was_not_finished_is_heard_again(ear: Ear, db: Database) -> None:
