@@ -179,7 +179,7 @@ class RunService:
         more until somebody asks it to."""
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "take over runs on")
-        return await taken_over(self._store, row, by)
+        return await taken_over(self._store, self._forge, row, by)
 
     async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run:
         """Sets a run that ended without success going again, from where it stood."""

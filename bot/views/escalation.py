@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.events import Escalation
+from agent.events import EffectFailed, Escalation
 from agent.state import RunState
 from bot.views import blocks as b
 from bot.views import pipeline
@@ -76,6 +76,12 @@ def _report(state: RunState, report: Escalation) -> str:
 
 def taken(state: RunState) -> str:
     """Whose it is now, when a person has taken it over or stopped it for good."""
+    trouble = state.trouble
+    if state.taken_over and isinstance(trouble, EffectFailed) and trouble.retry_in is None:
+        return (
+            f"Taken over by {t.user(state.taken_over.by.id)}, but GitLab could not be told: "
+            f"{t.quoted(trouble.problem, 300)} Assign the merge request to yourself there."
+        )
     if state.taken_over:
         return (
             f"Taken over by {t.user(state.taken_over.by.id)}: branch and merge request are theirs. "

@@ -233,6 +233,17 @@ async def test_whoever_takes_over_gets_the_merge_request_and_the_run_leaves_it(b
     assert (await bench.state(run)).taken_over is None
 
 
+async def test_what_is_merged_cannot_be_taken_over(bench: Bench):
+    here = scene(bench)
+    run = await here.published()
+    await here.says(run, "canceled")
+    review(here)
+    here.forge.change(1, state="merged")
+    with pytest.raises(Refused, match="!1 is merged"):
+        await service(here).take_over(run.id, LEE)
+    assert (await bench.state(run)).taken_over is None
+
+
 async def test_a_run_that_watches_ends_when_somebody_takes_over(bench: Bench):
     here = scene(bench)
     run = await here.published()
