@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from face import Face, open_face, settings_for
+from playwright.async_api import async_playwright, expect
 
 from agent.adapters.database import Database
 from agent.adapters.postgres import Connection
@@ -437,3 +438,23 @@ async def test_settings_tell_how_one_is_linked_and_undo_it(scene: Scene) -> None
     page = await scene.proven(browser, address_in(shown), "mia")
     await browser.press(page, LINK)
     assert await scene.links() == BEFORE
+
+
+@pytest.mark.browser
+async def test_a_real_browser_goes_all_the_way(scene: Scene) -> None:
+    """Its rules for cookies, forms and policies are stricter than those of our own."""
+    address = await scene.address()
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        tab = await chromium.new_page()
+        problems: list[str] = []
+        tab.on("console", lambda said: problems.append(said.text))
+        await tab.goto(address)
+        for label in ("@lee", "Authorize", "Both are me"):
+            await tab.get_by_role("button", name=label).click()
+        await expect(tab.get_by_role("heading", name="Linked")).to_be_visible()
+        await chromium.close()
+    assert problems == []
+    assert await scene.links() == BEFORE | {"U0LEE": 4}
