@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from agent.events import Payload, RunEvent, StatusChanged
 from agent.intents import Intent
 from agent.ports import Store, Write
-from agent.run import Digest, Run, RunStatus
+from agent.run import Digest, Limits, Request, Run, RunStatus
 from agent.state import RunState, fold, step
 
 ACTOR = "worker"
@@ -63,6 +63,14 @@ class Journal:
         for event in await self._store.events(self.run.id, after=self.state.seq):
             self.events.append(event)
             self.state = step(self.state, event)
+
+    async def pending(self) -> bool:
+        """Does the effect plane still have something to do for the run?"""
+        return bool(await self._store.pending_intents(self.run.id))
+
+    async def spawn(self, key: str, request: Request, limits: Limits) -> None:
+        """Begins another run, once a key."""
+        await self._store.create(key, request, limits)
 
     async def body(self, digest: Digest) -> bytes:
         return await self._store.body(self.run.id, digest)

@@ -46,6 +46,8 @@ TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = MappingProxyType(
         # a queued run may be told what it waits for
         RunStatus.QUEUED: ACTIVE | ENDED | {RunStatus.QUEUED},
         **{status: (_WORK | {RunStatus.QUEUED}) - {status} for status in ACTIVE},
+        # one that delivers, too
+        RunStatus.DELIVERING: _WORK | {RunStatus.QUEUED},
         **{status: ENDED | ACTIVE | {RunStatus.QUEUED} for status in WAITING},
         **{status: frozenset({RunStatus.QUEUED}) for status in ENDED},
     }

@@ -64,6 +64,12 @@ def gitlab_title(text: str, *, prefix: str = "Draft: ", limit: int = 255) -> str
     return prefix + _cut(line, limit - len(prefix))
 
 
+def plain_title(text: str, *, limit: int = 255) -> str:
+    """The same without a word before it, and not called a draft."""
+    bare = re.sub(r"^(\s*(\[draft\]|\(draft\)|draft:)\s*)+", "", text, flags=re.IGNORECASE)
+    return gitlab_title(bare, prefix="", limit=limit)
+
+
 def commit_message(
     request: Request, run: RunId, summary: str, *, public_url: str = "", subject: str = ""
 ) -> str:

@@ -30,6 +30,7 @@ from agent.project import Projects
 from agent.report import report_on
 from agent.run import ENDED, PARKED, WAITING, CommitSha, Run, RunId, RunStatus
 from agent.runners import find_tests
+from agent.stages.deliver import deliver, goes_on_delivering
 from agent.stages.implement import implement
 from agent.stages.keep import end, kept, succeed
 from agent.stages.plan import plan
@@ -121,12 +122,17 @@ class Worker:
             _until(lambda: store.until_frozen(run.request.project), Frozen("A freeze came.")),
         ):
             hold = await self._hold(held)
-            if goes_on_watching(hold):
+            if goes_on_delivering(hold):
+                await hold.journal.move(RunStatus.DELIVERING, hold.state.reason)
+            elif goes_on_watching(hold):
                 await hold.journal.move(RunStatus.WATCHING)
             if hold.lookout and hold.state.status is RunStatus.WATCHING:
                 # needs neither conversation nor workspace; what it sets to work is queued, since
                 # those who watch are woken beside the limits on work
                 await watch(hold, hold.lookout)
+                return
+            if self._lookout and hold.state.status is RunStatus.DELIVERING:
+                await deliver(hold, self._lookout)
                 return
             work = await self._take(held, hold)
             if work.state.status is RunStatus.WATCHING:  # not any more

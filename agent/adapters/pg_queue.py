@@ -59,7 +59,8 @@ WITH lost AS (
     ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
 ), woken AS (
     UPDATE runs SET wake = wake + 1 FROM lost WHERE runs.id = lost.id
-    RETURNING runs.id, project, wake, CASE status WHEN 'watching' THEN 'watch.' ELSE 'run.' END kind
+    RETURNING runs.id, project, wake, CASE
+        WHEN status IN ('watching', 'delivering') THEN 'watch.' ELSE 'run.' END kind
 )
 INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
 SELECT 0, kind || project, convert_to(json_build_object('run', id)::text, 'UTF8'),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from agent.canaries import CREDENTIAL, Canaries
 from agent.errors import Refused
 from agent.events import EffectDone, RunEvent
 from agent.intents import Intent
-from agent.ports import ForgeReader, ForgeWriter, Store, Vault
+from agent.ports import Clock, ForgeReader, ForgeWriter, Store, Vault
+from agent.project import Projects
 from agent.run import CommitSha
 from agent.state import RunState
 
@@ -21,14 +23,24 @@ class NotYet(Exception):
     """What was just made is not seen everywhere yet: the effect is tried again soon."""
 
 
+class Later(Exception):
+    """GitLab has accepted it and does it when it likes: looked at again for two hours."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EffectContext:
     store: Store
     vaults: Callable[[str], Vault]
     reader: ForgeReader
     writer: ForgeWriter
+    merger: ForgeWriter  #: merges and deploys, with a credential of its own where there is one
+    projects: Projects
+    clock: Clock | None = None
     canaries: Canaries = field(default_factory=Canaries)
     public_url: str = ""
+
+    def now(self) -> datetime:
+        return self.clock.now() if self.clock else datetime.now(UTC)
 
     def silent(self, *texts: str | bytes) -> None:
         """Refuses to say what one of our own credentials is in."""
@@ -49,10 +61,14 @@ class Effect(Generic[I]):
 
 @dataclass(frozen=True, kw_only=True)
 class Handler(Generic[I]):
-    """`act` raises `NotYet` and what is `Unavailable` to come again, else it failed for good."""
+    """`act` raises `NotYet`, `Later` and what is `Unavailable` to come again, else it failed for
+    good. With `stands`, which raises `Refused`, nothing may come between the state that it has
+    seen and the intent in the log: who says no in that moment is first, or is told that it has
+    begun."""
 
     subject: Callable[[RunState, I], str]  #: what it acts on, for people
     act: Callable[[EffectContext, Effect[I]], Awaitable[EffectDone]]
+    stands: Callable[[RunState, I], object] | None = None
 
 
 def branch_of(state: RunState) -> str:

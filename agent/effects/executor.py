@@ -6,26 +6,33 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.canaries import Canaries
-from agent.effects.context import Effect, EffectContext, Handler, NotYet
+from agent.effects.context import Effect, EffectContext, Handler, Later, NotYet
+from agent.effects.delivery import OPEN_DELIVERY
 from agent.effects.hand_over import HAND_OVER
 from agent.effects.job import RETRY_JOB
+from agent.effects.merge import MERGE
 from agent.effects.merge_request import PUBLISH
 from agent.effects.note import LINK_BACK
+from agent.effects.play import PLAY_JOB
 from agent.effects.push import PUSH
 from agent.effects.review import REPLY
-from agent.errors import ForgeRejected, ForgeUnavailable, GitFailed, Refused, Unavailable
+from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, GitFailed, Refused, Unavailable
 from agent.events import EffectDone, EffectFailed, EffectIntended, EffectKind, RunEvent
 from agent.intents import (
     KIND,
     HandOver,
     Intent,
     LinkBack,
+    Merge,
+    OpenDelivery,
+    PlayJob,
     PublishMergeRequest,
     Push,
     Reply,
     RetryJob,
 )
-from agent.ports import ForgeReader, ForgeWriter, Store, Vault, Write
+from agent.ports import Clock, ForgeReader, ForgeWriter, Store, Vault, Write
+from agent.project import Projects
 from agent.run import RunId
 from agent.state import fold
 
@@ -33,6 +40,9 @@ from agent.state import fold
 BRANCH_LAG = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 #: For a GitLab that is down; in all about an hour.
 OUTAGE = (*BRANCH_LAG, *(120.0,) * 30)
+#: For what GitLab has accepted and not done; in all two hours.
+TRAIN = (5.0, 15.0, 30.0, *(60.0,) * 119)
+TRIES = 25  #: people may say something at any moment
 #: Seconds until a freeze is looked at again; its end wakes what it held sooner.
 FROZEN = 30.0
 
@@ -41,6 +51,9 @@ HANDLERS: dict[type[Intent], Handler[Any]] = {
     PublishMergeRequest: PUBLISH,
     LinkBack: LINK_BACK,
     RetryJob: RETRY_JOB,
+    OpenDelivery: OPEN_DELIVERY,
+    Merge: MERGE,
+    PlayJob: PLAY_JOB,
     Reply: REPLY,
     HandOver: HAND_OVER,
 }
@@ -56,6 +69,9 @@ class EffectExecutor:
         vaults: Callable[[str], Vault],
         reader: ForgeReader,
         writer: ForgeWriter,
+        merger: ForgeWriter | None = None,
+        projects: Projects = lambda path: None,
+        clock: Clock | None = None,
         public_url: str = "",
         canaries: Canaries | None = None,
     ) -> None:
@@ -65,6 +81,9 @@ class EffectExecutor:
             vaults=vaults,
             reader=reader,
             writer=writer,
+            merger=merger or writer,
+            projects=projects,
+            clock=clock,
             public_url=public_url,
             canaries=canaries or Canaries(),
         )
@@ -75,24 +94,40 @@ class EffectExecutor:
         for number, (key, intent) in enumerate(pending, 1):
             if freeze := await self._store.heed_freeze(run):
                 raise ForgeUnavailable(freeze.sentence, retry_after=FROZEN)
-            events = await self._store.events(run)
-            outcome = await self._outcome(run, key, intent, events)
+            outcome = await self._settled(run, key, intent)
             wake = number == len(pending) or isinstance(outcome, EffectFailed)
             await self._store.settle(run, key, outcome, wake=wake)
+
+    async def _settled(self, run: RunId, key: str, intent: Intent) -> EffectDone | EffectFailed:
+        """Looked at afresh as often as somebody was quicker."""
+        for _ in range(TRIES):
+            try:
+                return await self._outcome(run, key, intent, await self._store.events(run))
+            except _Overtaken:
+                continue
+        raise ForgeUnavailable("This run is changing all the time.", retry_after=1.0)
 
     async def _outcome(
         self, run: RunId, key: str, intent: Intent, events: Sequence[RunEvent]
     ) -> EffectDone | EffectFailed:
         state, kind, handler = fold(events), KIND[type(intent)], HANDLERS[type(intent)]
         before = any(isinstance(e.payload, EffectIntended) and e.payload.key == key for e in events)
-        if not before:
-            subject = handler.subject(state, intent)
-            await self._log(run, EffectIntended(key=key, effect=kind, subject=subject))
-        effect = Effect(key=key, intent=intent, state=state, events=events, before=before)
         try:
+            if not before:
+                if handler.stands:
+                    handler.stands(state, intent)
+                subject = handler.subject(state, intent)
+                await self._intend(
+                    EffectIntended(key=key, effect=kind, subject=subject),
+                    run,
+                    state.seq if handler.stands else None,
+                )
+            effect = Effect(key=key, intent=intent, state=state, events=events, before=before)
             return await handler.act(self._context, effect)
         except NotYet as lag:
             return await self._later(run, key, kind, events, str(lag), BRANCH_LAG)
+        except Later as train:
+            return await self._later(run, key, kind, events, str(train), TRAIN)
         except (ForgeUnavailable, Unavailable) as outage:
             return await self._later(
                 run, key, kind, events, str(outage), OUTAGE, at_least=outage.retry_after or 0
@@ -119,5 +154,16 @@ class EffectExecutor:
         await self._log(run, EffectFailed(key=key, effect=kind, problem=problem, retry_in=delay))
         raise ForgeUnavailable(problem, retry_after=delay)
 
-    async def _log(self, run: RunId, payload: EffectIntended | EffectFailed) -> None:
+    async def _intend(self, intended: EffectIntended, run: RunId, seq: int | None) -> None:
+        write = Write(payloads=(intended,))
+        try:
+            await self._store.write(run, write, actor="effects", expect_seq=seq)
+        except Conflict as error:
+            raise _Overtaken from error
+
+    async def _log(self, run: RunId, payload: EffectFailed) -> None:
         await self._store.write(run, Write(payloads=(payload,)), actor="effects")
+
+
+class _Overtaken(Exception):
+    """Something else came into the log."""

@@ -128,23 +128,28 @@ async def ended(work: Hold, *payloads: Payload) -> None:
         await work.journal.write(StatusChanged(status=RunStatus.QUEUED), wake=True)
 
 
-async def park(work: Hold, seconds: float, *payloads: Payload) -> None:
+async def park(
+    work: Hold, seconds: float, *payloads: Payload, status: RunStatus = RunStatus.WATCHING
+) -> None:
     """Lets go of the run; it is looked after again later, or as soon as a hint comes."""
     await work.journal.write(
-        *payloads, status=RunStatus.WATCHING, wake=True, wake_after=round(max(seconds, 1.0), 3)
+        *payloads, status=status, wake=True, wake_after=round(max(seconds, 1.0), 3)
     )
 
 
 async def close(work: Hold, status: RunStatus, reason: str, *news: Payload) -> None:
     """Ends a run that watched; what it changed stands in its merge request already."""
-    if status is RunStatus.SUCCEEDED:
-        said = await finish_in(work.journal)
-        end = RunEnded(
-            status=status,
-            reason=reason,
-            summary=said.summary if said else "",
-            answer=said.answer if said else "",
-        )
-    else:
-        end = RunEnded(status=status, reason=f"{reason} {kept(work, None)}")
-    await ended(work, *news, end)
+    if status is not RunStatus.SUCCEEDED:
+        reason = f"{reason} {kept(work, None)}"
+    await ended(work, *news, await last_word(work, status, reason))
+
+
+async def last_word(work: Hold, status: RunStatus, reason: str) -> RunEnded:
+    """With what the model said, where the run came to its own end."""
+    said = await finish_in(work.journal) if status is RunStatus.SUCCEEDED else None
+    return RunEnded(
+        status=status,
+        reason=reason,
+        summary=said.summary if said else "",
+        answer=said.answer if said else "",
+    )

@@ -20,6 +20,7 @@ from agent.pipeline import Judgement, Pipeline, Verdict
 from agent.ports import MergeRequest
 from agent.review import instructions
 from agent.run import RunStatus
+from agent.stages.approach import started
 from agent.stages.keep import close, park
 from agent.stages.red import passed_again, red
 from agent.watch import judge
@@ -61,6 +62,8 @@ def goes_on_watching(work: Hold) -> bool:
     state, commit = work.state, published(work)
     if work.lookout is None or state.status is not RunStatus.QUEUED or commit is None:
         return False
+    if state.interrupted is not None:
+        return False  # a freeze found it at work
     if commit != state.commits[-1] or not state.checkpoint or state.checkpoint.tree != commit.tree:
         return False
     for event in reversed(work.journal.events):
@@ -107,8 +110,11 @@ async def _look(work: Hold, lookout: Lookout, commit: Committed, newest: Pipelin
         case Verdict.GREEN:
             flaky = passed_again(work, commit, seen)
             told = " ".join(each.sentence for triaged in flaky for each in triaged.jobs)
-            await close(work, RunStatus.SUCCEEDED, told, *news, *flaky)
+            await _passed(work, commit, told, *news, *flaky)
         case Verdict.ABSENT:
+            target = _target(work)
+            if work.project.target(target):
+                sentence += f" Only what passed is merged into `{target}`, so that is left to you."
             await close(work, RunStatus.SUCCEEDED, sentence, *news)
         case Verdict.RED:
             if not await red(work, lookout, commit, seen):
@@ -118,6 +124,20 @@ async def _look(work: Hold, lookout: Lookout, commit: Committed, newest: Pipelin
         case verdict:
             assert verdict in PATIENT
             await _wait(work, lookout.pace, sentence, 0.0, *news)
+
+
+async def _passed(work: Hold, commit: Committed, told: str, *news: Payload) -> None:
+    """On its way to the target, where something is settled for it."""
+    if begun := started(work, commit):
+        on = StatusChanged(status=RunStatus.DELIVERING, reason=told)
+        await work.journal.write(*news, begun, on, wake=True)
+        return
+    left = f"There is no rule for `{_target(work)}`, so merging is left to people."
+    await close(work, RunStatus.SUCCEEDED, f"{told} {left}".strip(), *news)
+
+
+def _target(work: Hold) -> str:
+    return work.state.workspace.branch if work.state.workspace else ""
 
 
 async def _wait(work: Hold, pace: Pace, sentence: str, at_least: float, *news: Payload) -> None:

@@ -68,6 +68,8 @@ class Scene:
             vaults=self.bench.vaults.of,
             reader=self.forge,
             writer=self.forge,
+            projects=lambda path: self.bench.project,
+            clock=self.bench.clock,
         )
         await executor.run_pending(run.id)
         if self.forge.requests:
