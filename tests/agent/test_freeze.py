@@ -6,12 +6,14 @@ import asyncio
 import time
 
 import pytest
-from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, git
+from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, edit, git
+from pipeline_bench import job, pipeline, scene
 from test_stop import PATIENCE, Speaker
 
 from agent.errors import Unavailable
 from agent.events import (
     CheckpointTaken,
+    FixStarted,
     ModelAnswered,
     RunFrozen,
     RunThawed,
@@ -105,3 +107,24 @@ async def test_a_frozen_run_is_stopped_for_good(bench: Bench):
     assert (await bench.state(run)).status is RunStatus.PUBLISHING
     returned = await bench.facts(run, ToolReturned)
     assert "not carried out" in [each.summary for each in returned]
+
+
+async def test_a_fix_of_the_pipeline_goes_on_where_it_was(bench: Bench):
+    """And does not look at the red pipeline once more, which would count as another attempt."""
+    here = scene(bench)
+    run = await here.published()
+    await here.says(run, "canceled", job("lint", "canceled"))
+    assert await here.status(run) is RunStatus.ESCALATED
+    await bench.service().retry(run.id, MIA)
+    here.forge.logs[71] = b"calc.py:2:12: E225 missing whitespace\nERROR: Job failed\n"
+    red = job("lint", "failed", id=71, failure_reason="script_failure")
+    here.forge.lines = [pipeline(here.head, "failed", red, id=9)]
+    bench.clock.advance(30)
+    await bench.worker(Speaker([])).advance(run.id)
+    assert await here.status(run) is RunStatus.WORKING, await bench.story(run)
+    await frozen_after(bench, run, Speaker([]))
+    await bench.db.store.unfreeze(run.request.project, LEE, "")
+    mend = say(edit("return b + a", "return (b + a)"))
+    await bench.worker(Speaker([mend, FINISH])).advance(run.id)
+    assert await here.status(run) is RunStatus.PUBLISHING, await bench.story(run)
+    assert [fix.attempt for fix in await bench.facts(run, FixStarted)] == [1]

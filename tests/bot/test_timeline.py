@@ -6,6 +6,7 @@ import pytest
 from log import again, job, published, seen, state
 
 from agent import events as e
+from agent.freeze import Freeze
 from agent.pipeline import Blame, Job, Judgement, Pipeline, Triage, Verdict, Violation
 from agent.plan import Plan, PlanStep, StepStatus
 from agent.run import (
@@ -100,6 +101,11 @@ PAYLOADS: list[e.Payload] = [
         violations=(Violation(rule="path", path=".gitlab-ci.yml", line=0, detail="is protected"),),
     ),
     e.HoldLifted(tree=TreeSha("c" * 40), by=MIA),
+    e.RunFrozen(
+        freeze=Freeze(scope="", by=MIA, reason="red", at=datetime(2026, 5, 4, tzinfo=UTC)),
+        status=RunStatus.WORKING,
+    ),
+    e.RunThawed(),
     e.StopAsked(by=MIA, how="menu"),
     e.RunEnded(status=RunStatus.SUCCEEDED, summary="Done."),
 ]
