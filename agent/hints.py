@@ -12,7 +12,6 @@ from agent.events import Committed
 from agent.ports import Store
 from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
 
-
 _BRANCH = re.compile(r"agent/([1-9]\d{0,17})(?:-revert-\d{1,9})?")
 _DELIVERING = frozenset({RunStatus.DELIVERING, RunStatus.WAITING_FOR_APPROVAL})
 
@@ -43,8 +42,8 @@ class Hints:
     """Nothing of what was said is believed: the run asks GitLab itself.
 
     A hint that is lost costs time and nothing else, and one that comes twice does no harm.
-    `on_waiting` is told of hints for runs that wait for an approval, `on_note` of comments on the
-    merge requests of runs that have ended.
+    `on_note` is told of comments on the merge requests of runs that wait for an approval or have
+    ended, `on_waiting` of all else that concerns runs that wait.
     """
 
     def __init__(
@@ -66,11 +65,12 @@ class Hints:
     async def _wake(self, run: Run, hint: Hint) -> bool:
         if await self._knows(run, hint):
             return False
-        if run.status is RunStatus.WAITING_FOR_APPROVAL and self.on_waiting is not None:
-            await self.on_waiting(run.id)
-            return True
-        if run.status in ENDED and hint.kind is HintKind.NOTE and self.on_note is not None:
+        waits = run.status is RunStatus.WAITING_FOR_APPROVAL
+        if hint.kind is HintKind.NOTE and (waits or run.status in ENDED) and self.on_note:
             await self.on_note(run.id)
+            return True
+        if waits and self.on_waiting is not None:
+            await self.on_waiting(run.id)
             return True
         return await self._store.hint(run.id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 
+from agent.decision import overtaken
 from agent.errors import Conflict, ForgeRejected
 from agent.events import InstructionGiven, ReviewNote, StatusChanged
 from agent.intents import Reply
@@ -59,13 +60,15 @@ def reply_marker(run: RunId, note: int) -> str:
 
 
 async def hear_review(store: Store, forge: ForgeReader, run: RunId) -> None:
-    """Sets a run that ended with its merge request still open to work on new comments there. One
-    that watches looks for them itself."""
+    """Sets a run that ended, or waits for an approval, with its merge request still open to work
+    on new comments there. One that watches looks for them itself."""
     for _ in range(TRIES):
         state = fold(await store.events(run))
         made = state.merge_request
         left = state.stop is not None or state.taken_over is not None
-        if state.status not in ENDED or left or made is None or made.iid is None:
+        gate = state.gate if state.status is RunStatus.WAITING_FOR_APPROVAL else None
+        rests = state.status in ENDED or gate is not None
+        if not rests or left or made is None or made.iid is None:
             return
         try:
             request = await forge.merge_request(state.request.project, made.iid)
@@ -75,7 +78,9 @@ async def hear_review(store: Store, forge: ForgeReader, run: RunId) -> None:
             return
         if not given:
             return
-        on = Write(payloads=(*given, StatusChanged(status=RunStatus.QUEUED)), wake=True)
+        before = overtaken(gate, given[0].by) if gate else ()
+        queued = StatusChanged(status=RunStatus.QUEUED)
+        on = Write(payloads=(*before, *given, queued), wake=True)
         try:
             await store.write(run, on, actor="service", expect_seq=state.seq)
             return
