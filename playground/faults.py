@@ -14,9 +14,10 @@ outside: the same as JSON to `POST /control/faults`. The hits are counted in wha
 - An answer that GitLab gives only in odd moments: `fail` with `status` (405, 406, 409, 422, 500) on
   the same. Rights that cannot be read: `fail` on "GET /projects/:id/members/all/:user_id".
 - Reads from a replica that lags: `stale_reads` with `seconds`. The oldest answer of that time to
-  the same question by the same user is given, so the question has to have been asked before.
+  the same question by the same user is given, so it has to have been asked since the fault was set.
 - A pipeline that goes red after the merge, a deployment that fails, a job that takes long:
   `job_fails` and `job_waits` on "job:REF:NAME", for example "job:main:deploy-production".
+  Jobs run in a sandbox if the stand-in has one, or at once with `gitlab.instant.InstantRunner`.
 - GitLab's background work, for `checking`, `approvals_syncing` and the like:
   `PUT /control/lags` of the stand-in, or `gitlab.state.lags`.
 """

@@ -71,6 +71,8 @@ async def merge(
     if status != "mergeable":
         raise ApiError(405, "405 Method Not Allowed")
     async with forge.lock(project):
+        if mr.state != "opened":  # by now
+            raise ApiError(405, "405 Method Not Allowed")
         if sha and sha != mr.sha:
             raise ApiError(409, f"SHA does not match HEAD of source branch: {mr.sha}")
         old, new = await _merge_commit(

@@ -190,6 +190,17 @@ async def test_who_is_no_longer_mergeable_leaves_the_train(road: Scene) -> None:
     assert "SHA does not match" in found.merge_error
 
 
+async def test_of_two_merges_at_once_one_is_refused(road: Scene) -> None:
+    mr = await road.merge_request()
+    before = await road.do(road.api("mia").commits.list, ref_name="main", first_parent=True)
+    both = (merge(road, mr.iid, sha=mr.sha) for _ in range(2))
+    done = await asyncio.gather(*both, return_exceptions=True)
+    failed = [each for each in done if isinstance(each, python_gitlab.GitlabError)]
+    assert [each.response_code for each in failed] == [405]
+    after = await road.do(road.api("mia").commits.list, ref_name="main", first_parent=True)
+    assert len(after) == len(before) + 1
+
+
 # --- undoing
 
 
