@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 from engine_bench import FINISH, MIA, Bench
+from gate_bench import SAM, GateBench
 from pipeline_bench import Scene, job, scene
 
+from agent.adapters.database import Database
 from agent.errors import ForgeUnavailable, Refused, Unavailable
 from agent.events import EffectDone, EffectFailed, EffectKind, InstructionGiven, StopAsked
 from agent.hints import Hint, HintKind, Hints
@@ -207,6 +209,24 @@ async def test_when_a_comment_sets_nothing_going(bench: Bench, why: str):
     await hear_review(bench.db.store, here.forge, run.id)
     assert await here.status(run) is RunStatus.ESCALATED
     assert await bench.facts(run, InstructionGiven) == []
+
+
+async def test_a_comment_takes_the_change_back_from_the_gate_and_bars_its_author(db: Database):
+    gates = GateBench(db=db)
+    run, gate = await gates.waiting()
+    made = EffectDone(key="m", effect=EffectKind.OPEN_MERGE_REQUEST, result="!1", iid=gate.iid)
+    await gates.write(run, made)
+    gates.forge.talk[gate.iid] = [talk("a", comment(1, SAM.gitlab_id or 0, "faster"))]
+    note = Hint(kind=HintKind.NOTE, project=run.request.project, branch=run.branch)
+    hints = Hints(db.store, on_note=lambda run: hear_review(db.store, gates.forge, run))
+    assert await hints.hear(note)
+    state = await gates.state(run)
+    assert (state.status, state.gate) == (RunStatus.QUEUED, None)
+    assert state.gates[-1].closed is not None
+    assert state.gates[-1].closed.outcome == "superseded"
+    with pytest.raises(Refused):
+        await gates.press(gate, SAM)
+    assert involved(await db.store.events(run.id)).includes(SAM)
 
 
 # --- taking over ---
