@@ -72,6 +72,7 @@ def test_rules_of_a_project_stand_over_those_of_all(tmp_path: Path) -> None:
         max_files = 9
         self_accept = true
         watch_pipeline = false
+        ci_logs = ["https://CI.example.com/logs/"]
         [projects."a/c"]
         deny_paths = []
         """,
@@ -86,6 +87,7 @@ def test_rules_of_a_project_stand_over_those_of_all(tmp_path: Path) -> None:
     assert told is not None
     assert (told.policy, told.self_accept) == (entry.policy, True)
     assert not told.watch_pipeline
+    assert [place.url for place in told.ci_logs] == ["https://ci.example.com:443/logs/"]
     assert settings.project("a/c").policy.deny_paths == ()
     assert not settings.project("a/c").self_accept
     assert settings.project("a/c").watch_pipeline

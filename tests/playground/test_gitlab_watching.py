@@ -6,6 +6,7 @@ import textwrap
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -123,6 +124,18 @@ async def test_a_running_pipeline_costs_one_request(ci: Scene) -> None:
     ci.server.forge.pipelines.cancel(ci.project, line)
 
 
+async def test_a_merge_request_names_the_pipeline_of_its_head(ci: Scene) -> None:
+    mr = await ci.merge_request()
+    async with reader(ci) as forge:
+        assert (await forge.merge_request(PATH, mr.iid)).pipeline is None
+        await ci.commit({".gitlab-ci.yml": "one: {script: ['true']}"}, "topic")
+        sha = CommitSha((await ci.pipeline()).sha)
+        (listed,) = await forge.pipelines(PATH, sha=sha)
+        found = await forge.merge_request(PATH, mr.iid)
+        assert found.sha == sha
+        assert found.pipeline == replace(listed, jobs=())
+
+
 async def test_what_other_systems_say_is_a_job_without_a_log(ci: Scene) -> None:
     await ci.commit(
         {".gitlab-ci.yml": "one: {script: ['true']}\nfar: {trigger: {include: other.yml}}"}
@@ -139,6 +152,7 @@ async def test_what_other_systems_say_is_a_job_without_a_log(ci: Scene) -> None:
             ("one", False),
             ("buildkite", True),
         ]
+        assert await forge.branch_pipeline(PATH, "main") == pipeline
         (red,) = pipeline.red
         assert (red.url, red.failure_reason) == ("https://ci.example/7", "2 steps failed")
         with pytest.raises(NotFound):
