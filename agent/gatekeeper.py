@@ -15,10 +15,9 @@ from agent.checks import (
     AT_CLICK,
     AT_REJECTION,
     AT_WITHDRAWAL,
-    BOUND,
-    CHECKS,
     Case,
     Refusal,
+    outdated,
     refusal,
 )
 from agent.decision import approval, expiry, moot, rejection, unmerged_change
@@ -148,9 +147,8 @@ class Gatekeeper:
             now=now,
         )
         try:
-            for name in BOUND:
-                if reason := await CHECKS[name](case):
-                    return moot(gate, reason)
+            if reason := await outdated(case):
+                return moot(gate, reason)
         except JourneymanError as error:
             log.warning("gate_unseen", extra={"run": state.run, "reason": str(error)})
             return None

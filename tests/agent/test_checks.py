@@ -12,6 +12,7 @@ from gate_bench import BEA, HEAD, LEE, MERGED, MIA, PATH, SAM, TOM, GateBench, j
 
 from agent import checks
 from agent.adapters.database import Database
+from agent.checks import table
 from agent.errors import ForgeUnavailable, JourneymanError, NotFound, Refused, StoreUnavailable
 from agent.events import GateClosed, GateRefused, GateVoted, InstructionGiven
 from agent.gate import Gate, Place, Rule, Window
@@ -236,7 +237,7 @@ async def test_an_attack_is_stopped_by_its_check_alone(
     assert not any(g.approved for g in (await bench.state(run)).gates)
     assert len(await bench.facts(run, GateVoted)) == (each.check == "once")
 
-    monkeypatch.setattr(checks, "CHECKS", {**checks.CHECKS, each.check: _passes})
+    monkeypatch.setattr(table, "CHECKS", {**checks.CHECKS, each.check: _passes})
     await bench.db.store.unfreeze(PATH, LEE, "")
     again = GateBench(db=bench.db)
     run, gate, told = await _click(again, each)
@@ -250,7 +251,7 @@ async def test_who_is_not_linked_is_refused_and_no_check_of_them_is_made(
     _, gate = await bench.waiting()
     with pytest.raises(Refused, match="don't know your GitLab account"):
         await bench.press(gate, replace(SAM, gitlab_id=None))
-    monkeypatch.setattr(checks, "CHECKS", {**checks.CHECKS, "linked": _passes})
+    monkeypatch.setattr(table, "CHECKS", {**checks.CHECKS, "linked": _passes})
     with pytest.raises(Refused, match="account is not known"):
         await bench.press(gate, replace(SAM, gitlab_id=None))
 

@@ -1,0 +1,104 @@
+"""All checks by name, and which of them are made when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from agent.checks import change, person, request
+from agent.checks.case import Case, Check, Refusal
+from agent.delivery import GateState
+from agent.errors import JourneymanError, Unavailable
+from agent.events import RunEvent
+from agent.involved import same_person
+from agent.ports import ForgeReader
+from agent.project import ProjectSettings
+from agent.state import RunState
+
+CHECKS: Mapping[str, Check] = {
+    "open": request.still_open,
+    "not_expired": request.not_expired,
+    "place": request.place,
+    "linked": person.linked,
+    "account": person.account,
+    "access": person.access,
+    "involved": person.involved,
+    "once": person.once,
+    "reason": request.reason,
+    "freeze": change.freeze,
+    "policy": change.policy,
+    "merge_request": change.merge_request,
+    "difference": change.difference,
+    "job": change.job,
+    "pipeline": change.pipeline,
+}
+WHO = ("linked", "account", "access", "involved")
+#: What a request was made for, and what makes it moot when it changes.
+BOUND = ("policy", "merge_request", "difference", "job")
+WHAT = ("freeze", *BOUND, "pipeline")
+AT_CLICK = ("open", "not_expired", "place", *WHO, "once", *WHAT)
+AT_REJECTION = ("open", "not_expired", "place", *WHO, "reason")
+AT_WITHDRAWAL = ("open", "not_expired", "place", "reason")
+AT_MERGE = ("not_expired", *WHO, *WHAT)
+
+
+async def refusal(case: Case, names: Sequence[str] = AT_CLICK) -> Refusal | None:
+    """The first of the checks that says no. One that cannot be made says no, too."""
+    for name in names:
+        try:
+            sentence = await CHECKS[name](case)
+        except JourneymanError as error:
+            sentence = (
+                f"I could not check this ({name.replace('_', ' ')}), so nothing was decided: "
+                f"{error} Press again in a moment."
+            )
+            return Refusal(check=name, sentence=sentence, unsure=isinstance(error, Unavailable))
+        if sentence:
+            return Refusal(check=name, sentence=sentence)
+    return None
+
+
+async def outdated(case: Case) -> str | None:
+    """Why the request is moot. Raises what GitLab's silence raises: it proves nothing."""
+    for name in BOUND:
+        if sentence := await CHECKS[name](case):
+            return sentence
+    return None
+
+
+async def still_stands(
+    events: Sequence[RunEvent],
+    state: RunState,
+    gate: GateState,
+    *,
+    forge: ForgeReader,
+    project: ProjectSettings | None,
+    now: datetime,
+) -> Refusal | None:
+    """Asked by the effect plane right before the deed, of a log that was read after the deed's
+    `EffectIntended` was written: from then on nobody can say no any more."""
+    if not gate.approved or len(gate.votes) < max(gate.gate.rule.approvals, 1):
+        told = "This has not been approved, or the approval was taken back."
+        return Refusal(check="open", sentence=told)
+    first, *others = (
+        Case(
+            gate=gate,
+            state=state,
+            events=events,
+            by=voter,
+            project=project,
+            forge=forge,
+            now=now,
+        )
+        for voter in gate.votes
+    )
+    for case in others:
+        if said := await refusal(case, WHO):
+            return said
+    if any(
+        same_person(one, other)
+        for place, one in enumerate(gate.votes)
+        for other in gate.votes[place + 1 :]
+    ):
+        return Refusal(check="once", sentence="One person has approved this twice.")
+    return await refusal(first, AT_MERGE)
