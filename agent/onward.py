@@ -60,6 +60,12 @@ def again(state: RunState) -> DeliveryBegun | None:
     newest = _newest(state)
     if newest.ended is None or newest.ended.outcome not in _AGAIN:
         raise Refused("There is nothing to ask again: the newest request was not left undecided.")
+    return afresh(newest)
+
+
+def afresh(newest: Delivery) -> DeliveryBegun | None:
+    """The same way once more; None where the run's own change begins it by itself, once its
+    pipeline is green."""
     begun = newest.begun
     if begun.kind == "change" and newest.merged is None:
         return None

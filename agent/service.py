@@ -21,6 +21,7 @@ from agent.events import (
     StopAsked,
 )
 from agent.involved import involved
+from agent.onward import afresh
 from agent.ports import ForgeReader, Store, Write
 from agent.project import Projects, ProjectSettings
 from agent.run import (
@@ -97,8 +98,8 @@ class RunService:
         by = await self._checked(row.request.project, by, "instruct runs on")
         if by.id == row.request.requester.id and await self._asks(row):
             return await self.answer(run, text, by, message=message)
-        waits = row.status is RunStatus.WAITING_FOR_APPROVAL
-        if (row.status in ENDED or waits) and not await self._continues(row):
+        delivers = row.status in (RunStatus.WAITING_FOR_APPROVAL, RunStatus.DELIVERING)
+        if (row.status in ENDED or delivers) and not await self._continues(row):
             return await self._anew(row, text, by, message)
         given = InstructionGiven(text=text, by=by, message=message)
 
@@ -191,7 +192,10 @@ class RunService:
                 raise Refused("This run is done. Mention me in its thread to ask for a change.")
             if row.status not in ENDED:
                 raise Refused(f"This run is {row.status.replace('_', ' ')}; there is no need to.")
-            return (StatusChanged(status=RunStatus.QUEUED, reason=f"Set going by @{by.name}."),)
+            on = StatusChanged(status=RunStatus.QUEUED, reason=f"Set going by @{by.name}.")
+            newest = state.deliveries[-1] if state.deliveries else None
+            begun = afresh(newest) if newest and newest.ended else None
+            return (begun, on) if begun else (on,)
 
         return await self._apply(run, by, message, change)
 

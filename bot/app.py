@@ -238,11 +238,24 @@ async def _open_work(
             GitLabWriter(settings.gitlab_url, settings.gitlab_token)
         )
         await _check_gitlab(writer.me())
+        merger = None
+        if settings.gitlab_merge_token:
+            merger = await stack.enter_async_context(
+                GitLabWriter(
+                    settings.gitlab_url,
+                    settings.gitlab_merge_token,
+                    token_name="GITLAB_MERGE_TOKEN",
+                )
+            )
+            await _check_gitlab(merger.me())
         executor = EffectExecutor(
             store=database.store,
             vaults=vaults.of,
             reader=reader,
             writer=writer,
+            merger=merger,
+            projects=lambda path: engine_project(settings, path),
+            clock=SystemClock(),
             public_url=settings.public_url,
             canaries=make_canaries(settings),
         )
