@@ -31,13 +31,13 @@ def involved(events: Iterable[RunEvent]) -> Involved:
     the sentence that it gives. Nobody else can have committed: a run never goes on from commits
     that are not its own."""
     requester: Person | None = None
-    instructors: dict[str, Person] = {}
+    instructors: dict[tuple[str, int | None], Person] = {}  # an account may be linked anew
     for event in events:
         match event.payload:
             case RunAccepted(request=request):
                 requester = request.requester
             case InstructionGiven(by=by) | QuestionAnswered(by=by):
-                instructors[by.id] = by
+                instructors[by.id, by.gitlab_id] = by
             case _:
                 pass
     if requester is None:

@@ -59,3 +59,13 @@ def test_two_people_without_accounts_at_gitlab_are_not_the_same():
     people = log(InstructionGiven(text="faster", by=KIM, message="2.0"))
     assert people.includes(Person(id="U0PAT", name="pat")) is None
     assert people.includes(KIM)
+
+
+def test_who_links_another_account_is_still_known_by_the_first():
+    again = Person(id="U0LEE", name="lee", gitlab_id=9)
+    people = log(
+        InstructionGiven(text="faster", by=LEE, message="2.0"),
+        InstructionGiven(text="and smaller", by=again, message="3.0"),
+    )
+    assert people.includes(Person(id="U0NEW", name="lee2", gitlab_id=8))
+    assert people.includes(Person(id="U0NEW", name="lee2", gitlab_id=9))

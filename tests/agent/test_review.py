@@ -14,6 +14,7 @@ from agent.adapters.database import Database
 from agent.errors import ForgeUnavailable, Refused, Unavailable
 from agent.events import EffectDone, EffectFailed, EffectKind, InstructionGiven, StopAsked
 from agent.hints import Hint, HintKind, Hints
+from agent.intents import HandOver
 from agent.involved import involved
 from agent.ports import Comment, Discussion, ForgeUser
 from agent.review import hear_review
@@ -272,6 +273,20 @@ async def test_a_run_that_watches_ends_when_somebody_takes_over(bench: Bench):
     await here.effects(run)
     assert await here.status(run) is RunStatus.CANCELLED
     assert here.forge.assigned == {1: DEV}
+
+
+async def test_what_was_taken_over_at_a_gate_is_not_approved_any_more(db: Database):
+    gates = GateBench(db=db)
+    run, gate = await gates.waiting()
+    made = EffectDone(key="m", effect=EffectKind.OPEN_MERGE_REQUEST, result="!1", iid=gate.iid)
+    await gates.write(run, made)
+    runs = RunService(store=db.store, forge=gates.forge, projects=lambda path: gates.project)
+    await runs.take_over(run.id, SAM)
+    with pytest.raises(Refused):
+        await gates.press(gate, replace(SAM, id="ULEE", gitlab_id=9))
+    state = await gates.state(run)
+    assert state.status is RunStatus.CANCELLED
+    assert [type(intent) for _, intent in await db.store.pending_intents(run.id)] == [HandOver]
 
 
 async def test_who_may_not_take_over(bench: Bench):
