@@ -101,6 +101,9 @@ PAYLOADS: list[e.Payload] = [
         violations=(Violation(rule="path", path=".gitlab-ci.yml", line=0, detail="is protected"),),
     ),
     e.HoldLifted(tree=TreeSha("c" * 40), by=MIA),
+    e.HoldRefused(by=MIA, reason="You asked for this change yourself.", hold=4),
+    e.HoldReminded(hold=4),
+    e.TakenOver(by=MIA),
     e.RunFrozen(
         freeze=Freeze(scope="", by=MIA, reason="red", at=datetime(2026, 5, 4, tzinfo=UTC)),
         status=RunStatus.WORKING,
