@@ -41,11 +41,7 @@ async def create(call: Call) -> Any:
         raise ApiError(400, {"message": {"source_branch": ["does not exist"]}})
     if await call.forge.repository(target).branch(onto) is None:
         raise ApiError(400, {"message": {"target_branch": ["does not exist"]}})
-    for other in target.merge_requests.values():
-        same = (other.source_project_id, other.source_branch, other.target_branch)
-        if other.state == "opened" and same == (source.id, branch, onto):
-            text = "Another open merge request already exists for this source branch: "
-            raise ApiError(409, [f"{text}!{other.iid}"])
+    _check_no_other(target, source, branch, onto)
     now = call.state.now()
     mr = MergeRequest(
         id=call.state.next_id("merge_request"),
@@ -64,6 +60,7 @@ async def create(call: Call) -> Any:
         or target.setting("remove_source_branch_after_merge"),
     )
     await call.forge.keep_head(source, target, mr)
+    _check_no_other(target, source, branch, onto)  # by now
     _fill(call, target, mr)
     target.merge_requests[mr.iid] = mr
     await _commands(call, target, mr)
@@ -72,6 +69,14 @@ async def create(call: Call) -> Any:
     call.state.publish("merge_request", target, mr.iid)
     await call.forge.pipelines.on_merge_request(target, call.user, mr)
     return await full(call.forge, target, mr, call.actor)
+
+
+def _check_no_other(target: Project, source: Project, branch: str, onto: str) -> None:
+    for other in target.merge_requests.values():
+        same = (other.source_project_id, other.source_branch, other.target_branch)
+        if other.state == "opened" and same == (source.id, branch, onto):
+            text = "Another open merge request already exists for this source branch: "
+            raise ApiError(409, [f"{text}!{other.iid}"])
 
 
 def _fill(call: Call, project: Project, mr: MergeRequest) -> None:

@@ -53,6 +53,11 @@ async def test_one_branch_has_one_open_merge_request(scene: Scene) -> None:
     )
     found = await scene.do(scene.api("mia").mergerequests.list, source_branch="topic")
     assert [mr.iid for mr in found] == [1]
+    await scene.commit({"two.txt": "new\n"}, "two")
+    data = {"source_branch": "two", "target_branch": "main", "title": "Two at once"}
+    both = (scene.do(scene.api("mia").mergerequests.create, data) for _ in range(2))
+    done = await asyncio.gather(*both, return_exceptions=True)
+    assert [getattr(each, "response_code", 201) for each in done].count(409) == 1
 
 
 async def test_a_fresh_branch_is_unknown_for_a_while(scene: Scene) -> None:
