@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from agent.canaries import CREDENTIAL, Canaries
-from agent.errors import Refused
+from agent.errors import Frozen, Refused
 from agent.events import EffectDone, RunEvent
 from agent.intents import Intent
 from agent.ports import Clock, ForgeReader, ForgeWriter, Store, Vault
 from agent.project import Projects
-from agent.run import CommitSha
+from agent.run import CommitSha, RunId
 from agent.state import RunState
 
 I = TypeVar("I", bound=Intent)  # noqa: E741  (the intent's class)
@@ -41,6 +41,11 @@ class EffectContext:
 
     def now(self) -> datetime:
         return self.clock.now() if self.clock else datetime.now(UTC)
+
+    async def heed(self, run: RunId) -> None:
+        """For right before a change outside. Raises `Frozen`: it waits, and no try is counted."""
+        if freeze := await self.store.heed_freeze(run):
+            raise Frozen(freeze.sentence)
 
     def silent(self, *texts: str | bytes) -> None:
         """Refuses to say what one of our own credentials is in."""

@@ -16,7 +16,15 @@ from agent.effects.note import LINK_BACK
 from agent.effects.play import PLAY_JOB
 from agent.effects.push import PUSH
 from agent.effects.review import REPLY
-from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, GitFailed, Refused, Unavailable
+from agent.errors import (
+    Conflict,
+    ForgeRejected,
+    ForgeUnavailable,
+    Frozen,
+    GitFailed,
+    Refused,
+    Unavailable,
+)
 from agent.events import EffectDone, EffectFailed, EffectIntended, EffectKind, RunEvent
 from agent.intents import (
     KIND,
@@ -91,12 +99,14 @@ class EffectExecutor:
     async def run_pending(self, run: RunId) -> None:
         """Raises `Unavailable` with `retry_after` when what is left has to wait."""
         pending = await self._store.pending_intents(run)
-        for number, (key, intent) in enumerate(pending, 1):
-            if freeze := await self._store.heed_freeze(run):
-                raise ForgeUnavailable(freeze.sentence, retry_after=FROZEN)
-            outcome = await self._settled(run, key, intent)
-            wake = number == len(pending) or isinstance(outcome, EffectFailed)
-            await self._store.settle(run, key, outcome, wake=wake)
+        try:
+            for number, (key, intent) in enumerate(pending, 1):
+                await self._context.heed(run)
+                outcome = await self._settled(run, key, intent)
+                wake = number == len(pending) or isinstance(outcome, EffectFailed)
+                await self._store.settle(run, key, outcome, wake=wake)
+        except Frozen as freeze:
+            raise ForgeUnavailable(str(freeze), retry_after=FROZEN) from freeze
 
     async def _settled(self, run: RunId, key: str, intent: Intent) -> EffectDone | EffectFailed:
         """Looked at afresh as often as somebody was quicker."""

@@ -73,6 +73,7 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     _same(delivery, request, intent.commit)
     await _at_head(context, state, request, intent.commit)
     await _allowed(context, effect, delivery)
+    await context.heed(state.run)
     if request.draft:
         await context.merger.mark_ready(project, iid)
         request = await context.reader.merge_request(project, iid)

@@ -50,6 +50,7 @@ async def _play(context: EffectContext, effect: Effect[PlayJob]) -> EffectDone:
     else:
         gate = approved(state, intent.gate, merged, environment=rule.name, job=intent.job)
         await stands_still(context, tuple(effect.events), state, gate)
+    await context.heed(state.run)
     try:
         job = await context.merger.play_job(project, intent.job)
     except ForgeRejected as refusal:

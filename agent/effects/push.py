@@ -34,6 +34,7 @@ async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
             f"The commit {commit[:8]} is not on this machine. "
             "Its checkpoint is kept; `retry` makes it anew."
         )
+    await context.heed(state.run)
     try:
         await vault.push(origin, commit, branch, expected=intent.expected)
     except ForgeRejected as refusal:

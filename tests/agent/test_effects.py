@@ -249,6 +249,27 @@ async def test_nothing_is_asked_of_gitlab_before_a_freeze_ends(scene: Scene) -> 
     ]
 
 
+async def test_a_freeze_that_comes_while_a_push_is_prepared_holds_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.want_all()
+    project = scene.forge.project
+
+    async def then_freeze(path: str) -> Project:
+        await scene.store.freeze("group/project", LEE, "")
+        return await project(path)
+
+    with monkeypatch.context() as prepared:
+        prepared.setattr(scene.forge, "project", then_freeze)
+        with pytest.raises(ForgeUnavailable, match="Frozen by @lee"):
+            await scene.carry_out()
+    assert await scene.failed() == []
+    assert git(scene.origin, "branch", "--list", scene.branch) == ""
+    await scene.store.unfreeze("group/project", LEE, "")
+    await scene.carry_out()
+    assert len(await scene.done()) == 3
+
+
 async def test_a_freeze_between_two_effects_holds_the_second(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
