@@ -208,3 +208,10 @@ def test_an_address_that_is_none_is_refused(listen: str) -> None:
 )
 def test_what_must_not_be_logged_is_more_than_tokens(name: str) -> None:
     assert load({name: "postgresql://me:hidden@db/x"}).secrets == ("postgresql://me:hidden@db/x",)
+
+
+def test_operators_are_gitlab_user_ids(tmp_path: Path) -> None:
+    assert read(tmp_path, "operators = [42, 57]").operators == (42, 57)
+    assert read(tmp_path, "").operators == ()
+    with pytest.raises(SettingsError, match=r"operators\.0 is 'sam', but"):
+        read(tmp_path, 'operators = ["sam"]')
