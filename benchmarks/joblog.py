@@ -71,7 +71,7 @@ def _served(line: bytes) -> Generator[str]:
             for piece in _log(line):
                 self.wfile.write(piece)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
