@@ -255,6 +255,15 @@ async def test_of_two_confirmations_one_counts(scene: Scene) -> None:
     assert await scene.links() == BEFORE | {"U0LEE": 4}
 
 
+async def test_only_a_yes_links(scene: Scene) -> None:
+    browser = await scene.browser()
+    page = await scene.proven(browser, await scene.address())
+    form, _ = page.form_with(LINK)
+    async with browser.http.post(page.url.with_query(None), data=form.fields) as answer:
+        assert "Nothing was linked" in await answer.text()
+    assert await scene.links() == BEFORE
+
+
 @pytest.mark.parametrize("step", ["open", "come back", "confirm"])
 async def test_time_runs_out_at_each_step(scene: Scene, owner: Connection, step: str) -> None:
     browser, address = await scene.browser(), await scene.address()
