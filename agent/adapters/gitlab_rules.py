@@ -45,8 +45,9 @@ async def of_deploy(get: Get, project: str, environment: str) -> ForgeRules:
         _count(each.get("required_approvals")) for each in records(rule.get("approval_rules") or [])
     )
     if needed:
-        what = "1 approval" if needed == 1 else f"{needed} approvals"
-        sentences.append(f"GitLab asks for {what} of its own before it deploys to {environment}.")
+        sentences.append(
+            f"GitLab asks for {_several(needed)} of its own before it deploys to {environment}."
+        )
     return ForgeRules(sentences=tuple(sentences))
 
 
@@ -87,8 +88,8 @@ def _branch(protections: Sequence[Json], branch: str) -> Sequence[str]:
 def _approvals(required: int, left: int) -> Sequence[str]:
     if not required and not left:
         return ()
-    asked = f"GitLab asks for {max(required, left)} of its own approvals"
-    return (f"{asked}; {left} of them are missing." if left else f"{asked}; it has them.",)
+    state = f"{left} {'is' if left == 1 else 'are'} missing" if left else "it has them"
+    return (f"GitLab asks for {_several(max(required, left))} of its own; {state}.",)
 
 
 def _settings(project: Json) -> Sequence[str]:
@@ -112,3 +113,7 @@ def _who(grants: Any) -> str:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _several(approvals: int) -> str:
+    return "1 approval" if approvals == 1 else f"{approvals} approvals"
