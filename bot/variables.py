@@ -42,7 +42,11 @@ VARIABLES = (
         field="gitlab_read_token",
         about="reads projects and members (read_api, read_repository)",
     ),
-    Variable(name="GITLAB_MERGE_TOKEN", field="gitlab_merge_token", about="merges; not used yet"),
+    Variable(
+        name="GITLAB_MERGE_TOKEN",
+        field="gitlab_merge_token",
+        about="merges and starts jobs that deploy (api scope); empty: GITLAB_TOKEN does",
+    ),
     Variable(
         name="GITLAB_SIGNIN_ID",
         field="gitlab_signin_id",
