@@ -91,7 +91,7 @@ async def _asked(folder: Path) -> list[Row]:
             value=busiest / 15,
             unit="a second",
             limit=7,
-            note=f"{len(requests) / SECONDS:.1f} over the minute: who waits longer looks less often",
+            note=f"{len(requests) / SECONDS:.1f} over the minute: who waits long looks less often",
         )
     ]
 
