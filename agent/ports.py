@@ -310,6 +310,15 @@ class ForgeRules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Protection:
+    """What GitLab lets people do with a branch past everything that is settled here."""
+
+    protected: bool
+    developers_push: bool
+    developers_merge: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployment:
     id: int
     environment: str

@@ -9,6 +9,7 @@ from agent.errors import JourneymanError, NotFound
 from agent.ports import Check, Message
 from agent.run import DEVELOPER, MAINTAINER
 from bot.build import make_model, make_sandbox
+from bot.gate_check import gate_checks
 from bot.settings import Settings, load
 
 Checks = Sequence[Check]
@@ -122,8 +123,18 @@ async def _gitlab(settings: Settings) -> Checks:
             await _scopes("GitLab write token", writer, {"api"}, set[str]()),
         ]
         me = await writer.me() if checks[1].ok else None
+        if settings.gitlab_merge_token:
+            merger = await stack.enter_async_context(
+                GitLabWriter(
+                    settings.gitlab_url,
+                    settings.gitlab_merge_token,
+                    token_name="GITLAB_MERGE_TOKEN",
+                )
+            )
+            checks.append(await _scopes("GitLab merge token", merger, {"api"}, set[str]()))
         for path in settings.listed_projects:
             checks.append(await _project(reader, path, me))
+            checks += await gate_checks(reader, settings.project(path))
     return checks
 
 

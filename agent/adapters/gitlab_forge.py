@@ -25,6 +25,7 @@ from agent.ports import (
     ForgeUser,
     MergeRequest,
     Project,
+    Protection,
 )
 from agent.run import CommitSha, Linked
 from agent.testreport import TestReport
@@ -98,6 +99,13 @@ class GitLabReader(GitLabClient):
 
     async def deploy_rules(self, project: str, environment: str) -> ForgeRules:
         return await rules.of_deploy(self._get, _project(project), environment)
+
+    async def protection(self, project: str, branch: str) -> Protection:
+        """Raises `NotFound` where there is no such branch."""
+        return await rules.protection(self._get, _project(project), branch)
+
+    async def has_environment(self, project: str, name: str) -> bool:
+        return await rules.has_environment(self._get, _project(project), name)
 
     async def deployment(
         self, project: str, environment: str, commit: CommitSha

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from agent.adapters.gitlab_client import Get
 from agent.adapters.gitlab_payloads import Json, record, records, text
 from agent.errors import ForgeRejected
-from agent.ports import ForgeRules
+from agent.ports import ForgeRules, Protection
 
 _PAGE = 100
 _NOBODY = 0
@@ -22,12 +22,17 @@ _NOBODY = 0
 
 async def of_merge(get: Get, project: str, iid: int, target: str) -> ForgeRules:
     protections = await _optional(get, f"{project}/protected_branches", per_page=_PAGE)
+    if protections is None:
+        shown = record(await _optional(get, _branch_path(project, target)) or {})
+        known = (f"GitLab protects {target}.",) if shown.get("protected") else ()
+    else:
+        known = _branch(matching(records(protections), target), target)
     approvals = record(await _optional(get, f"{project}/merge_requests/{iid}/approvals") or {})
     settings = record(await _optional(get, project) or {})
     left = _count(approvals.get("approvals_left"))
     return ForgeRules(
         sentences=(
-            *_branch(matching(records(protections or []), target), target),
+            *known,
             *_approvals(_count(approvals.get("approvals_required")), left),
             *_settings(settings),
         ),
@@ -49,6 +54,26 @@ async def of_deploy(get: Get, project: str, environment: str) -> ForgeRules:
             f"GitLab asks for {_several(needed)} of its own before it deploys to {environment}."
         )
     return ForgeRules(sentences=tuple(sentences))
+
+
+async def protection(get: Get, project: str, branch: str) -> Protection:
+    """Raises `NotFound` where there is no such branch."""
+    found = record(await get(_branch_path(project, branch)))
+    protected = bool(found.get("protected"))
+    return Protection(
+        protected=protected,
+        developers_push=not protected or bool(found.get("developers_can_push")),
+        developers_merge=not protected or bool(found.get("developers_can_merge")),
+    )
+
+
+async def has_environment(get: Get, project: str, name: str) -> bool:
+    found = await get(f"{project}/environments", name=name)
+    return any(text(each, "name") == name for each in records(found))
+
+
+def _branch_path(project: str, branch: str) -> str:
+    return f"{project}/repository/branches/{quote(branch, safe='')}"
 
 
 def matching(protections: Sequence[Json], branch: str) -> Sequence[Json]:

@@ -16,8 +16,11 @@ from agent.adapters import gitlab_changes
 from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
 from agent.difference import read_patch
 from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, NotFound
-from agent.ports import ForgeReader, ForgeWriter, MergeRequest
+from agent.gate import EnvironmentRule, TargetRule
+from agent.ports import MergeRequest
 from agent.run import CommitSha
+from bot.gate_check import gate_checks
+from bot.settings import ProjectEntry
 from playground.faults import Fault, FaultMode
 from playground.gitlab.server import GitLabStandIn
 
@@ -97,10 +100,10 @@ async def here(gitlab: GitLabStandIn, tmp_path: Path) -> AsyncIterator[Here]:
         def token(*scopes: str) -> str:
             return gitlab.state.add_token(bot, *scopes).secret
 
-        reader: ForgeReader = await stack.enter_async_context(
+        reader = await stack.enter_async_context(
             GitLabReader(gitlab.url, token("read_api", "read_repository"))
         )
-        writer: ForgeWriter = await stack.enter_async_context(
+        writer = await stack.enter_async_context(
             GitLabWriter(gitlab.url, token("api"), token_name="GITLAB_MERGE_TOKEN")
         )
         yield Here(gitlab, reader, writer)
@@ -305,12 +308,35 @@ async def test_gitlabs_own_rules_are_sentences(here: Here) -> None:
         Fault(mode=FaultMode.FAIL, method="GET */protected_branches", status=403)
     )
     rules = await here.reader.merge_rules(PATH, request.iid, "main")
-    assert len(rules.sentences) == 2
+    assert rules.sentences[0] == "GitLab protects main."
     here.gitlab.faults.set(
         Fault(mode=FaultMode.FAIL, method="GET */protected_branches", status=500)
     )
     with pytest.raises(ForgeUnavailable):
         await here.reader.merge_rules(PATH, request.iid, "main")
+
+
+async def test_where_gitlab_is_weaker_than_a_rule(here: Here) -> None:
+    await here.commit("develop", {"a.txt": "1\n"})
+    await here.commit("open", {"a.txt": "1\n"})
+    here.state.protect(here.project, "main", push=0, merge=40)
+    here.state.protect(here.project, "develop", push=30, merge=30)
+    branches = ("main", "develop", "open", "gone")
+    entry = ProjectEntry(
+        path=PATH,
+        targets=tuple(TargetRule(branch=each) for each in branches),
+        environments=(EnvironmentRule(name="moon", jobs=("fly",)),),
+    )
+
+    main, develop, unprotected, gone, moon = await gate_checks(here.reader, entry)
+    assert (main.ok, main.remedy, main.detail) == (True, "", "needs 1 approval")
+    assert "Developers may push to develop directly" in develop.remedy
+    assert "does not protect open" in unprotected.remedy
+    assert (gone.ok, gone.detail) == (False, "there is no such branch")
+    assert (moon.ok, moon.detail) == (False, "GitLab has no such environment")
+    here.state.protect(here.project, "main", push=0, merge=30)
+    main, *_ = await gate_checks(here.reader, entry)
+    assert "Developers may merge into main themselves" in main.remedy
 
 
 async def test_approvals_that_gitlab_asks_for_are_counted() -> None:
