@@ -86,7 +86,7 @@ def _blocks(world: World, item: Message) -> Iterator[RenderableType]:
                     yield Text(mrkdwn(world, text["text"]))
                 for field in block.get("fields", ()):
                     name, _, value = mrkdwn(world, field["text"]).partition("\n")
-                    yield Text.assemble((f"{name:<14}", "dim"), value.replace("\n", ", "))
+                    yield Text.assemble((f"{name:<13} ", "dim"), value.replace("\n", ", "))
             case "header":
                 yield Text(block["text"]["text"], style="bold")
             case "markdown":

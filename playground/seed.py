@@ -39,6 +39,27 @@ PLACES = {
     "production": "https://invoices.example",
 }
 HOOK = "/gitlab/events"
+#: What is green merges itself into develop; into main and into production people let it.
+RULES = """
+[projects.{project}.targets.develop]
+approvals = 0
+max_files = 20
+max_lines = 600
+promote = "main"
+
+[projects.{project}.targets.main]
+approvals = 1
+access = "maintainer"
+
+[projects.{project}.environments.staging]
+jobs = ["deploy-staging"]
+approvals = 0
+
+[projects.{project}.environments.production]
+jobs = ["deploy-production"]
+approvals = 1
+access = "maintainer"
+"""
 AGENT = "Journeyman"
 REQUEST = "@agent add an endpoint that exports invoices as CSV"
 SUGGESTIONS = (
@@ -197,4 +218,5 @@ def settings_file(world: World, state: State, projects: Mapping[str, str]) -> st
         project = state.project_by(path)
         if project is not None and DEVELOP in project.protected_branches:
             lines.append(f"default_branch = {json.dumps(DEVELOP)}")
+            lines.append(RULES.format(project=json.dumps(path)))
     return "\n".join(lines) + "\n"

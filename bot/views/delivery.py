@@ -79,14 +79,17 @@ def _merged(state: RunState, delivery: Delivery, links: w.Links) -> Message:
     kind = _KINDS[begun.kind]
     bad = ended is not None and ended.outcome != "delivered"
     title = f"{kind}, but it needs a person" if bad else kind
-    told = t.quoted(ended.reason, 600) if ended and ended.reason else ""
-    spoken = t.quoted(ended.reason, 400) if ended else "Its pipeline is watched."
+    told = t.quoted(ended.reason, 600) if ended and bad else ""
+    if ended and ended.reason:
+        spoken = t.quoted(ended.reason, 400)
+    else:
+        spoken = f"{kind}: {said(delivery)}. Its pipeline is watched."
     commit = t.code(delivery.merged[:8]) if delivery.merged else "its merge"
     where = f"{_request(delivery)} into {t.code(begun.target)} as {commit}"
     return b.message(
         f"delivery:{state.run}.{delivery.number}",
         state.seq,
-        f"@{w.name(state)}, {kind.lower()}: {said(delivery)}. {spoken}",
+        f"@{w.name(state)}: {spoken}",
         {
             "head": b.section(f"{asker} *{title}:* {where}\n{told}".rstrip()),
             "facts": b.section(fields=_fields(state, delivery)),

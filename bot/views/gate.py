@@ -130,7 +130,8 @@ def _fields(state: RunState, gate: Gate) -> list[str]:
     run = t.link(facts.pipeline_url, f"#{facts.pipeline} passed") if facts.pipeline_url else ""
     outside = f"\n{t.quoted(', '.join(facts.outside), 200)}" if facts.outside else ""
     lines = f"{t.count(facts.files, 'file')}, +{facts.added:,} −{facts.removed:,}"
-    cost = f"${facts.money:,.2f}" if facts.money else w.usage_line(state)
+    money = f"${facts.money:,.2f}"
+    cost = money if facts.money else f"{t.compact(state.usage.tokens)} tokens"
     named = {
         "Tests": t.quoted(facts.tests, 200),
         "Pipeline": f"{run}{outside}",

@@ -36,8 +36,10 @@ def result(state: RunState, links: w.Links) -> Message:
     done = state.status is RunStatus.SUCCEEDED
     title = t.quoted(state.commits[-1].title) if state.commits else w.request_title(state)
     if request:
-        where = f"draft merge request {t.link(request.url, f'!{request.iid}')}"
-        said = f"draft merge request !{request.iid} on {t.quoted(state.request.project)}"
+        kind = "merge request" if w.delivered(state) else "draft merge request"
+        into = f", merged into {t.code(w.base_branch(state))}" if w.delivered(state) else ""
+        where = f"{kind} {t.link(request.url, f'!{request.iid}')}{into}"
+        said = f"{kind} !{request.iid} on {t.quoted(state.request.project)}"
     elif state.pushed:
         where = said = f"branch {t.code(w.branch(state))}"
     else:

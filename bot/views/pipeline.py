@@ -42,7 +42,7 @@ def messages(state: RunState, links: w.Links) -> dict[str, Message]:
             shown[f"pipeline:{pipeline.id}"] = _red(state, watched, pipeline, links)
         if watched.waited:
             shown[f"waits:{pipeline.id}"] = _waits(state, watched, pipeline, links)
-    if state.status is RunStatus.SUCCEEDED and _passed_after_red(state):
+    if (state.status is RunStatus.SUCCEEDED or state.deliveries) and _passed_after_red(state):
         shown[f"passed:{state.rounds}"] = _passed(state, links)
     return shown
 
@@ -284,7 +284,7 @@ def _passed(state: RunState, links: w.Links) -> Message:
     return b.message(
         f"passed:{state.run}.{state.rounds}",
         state.seq,
-        f"@{w.name(state)}, pipeline passed{spoken}{after}. Run {state.run} is done.",
+        f"@{w.name(state)}, pipeline passed{spoken}{after}.",
         {"head": b.section(f"{asker} *Pipeline passed*{where} at {commit}{after}.")},
         more=links.run(state.run),
     )

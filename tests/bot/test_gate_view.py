@@ -314,12 +314,12 @@ def test_a_merge_is_followed_until_it_is_deployed():
     ]
     assert shown("delivered", "delivery:1") == [
         "<@U0MIA> *Merged:* !318 into `main` as `d4d4d4d4`",
-        TOLD,
         "*Pipeline of main* passed",
         "*production* deployed to its address",
         "*Approved* <@U0LEE>",
         "[Revert…]",
     ]
+    assert messages(RUNS["delivered"], LINKS)["delivery:1"].text == f"@mia: {TOLD}"
     assert "outcome:1" not in messages(RUNS["delivered"], LINKS)
     assert reaction(RUNS["delivered"]) == "white_check_mark"
 
