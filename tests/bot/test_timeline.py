@@ -7,6 +7,7 @@ from log import again, job, published, seen, state
 
 from agent import events as e
 from agent.freeze import Freeze
+from agent.gate import Action, Facts, Gate, GateId, Rule
 from agent.pipeline import Blame, Job, Judgement, Pipeline, Triage, Verdict, Violation
 from agent.plan import Plan, PlanStep, StepStatus
 from agent.run import (
@@ -47,6 +48,24 @@ PIPELINE = Pipeline(
     jobs=(LINT,),
 )
 
+GATE = Gate(
+    id=GateId("7f" * 16),
+    action=Action.MERGE,
+    delivery=1,
+    project="platform/api",
+    project_id=7,
+    iid=318,
+    url="",
+    title="Add export",
+    commit=CommitSha("d" * 40),
+    diff=BODY,
+    source="develop",
+    target="main",
+    rule=Rule(),
+    policy=BODY,
+    expires_at=datetime(2026, 5, 5, tzinfo=UTC),
+    facts=Facts(files=1, added=2, removed=3),
+)
 PAYLOADS: list[e.Payload] = [
     e.RunAccepted(request=REQUEST, limits=Limits()),
     e.RunClaimed(worker="w1", epoch=2, resumed=True),
@@ -109,6 +128,22 @@ PAYLOADS: list[e.Payload] = [
         status=RunStatus.WORKING,
     ),
     e.RunThawed(),
+    e.DeliveryBegun(number=1, kind="promotion", source="develop", target="main", by=MIA),
+    e.GateOpened(gate=GATE),
+    e.GateVoted(gate=GATE.id, by=MIA),
+    e.GateRefused(
+        gate=GATE.id, by=MIA, deed="approve", check="involved", reason="You asked for it yourself."
+    ),
+    e.GateReminded(gate=GATE.id),
+    e.GateClosed(gate=GATE.id, outcome="rejected", by=MIA, reason="Not before the audit."),
+    e.TargetSeen(
+        delivery=1,
+        merged=CommitSha("d" * 40),
+        pipeline=PIPELINE,
+        judgement=Judgement(verdict=Verdict.RED, sentence="Pipeline #7 failed in `lint`."),
+    ),
+    e.DeploymentSeen(delivery=1, environment="production", job=LINT),
+    e.DeliveryEnded(number=1, outcome="broken", reason="The pipeline of main failed."),
     e.StopAsked(by=MIA, how="menu"),
     e.RunEnded(status=RunStatus.SUCCEEDED, summary="Done."),
 ]
