@@ -122,7 +122,7 @@ async def _gitlab(settings: Settings) -> Checks:
             await _scopes("GitLab read token", reader, {"read_api", "api"}, {"api"}),
             await _scopes("GitLab write token", writer, {"api"}, set[str]()),
         ]
-        me = await writer.me() if checks[1].ok else None
+        me = merging = await writer.me() if checks[1].ok else None
         if settings.gitlab_merge_token:
             merger = await stack.enter_async_context(
                 GitLabWriter(
@@ -132,9 +132,10 @@ async def _gitlab(settings: Settings) -> Checks:
                 )
             )
             checks.append(await _scopes("GitLab merge token", merger, {"api"}, set[str]()))
+            merging = await merger.me() if checks[-1].ok else None
         for path in settings.listed_projects:
             checks.append(await _project(reader, path, me))
-            checks += await gate_checks(reader, settings.project(path))
+            checks += await gate_checks(reader, settings.project(path), merging=merging)
     return checks
 
 

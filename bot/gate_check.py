@@ -8,7 +8,7 @@ from typing import Protocol
 from agent.errors import JourneymanError, NotFound
 from agent.gate import EnvironmentRule, TargetRule
 from agent.ports import Check, Protection
-from agent.run import MAINTAINER
+from agent.run import DEVELOPER, MAINTAINER
 from bot.settings import ProjectEntry
 
 
@@ -17,12 +17,32 @@ class Reader(Protocol):
 
     async def has_environment(self, project: str, name: str) -> bool: ...
 
+    async def access(self, project: str, user_id: int) -> int: ...
 
-async def gate_checks(reader: Reader, project: ProjectEntry) -> Sequence[Check]:
+
+async def gate_checks(
+    reader: Reader, project: ProjectEntry, *, merging: int | None = None
+) -> Sequence[Check]:
+    """`merging`: id of the user who merges and deploys."""
+    settled = project.targets or project.environments
     return [
+        *([await _merger(reader, project.path, merging)] if settled and merging else []),
         *[await _target(reader, project.path, rule) for rule in project.targets],
         *[await _environment(reader, project.path, rule) for rule in project.environments],
     ]
+
+
+async def _merger(reader: Reader, path: str, user_id: int) -> Check:
+    name = f"Merging in {path}"
+    try:
+        access = await reader.access(path, user_id)
+    except JourneymanError as error:
+        return Check(name=name, ok=False, detail=str(error))
+    detail = f"the access level of the user who merges is {access}"
+    if access >= DEVELOPER:
+        return Check(name=name, ok=True, detail=detail)
+    remedy = "Give the user of GITLAB_MERGE_TOKEN the role Developer in this project."
+    return Check(name=name, ok=False, detail=detail, remedy=remedy)
 
 
 async def _target(reader: Reader, path: str, rule: TargetRule) -> Check:

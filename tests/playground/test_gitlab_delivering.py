@@ -337,6 +337,10 @@ async def test_where_gitlab_is_weaker_than_a_rule(here: Here) -> None:
     here.state.protect(here.project, "main", push=0, merge=30)
     main, *_ = await gate_checks(here.reader, entry)
     assert "Developers may merge into main themselves" in main.remedy
+    mine, stranger = await here.writer.me(), here.state.add_user("sue").id
+    assert (await gate_checks(here.reader, entry, merging=mine))[0].ok
+    assert not (await gate_checks(here.reader, entry, merging=stranger))[0].ok
+    assert await gate_checks(here.reader, ProjectEntry(path=PATH), merging=stranger) == []
 
 
 async def test_approvals_that_gitlab_asks_for_are_counted() -> None:
