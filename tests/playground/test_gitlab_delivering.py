@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, NotFound
 from agent.gate import EnvironmentRule, TargetRule
 from agent.ports import MergeRequest
 from agent.run import CommitSha
+from bot import doctor
+from bot.build import make_canaries
 from bot.gate_check import gate_checks
-from bot.settings import ProjectEntry
+from bot.settings import ProjectEntry, Settings
 from playground.faults import Fault, FaultMode
 from playground.gitlab.server import GitLabStandIn
 
@@ -341,6 +344,33 @@ async def test_where_gitlab_is_weaker_than_a_rule(here: Here) -> None:
     assert (await gate_checks(here.reader, entry, merging=mine))[0].ok
     assert not (await gate_checks(here.reader, entry, merging=stranger))[0].ok
     assert await gate_checks(here.reader, ProjectEntry(path=PATH), merging=stranger) == []
+
+
+async def test_doctor_tries_the_credential_that_merges(here: Here) -> None:
+    bot = here.state.user_by_name("journeyman")
+    assert bot
+
+    def token(*scopes: str) -> str:
+        return here.state.add_token(bot, *scopes).secret
+
+    settings = Settings(
+        gitlab_url=here.gitlab.url,
+        gitlab_token=token("api"),
+        gitlab_read_token=token("read_api", "read_repository"),
+        gitlab_merge_token=token("read_api"),
+        projects={PATH: ProjectEntry(path=PATH, targets=(TargetRule(branch="main"),))},
+    )
+    checks = {each.name: each for each in await doctor._gitlab(settings)}
+    assert not checks["GitLab merge token"].ok
+    assert checks[f"Branch main of {PATH}"].ok
+    assert f"Merging in {PATH}" not in checks
+
+    settings = replace(settings, gitlab_merge_token=token("api"))
+    checks = {each.name: each for each in await doctor._gitlab(settings)}
+    assert checks["GitLab merge token"].ok
+    assert checks[f"Merging in {PATH}"].ok
+    assert settings.gitlab_merge_token in settings.secrets
+    assert settings.gitlab_merge_token in make_canaries(settings).secrets
 
 
 async def test_approvals_that_gitlab_asks_for_are_counted() -> None:
