@@ -76,6 +76,17 @@ def overtaken(gate: GateState, by: Person) -> tuple[Payload, ...]:
     )
 
 
+def dropped(state: RunState, reason: str) -> tuple[Payload, ...]:
+    """Of a run that ended with something still on its way: it is begun afresh."""
+    gate, delivery = state.gate, state.delivery
+    if delivery is None:
+        return ()
+    ended = DeliveryEnded(number=delivery.number, outcome="superseded", reason=reason)
+    if gate is None:
+        return (ended,)
+    return (GateClosed(gate=gate.gate.id, outcome="superseded", reason=reason), ended)
+
+
 def unmerged_change(state: RunState, gate: GateState) -> bool:
     """Whether there is a branch of the run's own that can still be worked on."""
     number = gate.gate.delivery

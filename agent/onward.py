@@ -9,7 +9,7 @@ from agent.project import ProjectSettings
 from agent.run import ENDED, Person
 from agent.state import RunState
 
-_AGAIN = ("expired", "superseded", "rejected")
+_AGAIN = ("expired", "superseded", "rejected", "left", "broken")
 
 
 def promotion(state: RunState, project: ProjectSettings | None, by: Person) -> DeliveryBegun:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from agent.access import checked
-from agent.decision import overtaken
+from agent.decision import dropped, overtaken
 from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Refused
 from agent.events import (
     HoldLifted,
@@ -194,8 +194,8 @@ class RunService:
                 raise Refused(f"This run is {row.status.replace('_', ' ')}; there is no need to.")
             on = StatusChanged(status=RunStatus.QUEUED, reason=f"Set going by @{by.name}.")
             newest = state.deliveries[-1] if state.deliveries else None
-            begun = afresh(newest) if newest and newest.ended else None
-            return (begun, on) if begun else (on,)
+            begun = afresh(newest) if newest else None
+            return (*dropped(state, on.reason), *((begun,) if begun else ()), on)
 
         return await self._apply(run, by, message, change)
 

@@ -20,6 +20,7 @@ from agent.stages.gates import Change, Showing, change_of, open_gate
 from agent.watch import judge
 from agent.work import Hold, Lookout
 
+SUPERSEDED = "Superseded:"  #: how the effect plane begins to tell of another head
 NAMED = 3  #: broken limits in a sentence
 
 
@@ -73,7 +74,8 @@ async def approach(work: Hold, lookout: Lookout, delivery: Delivery, waited: flo
     if head is None:
         return Waits(step=Wait(reason=f"GitLab does not know the head of !{request.iid} yet."))
     if problem := failures(work).get(_merge(delivery, head).key(work.state.run)):
-        await left(work, delivery, Leave(reason=problem))
+        outcome = "superseded" if problem.startswith(SUPERSEDED) else "left"
+        await left(work, delivery, Leave(reason=problem, outcome=outcome))
         return None
     pipeline, judged = judge(await lookout.forge.pipelines(project, sha=head), head, waited)
     match unchecked(judged):

@@ -417,6 +417,48 @@ async def test_a_delivery_that_failed_after_the_merge_is_looked_at_afresh(bench:
     assert here.forge.calls.count("merge") == 1
 
 
+async def test_a_run_that_was_stopped_on_its_way_begins_afresh(bench: Bench):
+    here = way(bench, ASKED)
+    run = await here.green()
+    await here.on(run)
+    await here.service().stop(run.id, MIA, how="mention")
+    assert await here.status(run) is RunStatus.CANCELLED
+    await here.service().retry(run.id, MIA)
+    await here.look(run)
+    await here.on(run)
+    await here.on(run)
+    before, after = (await bench.state(run)).gates
+    assert before.closed is not None
+    assert after.closed is None
+    assert await here.status(run) is RunStatus.WAITING_FOR_APPROVAL, await bench.story(run)
+
+
+async def test_a_stop_wins_over_a_merge_that_was_not_begun(bench: Bench):
+    here = way(bench, ALONE)
+    run = await here.green()
+    await here.look(run)
+    await here.service().stop(run.id, MIA, how="mention")
+    await here.effects(run)
+    assert here.forge.requests[-1].state == "opened"
+    await here.service().retry(run.id, MIA)
+    for _ in range(3):
+        await here.on(run)
+    assert here.forge.requests[-1].state == "merged", await bench.story(run)
+
+
+async def test_an_environment_that_gitlab_protects_from_us_is_told(bench: Bench):
+    here = way(bench, ALONE, places=(replace(PLACES[0], rule=Rule(approvals=0)),))
+    here.forge.may_play = False
+    run = await here.green()
+    await here.on(run)
+    here.target_says("success", job("deploy staging", "manual", id=81))
+    await here.on(run)
+    await here.on(run)
+    state = await bench.state(run)
+    assert state.status is RunStatus.ESCALATED, await bench.story(run)
+    assert "GitLab protects `staging` from me" in state.reason
+
+
 # --- GitLab's answers ---
 
 
