@@ -294,6 +294,13 @@ class ForgeUser:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Member:
+    id: int
+    username: str
+    access: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ForgeCommit:
     sha: CommitSha
     title: str
@@ -379,6 +386,10 @@ class ForgeReader(Protocol):
         ...
 
     async def user(self, user_id: int) -> ForgeUser: ...
+
+    async def project_members(self, project: str) -> Sequence[Member]:
+        """The first hundred active ones, inherited ones too, who may do the most first."""
+        ...
 
     async def group_access(self, group: str, user_id: int) -> int:
         """Access level in a group, inherited ones too; 0 for none."""

@@ -40,6 +40,10 @@ class Desk:
     harness: Harness
 
 
+#: Team and GitLab id -> id in the chat of whoever has linked the two.
+Holder = Callable[[str, int], Awaitable[str | None]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lookout:
     """What it takes to watch a run's merge request and its pipeline."""
@@ -49,6 +53,7 @@ class Lookout:
     pace: Pace
     #: comments that a run's merge request had at the last look of this process
     comments: dict[RunId, int] = field(default_factory=dict[RunId, int])
+    holder: Holder | None = None  #: None: gates mention nobody
     outside: OutsideLogs | None = None  #: None: logs of other CI systems are not read
 
 

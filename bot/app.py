@@ -229,7 +229,11 @@ async def _open_work(
             installer=make_installer(settings, sandbox),
             canaries=make_canaries(settings),
             lookout=Lookout(
-                forge=reader, origin=origin, pace=Pace(clock=SystemClock()), outside=OutsideLogs()
+                forge=reader,
+                origin=origin,
+                pace=Pace(clock=SystemClock()),
+                holder=database.people.holder,
+                outside=OutsideLogs(),
             ),
         )
         advance = worker.advance

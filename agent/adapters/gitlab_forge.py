@@ -23,6 +23,7 @@ from agent.ports import (
     ForgeCommit,
     ForgeRules,
     ForgeUser,
+    Member,
     MergeRequest,
     Project,
     Protection,
@@ -61,6 +62,19 @@ class GitLabReader(GitLabClient):
 
     async def user(self, user_id: int) -> ForgeUser:
         return people.user(record(await self._get(f"/users/{user_id}")), self.host)
+
+    async def project_members(self, project: str) -> Sequence[Member]:
+        found = await self._get(f"{_project(project)}/members/all", per_page=100)
+        active = [each for each in records(found) if text(each, "state") == "active"]
+        members = [
+            Member(
+                id=integer(each, "id"),
+                username=text(each, "username"),
+                access=integer(each, "access_level"),
+            )
+            for each in active
+        ]
+        return sorted(members, key=lambda member: -member.access)
 
     async def username(self, user_id: int) -> str:
         return text(record(await self._get(f"/users/{user_id}")), "username")

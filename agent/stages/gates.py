@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
+from agent.approvers import approvers
 from agent.delivery import Delivery
 from agent.difference import FileDiff, read_patch
 from agent.errors import ForgeRejected
@@ -72,6 +73,7 @@ async def open_gate(
         policy=bound.policy,
         expires_at=work.clock.now() + timedelta(seconds=ask.rule.expires),
         facts=await _facts(work, lookout, ask, bound, showing),
+        asks=await approvers(work, lookout, ask.rule, showing.delivery.begun.by),
     )
     closed: tuple[Payload, ...] = ()
     if ask.instead is not None:

@@ -14,6 +14,7 @@ from agent.ports import (
     ForgeCommit,
     ForgeRules,
     ForgeUser,
+    Member,
     MergeRequest,
     Origin,
     Project,
@@ -44,6 +45,11 @@ class Reading(ForgeState):
     async def access(self, project: str, user_id: int) -> int:
         self.begin("access")
         return self.members.get(user_id, 0)
+
+    async def project_members(self, project: str) -> Sequence[Member]:
+        self.begin("project_members")
+        listed = [Member(id=i, username=f"user{i}", access=a) for i, a in self.members.items()]
+        return sorted(listed, key=lambda member: -member.access)
 
     async def group_access(self, group: str, user_id: int) -> int:
         self.begin("group_access")
