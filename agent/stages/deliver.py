@@ -5,7 +5,14 @@ from __future__ import annotations
 from agent.branch import failures
 from agent.delivery import Delivery
 from agent.errors import ForgeUnavailable, GitFailed
-from agent.events import DeliveryBegun, EffectDone, GateClosed, Payload, StatusChanged
+from agent.events import (
+    DeliveryBegun,
+    EffectDone,
+    GateClosed,
+    Payload,
+    RunThawed,
+    StatusChanged,
+)
 from agent.intents import OpenDelivery
 from agent.pace import Pace
 from agent.passage import Leave
@@ -102,7 +109,7 @@ def _waited(work: Hold) -> float:
     """Seconds since something last came of it, or people set it going."""
     for event in reversed(work.journal.events):
         match event.payload:
-            case DeliveryBegun() | EffectDone() | GateClosed():
+            case DeliveryBegun() | EffectDone() | GateClosed() | RunThawed():
                 return (work.clock.now() - event.at).total_seconds()
             case StatusChanged(status=RunStatus.QUEUED):
                 return (work.clock.now() - event.at).total_seconds()
