@@ -13,7 +13,7 @@ from agent.effects.passing import (
     within_limits,
 )
 from agent.errors import Conflict, ForgeRejected, Refused
-from agent.events import EffectDone, EffectKind
+from agent.events import EffectDone, EffectFailed, EffectKind
 from agent.intents import Merge
 from agent.pipeline import Verdict
 from agent.ports import MergeRequest
@@ -71,6 +71,8 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
         return _was_merged(effect, request)
     delivery = _stands(state, intent)
     _same(delivery, request, intent.commit)
+    if _accepted(effect):
+        raise Later(_accepts(iid))  # asked once; now it is looked at only
     await _at_head(context, state, request, intent.commit)
     await _allowed(context, effect, delivery)
     await context.heed(state.run)
@@ -91,8 +93,23 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     if request.state != "merged" or request.merged is None:
         request = await context.reader.merge_request(project, iid)
     if request.state != "merged":
-        raise Later(f"GitLab has accepted !{iid} and merges it later.")
+        raise Later(_accepts(iid))
     return _done(effect, request)
+
+
+def _accepts(iid: int) -> str:
+    return f"GitLab has accepted !{iid} and merges it later."
+
+
+def _accepted(effect: Effect[Merge]) -> bool:
+    """Was that GitLab's last answer?"""
+    for event in reversed(effect.events):
+        match event.payload:
+            case EffectFailed(key=effect.key, problem=problem):
+                return problem == _accepts(_iid(effect.state, effect.intent))
+            case _:
+                pass
+    return False
 
 
 async def _allowed(context: EffectContext, effect: Effect[Merge], delivery: Delivery) -> None:

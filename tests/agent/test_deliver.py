@@ -515,6 +515,7 @@ async def test_a_merge_train_is_waited_for(bench: Bench):
     for _ in range(20):
         with pytest.raises(Unavailable, match="merges it later"):
             await here.effects(run)
+    assert here.forge.calls.count("merge") == 1
     here.forge.land(1)
     await here.effects(run)
     here.target_says("success", job())
