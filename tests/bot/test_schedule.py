@@ -136,3 +136,23 @@ async def test_the_clock_ticks_by_itself(db: Database, monkeypatch: pytest.Monke
                     break
     serving.cancel()
     await asyncio.wait({serving})
+
+
+async def test_runs_that_wait_for_an_approval_are_looked_after_and_no_others(db: Database):
+    asking = await asked(db)
+    await db.store.write(
+        asking.id, Write(payloads=(), status=RunStatus.WORKING, wake=True), actor="worker"
+    )
+    seen: list[int] = []
+
+    async def look_after(run: int) -> None:
+        seen.append(run)
+
+    ticking = scheduled(db, 0)
+    ticking.look_after = look_after
+    await ticking.tick()
+    assert seen == []
+    waits = Write(payloads=(), status=RunStatus.WAITING_FOR_APPROVAL)
+    await db.store.write(asking.id, waits, actor="worker")
+    await ticking.tick()
+    assert seen == [asking.id]
