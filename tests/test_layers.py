@@ -88,6 +88,24 @@ def test_the_domain_knows_only_itself():
     assert wrong == []
 
 
+def test_the_ports_know_the_domain_only_and_are_imported_as_one():
+    wrong = [
+        f"{place(path)}:{line}: {name}"
+        for path in modules("agent/ports")
+        for line, name in imports(path)
+        if name.startswith("agent.") and name.split(".")[1] not in {*DOMAIN, "ports"}
+    ]
+    parts = {path.stem for path in modules("agent/ports")}
+    wrong += [
+        f"{place(path)}:{line}: {name}"
+        for path in modules("agent", "bot")
+        if not place(path).startswith("agent/ports/")
+        for line, name in imports(path)
+        if name.startswith("agent.ports.") and name.split(".")[2] in parts
+    ]
+    assert wrong == []
+
+
 def test_only_composition_roots_see_adapters():
     wrong = [
         f"{place(path)}:{line}: {name}"
