@@ -166,7 +166,14 @@ def _buttons(state: RunState, delivery: Delivery) -> list[b.Element | None]:
             "Revert",
         ),
     )
-    return [forward, back if delivery.begun.kind != "revert" else None]
+    look = b.button(
+        "Look again",
+        "gate_again",
+        value,
+        reads=f"Look again at {said(delivery)}",
+    )
+    again = look if ended.outcome in ("left", "broken") else None
+    return [forward, again, back if delivery.begun.kind != "revert" else None]
 
 
 def _request(delivery: Delivery) -> str:

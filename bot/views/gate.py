@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.delivery import GateState
 from agent.gate import Action, Gate
-from agent.run import Person
+from agent.run import ENDED, Person
 from agent.state import RunState
 from bot.views import blocks as b
 from bot.views import text as t
@@ -196,8 +196,7 @@ def _buttons(state: RunState, standing: GateState) -> list[b.Element | None]:
             reads=f"Reject {gate.subject} of run {state.run}",
         )
         return [approve, reject, view if gate.url else None]
-    again = closed and closed.outcome in ("expired", "rejected") and standing is state.gates[-1]
-    if again and state.delivery is None and not (closed and closed.revise):
+    if closed and not closed.revise and _came_to_nothing(state, standing):
         return [
             b.button(
                 "Ask again",
@@ -207,6 +206,20 @@ def _buttons(state: RunState, standing: GateState) -> list[b.Element | None]:
             )
         ]
     return []
+
+
+def _came_to_nothing(state: RunState, standing: GateState) -> bool:
+    """It was the newest one, the run has ended, and what it stood before was not done."""
+    newest = state.deliveries[-1] if state.deliveries else None
+    if newest is None or standing is not state.gates[-1] or state.status not in ENDED:
+        return False
+    mine = (
+        newest.number == standing.gate.delivery
+        and newest.ended is not None
+        and newest.ended.outcome != "delivered"
+    )
+    merged = newest.merged is not None and standing.gate.action is Action.MERGE
+    return mine and not merged
 
 
 def _what_plain(gate: Gate) -> str:

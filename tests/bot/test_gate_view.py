@@ -327,7 +327,7 @@ def test_a_merge_is_followed_until_it_is_deployed():
 def test_what_went_red_after_the_merge_can_be_taken_back():
     lines = shown("went red", "delivery:1")
     assert lines[0].startswith("<@U0MIA> *Merged, but it needs a person:*")
-    assert "[Revert…]" in lines
+    assert "[Look again] [Revert…]" in lines
     assert reaction(RUNS["went red"]) == "warning"
 
 
