@@ -1,0 +1,1 @@
+"""Maintenance at night: deterministic tools first, and a report of all they could not look at."""

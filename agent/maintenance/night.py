@@ -1,0 +1,97 @@
+"""What a night's maintenance of one project finds and does.
+
+What was not looked at is said in `not_checked`: an empty list of findings means "none" only for
+what was checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from agent.run import CommitSha, TreeSha
+from agent.testreport import TestReport
+
+
+class Task(StrEnum):
+    LINT = "lint"
+    DEPENDENCIES = "dependencies"
+
+
+Level = Literal["patch", "minor", "major"]
+Outcome = Literal["done", "partial", "failed", "nothing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a tool said about a line. `fingerprint` stays the same while the code moves."""
+
+    tool: str
+    rule: str
+    path: str
+    line: int  #: 0: about the whole file
+    message: str  #: the tool's own, one line; untrusted text
+    fixable: bool = False  #: the tool says that it can mend this safely
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advisory:
+    """A known vulnerability of a version."""
+
+    id: str
+    severity: str  #: as the source says it; empty when it does not
+    summary: str = ""
+    fixed_in: str = ""  #: empty: no version without it is known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    ecosystem: str  #: "uv", "npm", "go" …
+    package: str
+    current: str
+    target: str
+    level: Level
+    direct: bool  #: named by the project's own manifest
+    manifest: str  #: path of the file that declares it
+    advisories: tuple[Advisory, ...] = ()  #: those that the target does away with
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    update: Update
+    reason: str  #: a sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What goes into one merge request, tested as a whole."""
+
+    title: str
+    files: tuple[str, ...]
+    base: CommitSha
+    tree: TreeSha
+    commit: CommitSha | None = None  #: None: the tree was not committed
+    branch: str = ""  #: where the commit was put
+    tests_before: TestReport | None = None  #: None: the project has no tests that are known
+    tests_after: TestReport | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskReport:
+    """`partial`: something could not be looked at or not be kept; what is reported holds."""
+
+    task: Task
+    status: Outcome
+    findings: tuple[Finding, ...] = ()  #: what stands after the fixes
+    fixed: tuple[Finding, ...] = ()
+    new: tuple[Finding, ...] = ()  #: of the findings: not in the last report
+    gone: tuple[Finding, ...] = ()  #: in the last report, and neither found nor fixed now
+    updates: tuple[Update, ...] = ()  #: those that are in the groups
+    left_out: tuple[LeftOut, ...] = ()
+    not_checked: tuple[str, ...] = ()  #: sentences: what, and why
+    problems: tuple[str, ...] = ()  #: sentences: what was tried and not kept
+    groups: tuple[Group, ...] = ()
+    seconds: float = 0.0
