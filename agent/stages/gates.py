@@ -110,8 +110,10 @@ def _tests(state: RunState) -> str:
     report = state.tests_change
     if report is None or report.no_tests:
         return ""
-    bad = report.failed + report.errors
+    bad, base = report.failed + report.errors, state.tests_base
     told = f"{report.passed} passed, {bad} failed"
+    if base and not base.no_tests:
+        told += f"; {base.passed} passed before"
     return f"{told}, stopped: {report.stopped}" if report.stopped else told
 
 
