@@ -1,0 +1,1 @@
+"""Findings of the project's own linters, and what these can mend by themselves."""
