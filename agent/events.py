@@ -132,8 +132,9 @@ class ToolReturned:
     arguments: str  #: JSON as the model wrote it, cut to 2,000 characters
     ok: bool
     summary: str  #: one line for people, for example "pytest -q: exit 1 in 2.1 s"
-    output: Digest
+    output: Digest  #: what the model was shown
     seconds: float
+    whole: Digest | None = None  #: all that was printed, where the model was shown a part
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from agent.outputs import MOUNT
 from agent.ports import Message
 
 INVALID = "Invalid call: "  #: begins every answer to a call that could not be understood
@@ -22,7 +23,8 @@ NUDGES = frozenset({NUDGE, NUDGE_CUT})
 ROW = 3
 CIRCLE = 6
 
-_TIMES = re.compile(r"\d+(?:\.\d+)? ?(?:ms|s|seconds)\b")
+#: Differs between two results that say the same: times, and where the whole of it lies.
+_PASSING = re.compile(rf"\d+(?:\.\d+)? ?(?:ms|s|seconds)\b|{MOUNT}/[0-9a-f]+")
 
 
 def stuck(messages: Sequence[Message]) -> str:
@@ -37,7 +39,7 @@ def stuck(messages: Sequence[Message]) -> str:
     if len(last) == ROW and all(turn.malformed for turn in last):
         return f"The model made {ROW} tool calls in a row that could not be understood."
     calls = [
-        (call.name, call.arguments, _TIMES.sub("", turn.results.get(call.id, "")))
+        (call.name, call.arguments, _PASSING.sub("", turn.results.get(call.id, "")))
         for turn in turns
         for call in turn.answer.tool_calls
     ]

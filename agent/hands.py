@@ -115,6 +115,7 @@ async def perform(work: Work, call: ToolCall) -> ToolOutcome:
         files=desk.files,
         box=desk.box,
         harness=desk.harness,
+        outputs=desk.outputs,
         answer=answer_to_ask(work) if tool.name == "ask" else None,
     )
     try:
@@ -200,6 +201,7 @@ async def _store(
     status: RunStatus | None = None,
 ) -> None:
     output = outcome.output.encode("utf-8", "replace")
+    whole = (outcome.whole,) if outcome.whole else ()
     event = ToolReturned(
         call=work.state.calls,
         id=call.id,
@@ -209,12 +211,13 @@ async def _store(
         summary=outcome.summary[:200],
         output=digest_of(output),
         seconds=round(seconds, 3),
+        whole=digest_of(outcome.whole) if outcome.whole else None,
     )
     await work.journal.write(
         *saved.payloads,
         *outcome.payloads,
         event,
-        bodies=(*saved.bodies, *outcome.bodies, output),
+        bodies=(*saved.bodies, *outcome.bodies, output, *whole),
         status=status,
     )
     message = Message(role="tool", content=output.decode(), tool_call_id=call.id)

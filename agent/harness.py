@@ -147,7 +147,7 @@ class Harness:
             return None
         packages = await self._installed(folder)  # the change may have declared new ones
         await self._set_up(box, folder, packages)
-        limits = CommandLimits(seconds=self._project.test_seconds)
+        limits = CommandLimits(seconds=self._project.test_seconds, head=1 << 20, tail=3 << 20)
         report = self._sandbox.new_folder("report")
         try:
             return await run_tests(

@@ -14,6 +14,7 @@ from agent.events import CheckpointTaken, Payload
 from agent.files import WorkspaceFiles
 from agent.harness import Harness
 from agent.journal import Journal, digest_of
+from agent.outputs import Outputs
 from agent.pace import Pace
 from agent.ports import Box, Clock, ForgeReader, Model, Origin, OutsideLogs, Vault
 from agent.project import ProjectSettings
@@ -38,6 +39,7 @@ class Desk:
     files: WorkspaceFiles
     box: Box
     harness: Harness
+    outputs: Outputs
 
 
 #: Team and GitLab id -> id in the chat of whoever has linked the two.

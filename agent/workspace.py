@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 from agent.dependencies import Installer
+from agent.events import ToolReturned
 from agent.files import WorkspaceFiles
 from agent.harness import Harness
-from agent.ports import Sandbox
-from agent.run import CommitSha, TreeSha
+from agent.outputs import MOUNT, Outputs
+from agent.ports import Mount, Sandbox
+from agent.run import CommitSha, Digest, TreeSha
 from agent.work import Desk, Work
 
 
@@ -42,7 +44,9 @@ async def _furnish(
     ready = journal.state.workspace
     if ready is not None and notes and ready.notes != notes:
         await journal.write(replace(ready, notes=notes))
-    box = await stack.enter_async_context(sandbox.open(folder))
+    outputs = await _outputs(work, stack, sandbox)
+    shown = Mount(source=outputs.folder, target=MOUNT)
+    box = await stack.enter_async_context(sandbox.open(folder, mounts=[shown]))
     harness = Harness(
         journal=journal,
         project=work.project,
@@ -57,7 +61,22 @@ async def _furnish(
     )
     stack.push_async_callback(harness.close)
     harness.start()
-    return Desk(folder=folder, files=WorkspaceFiles(folder), box=box, harness=harness)
+    files = WorkspaceFiles(folder)
+    return Desk(folder=folder, files=files, box=box, harness=harness, outputs=outputs)
+
+
+async def _outputs(work: Work, stack: AsyncExitStack, sandbox: Sandbox) -> Outputs:
+    """With what the run's commands have printed so far."""
+    folder = sandbox.new_folder(f"output-{work.journal.run.id}")
+    stack.push_async_callback(sandbox.remove, folder)
+    outputs = Outputs(folder)
+    for event in work.journal.events:
+        match event.payload:
+            case ToolReturned(whole=str() as whole):
+                await asyncio.to_thread(outputs.keep, await work.journal.body(Digest(whole)))
+            case _:
+                pass
+    return outputs
 
 
 async def _tree(work: Work) -> TreeSha | CommitSha:

@@ -10,6 +10,7 @@ from agent.errors import ToolFailed
 from agent.events import Payload, QuestionAnswered, QuestionAsked
 from agent.files import WorkspaceFiles
 from agent.harness import Harness
+from agent.outputs import Outputs
 from agent.ports import Box, ToolSpec
 from agent.project import ProjectSettings
 from agent.state import RunState
@@ -40,6 +41,7 @@ class ToolOutcome:
     signal: Finish | Ask | None = None
     payloads: tuple[Payload, ...] = ()  #: facts for the log, beside the call itself
     bodies: tuple[bytes, ...] = ()
+    whole: bytes = b""  #: all that was printed, where `output` is a part of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class ToolContext:
     files: WorkspaceFiles
     box: Box
     harness: Harness
+    outputs: Outputs
     answer: QuestionAnswered | None  #: to the `ask` that is carried out again now
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.errors import ToolFailed
+from agent.outputs import MOUNT
 from agent.ports import ToolSpec
 from agent.prompt import clean
 from agent.tools.base import Arguments, Tool, ToolContext, ToolOutcome, schema
@@ -15,8 +16,11 @@ LARGEST = 16 << 20  #: bytes read of a file
 
 async def read(context: ToolContext, arguments: Arguments) -> ToolOutcome:
     path = arguments.path()
+    files, name = context.files, path
+    if path.startswith(f"{MOUNT}/"):
+        files, name = context.outputs.files, path.removeprefix(f"{MOUNT}/")
     try:
-        data = context.files.read(path, LARGEST)
+        data = files.read(name, LARGEST)
     except ToolFailed as error:
         return _folder(context, path, error)
     if b"\0" in data[:8192]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from agent.errors import ToolFailed
 from agent.events import TestsRan
 from agent.harness import printed
+from agent.outputs import HEAD, TAIL
 from agent.ports import CommandLimits, CommandResult, ToolSpec
 from agent.prompt import clean, cut
 from agent.testreport import BAD, TestReport
@@ -22,17 +23,27 @@ async def run(context: ToolContext, arguments: Arguments) -> ToolOutcome:
         raise ToolFailed("`command` must not hold a NUL character.")
     seconds = arguments.number("timeout", int(context.project.command_seconds), low=1, high=LONGEST)
     result = await context.harness.exec(
-        ["bash", "-c", command], limits=CommandLimits(seconds=seconds)
+        ["bash", "-c", command], limits=CommandLimits(seconds=seconds, head=HEAD, tail=TAIL)
     )
     ended = how_it_ended(result)
-    hint = "Print less: grep, head, tail, or write to a file and read parts of it."
-    output = cut(clean(result.output).strip(), context.project.output, hint)
+    output, whole = shown_of(context, result.output, context.project.output)
     shown = " ".join(clean(command).split())
     return ToolOutcome(
         ok=result.exit_code == 0,
         output=f"{ended}\n{output}".strip(),
         summary=f"{shown[:80]}: {ended} in {result.seconds:.1f} s",
+        whole=whole,
     )
+
+
+def shown_of(context: ToolContext, printed: str, limit: int) -> tuple[str, bytes]:
+    """What the model is shown, and all of it where that is more."""
+    text = clean(printed).strip()
+    if len(text) <= limit:
+        return text, b""
+    whole = text.encode("utf-8", "replace")
+    place = context.outputs.keep(whole)
+    return cut(text, limit, f"All of it: `read` {place}, or grep it with `run`."), whole
 
 
 def how_it_ended(result: CommandResult) -> str:
@@ -49,9 +60,10 @@ async def run_tests(context: ToolContext, arguments: Arguments) -> ToolOutcome:
     tests = await context.harness.test(arguments.texts("selection"))
     if tests is None:
         raise ToolFailed("No test command was found for this project. Use `run`.")
-    hint = "Run fewer tests with `selection` to see all of it."
-    output = cut(clean(tests.output).strip(), context.project.output // 2, hint)
     report = tests.report
+    output, whole = "", b""
+    if not report.green:
+        output, whole = shown_of(context, tests.output, context.project.output // 2)
     bad = tuple(case for case in report.cases if case.status in BAD)
     failures = "\n".join(
         f"{case.status.upper()} {case.id}: {clean(case.message)[:400]}" for case in bad[:FAILURES]
@@ -64,6 +76,7 @@ async def run_tests(context: ToolContext, arguments: Arguments) -> ToolOutcome:
         summary=f"{counts(report)} in {report.seconds:.1f} s",
         payloads=(TestsRan(report=report, where="during"),),
         bodies=(printed(tests),),
+        whole=whole,
     )
 
 

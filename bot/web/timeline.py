@@ -31,10 +31,11 @@ class Row:
     text: str = ""
     tone: str = ""  #: "", "good", "bad", "quiet"
     folded: tuple[Folded, ...] = ()
+    name: str = ""  #: what a message in the thread links to
 
     @property
     def anchor(self) -> str:
-        return f"event-{self.seq}"
+        return self.name or f"event-{self.seq}"
 
 
 def rows(events: Iterable[e.RunEvent]) -> Iterator[Row]:
@@ -48,6 +49,7 @@ def rows(events: Iterable[e.RunEvent]) -> Iterator[Row]:
             text=text,
             tone=tone,
             folded=folded,
+            name=delivery.name(event.payload),
         )
 
 
@@ -95,7 +97,10 @@ def _told(p: e.Payload) -> _Told:
         case e.ToolReturned():
             tone = "" if p.ok else "bad"
             text = f"{p.summary}\n{p.arguments}"
-            return p.tool, text, tone, (Folded(label="Result", digest=p.output),)
+            folded = (Folded(label="Result", digest=p.output),)
+            if p.whole:
+                folded += (Folded(label="All that was printed", digest=p.whole),)
+            return p.tool, text, tone, folded
         case e.CheckpointTaken():
             files = "\n".join(_file(file) for file in p.files)
             folded = Folded(label="Difference to the base", digest=p.patch, diff=True)

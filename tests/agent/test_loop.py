@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from engine_bench import FINISH, GOOD, MIA, PLAN, Bench
 
 from agent import hands
+from agent.errors import StoreUnavailable
 from agent.events import InstructionTaken, ToolReturned, ToolStarted
 from agent.ports import Answer, Message, ToolCall
-from agent.run import Person, RunStatus, Usage
+from agent.run import Digest, Person, RunStatus, Usage
 from agent.testing import Reply, ScriptedModel, call, say
 
 SAM = Person(id="U2", name="sam", gitlab_id=8)
@@ -215,3 +217,57 @@ async def test_a_command_that_takes_a_while_is_named_while_it_runs(
     returned = next(p for p in log if isinstance(p, ToolReturned) and p.tool == "run")
     assert log.index(started) < log.index(returned)
     assert (await bench.state(run)).doing is None
+
+
+LONG = "for n in $(seq 20000); do echo line number $n; done"
+
+
+def place(messages: Sequence[Message]) -> str:
+    """Where the newest result says that all of it lies."""
+    found = re.search(r"/output/\w+\.txt", messages[-1].content or "")
+    assert found, messages[-1].content
+    return found[0]
+
+
+async def test_all_that_a_command_printed_can_be_read_by_range_and_searched(bench: Bench):
+    run = await bench.ask()
+    seen: list[str] = []
+
+    def look(messages: Sequence[Message]) -> Message:
+        seen.append(place(messages))
+        grep = f"grep -c number {seen[0]}; echo no > {seen[0]}"
+        return say(call("read", path=seen[0], start=9999, end=9999), call("run", command=grep))
+
+    model = await bench.go(run, [PLAN, say(call("run", command=LONG)), look, GOOD, FINISH])
+    assert b"9999\\tline number 9999" in model.prompts[3]
+    assert b"20000\\n" in model.prompts[3]
+    assert b"Read-only file system" in model.prompts[3]
+    printed = [each for each in await bench.facts(run, ToolReturned) if each.whole]
+    assert len(printed) == 1
+    kept = (await bench.db.store.body(run.id, printed[0].whole or Digest(""))).decode()
+    assert kept.splitlines() == [f"line number {n}" for n in range(1, 20_001)]
+    assert [file.path for file in (await bench.state(run)).commits[-1].files] == ["calc.py"]
+
+
+async def test_another_host_has_what_was_printed_before(bench: Bench):
+    run = await bench.ask()
+    seen: list[str] = []
+
+    def crash(messages: Sequence[Message]) -> Message:
+        seen.append(place(messages))
+        raise StoreUnavailable("gone")
+
+    with pytest.raises(StoreUnavailable):
+        await bench.go(run, [PLAN, say(call("run", command=LONG)), crash])
+
+    def look(messages: Sequence[Message]) -> Message:
+        return say(call("read", path=seen[0], start=20_000))
+
+    model = await bench.go(run, [look, GOOD, FINISH])
+    assert b"20000\\tline number 20000" in model.prompts[1], await bench.story(run)
+
+
+async def test_long_output_does_not_hide_that_the_model_repeats_itself(bench: Bench):
+    timed = say(call("run", command=f"{LONG}; printf '1.%05d s' $RANDOM"))
+    reason = await ends_with(bench, [PLAN, timed, timed, timed])
+    assert "`run` 3 times in a row" in reason

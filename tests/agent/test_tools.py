@@ -13,6 +13,7 @@ import pytest
 from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 from agent.errors import ToolFailed
 from agent.files import WorkspaceFiles
+from agent.outputs import Outputs
 from agent.plan import Plan, PlanStep
 from agent.project import ProjectSettings
 from agent.run import Limits, Person, Request, RunId, Thread
@@ -80,6 +81,7 @@ async def desk(roomy: Path) -> AsyncIterator[Desk]:
             files=WorkspaceFiles(folder),
             box=box,
             harness=None,  # pyright: ignore[reportArgumentType]
+            outputs=Outputs(sandbox.new_folder("output")),
             answer=None,
         )
         yield Desk(folder, context)
