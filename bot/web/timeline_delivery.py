@@ -19,6 +19,11 @@ Delivering = (
 )
 
 
+def name(p: e.Payload) -> str:
+    """Where the card of a gate leads."""
+    return f"gate-{p.gate.id[:8]}" if isinstance(p, e.GateOpened) else ""
+
+
 def told(p: Delivering) -> tuple[str, str, str]:
     """Title, text and tone."""
     match p:
