@@ -96,6 +96,14 @@ def rich_text(text: str, *, limit: int = 2800) -> Block | None:
     return {"type": "rich_text", "elements": t.rich(text, limit=limit)}
 
 
+def quote(text: str, *, limit: int = 2500) -> Block | None:
+    """Somebody's words, marked as theirs."""
+    if not text.strip():
+        return None
+    said = {"type": "text", "text": t.inert(t.cut(t.clean(text).strip(), limit))}
+    return {"type": "rich_text", "elements": [{"type": "rich_text_quote", "elements": [said]}]}
+
+
 def plan(plan: Plan) -> Block:
     shown = plan.steps[:MAX_TASKS]
     tasks: list[Element] = []

@@ -38,19 +38,22 @@ _KINDS = {"change": "Merged", "promotion": "Promoted", "revert": "Taken back"}
 
 
 def messages(state: RunState, links: w.Links) -> dict[str, Message]:
-    """By slot: one message for each merge, edited until its pipeline and deployments are over."""
-    return {
-        f"delivery:{each.number}": _merged(state, each, links)
-        for each in state.deliveries
-        if each.merged
-    }
+    """By slot: one message for each merge, edited until its pipeline and deployments are over, and
+    a word for the asker once it runs where people let it go."""
+    shown: dict[str, Message] = {}
+    for each in state.deliveries:
+        if each.merged:
+            shown[f"delivery:{each.number}"] = _merged(state, each, links)
+        if each.merged and _awaited(state, each):
+            shown[f"deployed:{each.number}"] = _told_deployed(state, each)
+    return shown
 
 
 def now(state: RunState) -> str:
     """The card's line while a change is on its way."""
     if state.status is RunStatus.WAITING_FOR_APPROVAL and state.gate:
         deed = "merged" if state.gate.gate.action is Action.MERGE else "deployed"
-        return f"Nothing is {deed} before somebody else approves it in the message below."
+        return f"Nothing is {deed} before it is approved in the message below."
     delivery = state.delivery
     if delivery is None:
         return ""
@@ -93,10 +96,47 @@ def _merged(state: RunState, delivery: Delivery, links: w.Links) -> Message:
         {
             "head": b.section(f"{asker} *{title}:* {where}\n{told}".rstrip()),
             "facts": b.section(fields=_fields(state, delivery)),
-            "act": b.actions(*_buttons(state, delivery)),
+            "act": b.actions(*(() if _awaited(state, delivery) else _buttons(state, delivery))),
         },
         more=links.run(state.run),
     )
+
+
+def _awaited(state: RunState, delivery: Delivery) -> list[DeploymentSeen]:
+    """What people let go there, once it runs there."""
+    if delivery.ended is None or delivery.ended.outcome != "delivered":
+        return []
+    asked = {
+        each.gate.environment
+        for each in state.gates
+        if each.approved and each.gate.delivery == delivery.number
+    }
+    return [d for d in delivery.deployments if d.environment in asked]
+
+
+def _told_deployed(state: RunState, delivery: Delivery) -> Message:
+    assert delivery.merged is not None
+    commit = delivery.merged[:8]
+    names = [t.quoted(each.environment, 40) for each in _awaited(state, delivery)]
+    places = [
+        f"*{name}*" + (f" ({_address(each.url)})" if each.url else "")
+        for name, each in zip(names, _awaited(state, delivery), strict=True)
+    ]
+    asker = t.user(state.request.requester.id)
+    where = f"{t.code(commit)} ({_request(delivery)}) to {' and '.join(places)}"
+    return b.message(
+        f"deployed:{state.run}.{delivery.number}",
+        state.seq,
+        f"@{w.name(state)}: {commit} (!{delivery.iid}) is deployed to {' and '.join(names)}.",
+        {
+            "head": b.section(f"{asker} *Deployed:* {where}"),
+            "act": b.actions(*_buttons(state, delivery)),
+        },
+    )
+
+
+def _address(url: str) -> str:
+    return t.link(url, url.partition("://")[2].rstrip("/") or url)
 
 
 def _fields(state: RunState, delivery: Delivery) -> list[str]:
@@ -112,20 +152,20 @@ def _fields(state: RunState, delivery: Delivery) -> list[str]:
         f"*{t.quoted(each.environment, 40)}*\n{_deployed(each)}" for each in delivery.deployments
     ]
     decided = [
-        t.user(vote.id)
+        f"{t.user(vote.id)} ({t.quoted(each.gate.subject, 40)})"
         for each in state.gates
         if each.approved and each.gate.delivery == delivery.number
         for vote in each.votes
     ]
-    by = " and ".join(dict.fromkeys(decided)) or "by its rule, nobody was asked"
-    return [*fields, f"*Approved*\n{by}"]
+    by = ", ".join(dict.fromkeys(decided)) or "its rule, nobody was asked"
+    return [*fields, f"*Approved by*\n{by}"]
 
 
 def _deployed(seen: DeploymentSeen) -> str:
     word = _DEPLOYED.get(seen.job.status, t.quoted(seen.job.status, 40))
     shown = t.link(seen.job.url, word) if seen.job.url else word
     if seen.url and seen.job.status == "success":
-        shown += f" to {t.link(seen.url, 'its address')}"
+        shown += f" to {_address(seen.url)}"
     return shown
 
 

@@ -34,7 +34,8 @@ def messages(state: RunState, links: w.Links) -> dict[str, Message]:
 
 
 def card(state: RunState, standing: GateState, links: w.Links) -> Message:
-    gate, page = standing.gate, links.run(state.run)
+    """The facts are there to decide on; afterwards they stand in the audit trail."""
+    gate, page, is_open = standing.gate, links.run(state.run), _open(state, standing)
     if page:
         page = f"{page}#gate-{gate.id[:8]}"
     return b.message(
@@ -43,13 +44,14 @@ def card(state: RunState, standing: GateState, links: w.Links) -> Message:
         _sentence(state, standing),
         {
             "head": b.section(f"{_title(standing)}\n{_what(gate)}"),
-            "facts": b.section(fields=_fields(state, gate)),
-            "attention": b.context(*_attention(gate)),
+            "facts": b.section(fields=_fields(state, gate)) if is_open else None,
+            "attention": b.context(*_attention(gate)) if is_open else None,
             "votes": b.context(_votes(standing)),
-            "reason": b.rich_text(_reason(standing), limit=2500),
             "act": b.actions(*_buttons(state, standing)),
-            "foot": b.context(_rule(state, gate) if _open(state, standing) else _how(standing)),
-            "link": b.context(t.link(page, "Audit trail") if page else ""),
+            "foot": b.context(
+                _rule(state, gate) if is_open else _how(standing),
+                t.link(page, "Audit trail") if page else "",
+            ),
         },
         more=page,
     )
@@ -109,8 +111,7 @@ def _title(standing: GateState) -> str:
     if closed is None:
         asks = " ".join(t.user(each.id) for each in gate.asks)
         return f"*Approval needed: {subject}*" + (f" — {asks}" if asks else "")
-    by = f" by {_person(closed.by)}" if closed.by else ""
-    return f"*{_ENDS[closed.outcome]}: {subject}*{by}"
+    return f"*{_ENDS[closed.outcome]}: {subject}*"
 
 
 def _what(gate: Gate) -> str:
@@ -168,11 +169,6 @@ def _votes(standing: GateState) -> str:
         return ""
     names = ", ".join(_person(each) for each in standing.votes)
     return f"{len(standing.votes)} of {needed} approvals, by {names}."
-
-
-def _reason(standing: GateState) -> str:
-    closed = standing.closed
-    return closed.reason if closed and closed.outcome == "rejected" else ""
 
 
 def _buttons(state: RunState, standing: GateState) -> list[b.Element | None]:
@@ -249,7 +245,7 @@ def _how(standing: GateState) -> str:
         return ""
     at = f" {t.at(standing.closed_at)}" if standing.closed_at else ""
     if closed.outcome in ("approved", "rejected") and closed.by:
-        return f"{_ENDS[closed.outcome]} by {_known(closed.by)}{at}."
+        return f"{_ENDS[closed.outcome]} by {_known(closed.by)},{at}."
     return t.quoted(closed.reason, 400)
 
 
@@ -274,16 +270,27 @@ def _decided(state: RunState, standing: GateState) -> Message:
     asker, subject = t.user(state.request.requester.id), t.quoted(gate.subject, 60)
     spoken = t.quoted(closed.by.name, 40) if closed.by else "somebody"
     outcome = closed.outcome
-    told = f"{asker} {_person(closed.by)} {outcome} *{subject}*."
+    told = f"{asker} *{_ENDS[outcome]}:* {subject}, by {_person(closed.by)}."
     if outcome == "rejected":
-        told += (
-            " The run goes on with the reason as an instruction, and will ask anew."
-            if closed.revise
-            else " The run has stopped; nothing was merged or deployed for it."
-        )
+        told += f" {_next(standing)}"
     return b.message(
         f"decided:{gate.id}",
         state.seq,
         f"@{w.name(state)}, {subject} was {outcome} by @{spoken}.",
-        {"head": b.section(told), "reason": b.rich_text(_reason(standing), limit=2500)},
+        {
+            "head": b.section(told),
+            "reason": b.quote(closed.reason) if outcome == "rejected" else None,
+        },
     )
+
+
+def _next(standing: GateState) -> str:
+    """What becomes of it after a no."""
+    gate = standing.gate
+    if standing.closed and standing.closed.revise:
+        return "The run goes on with the reason as an instruction."
+    if gate.action is Action.DEPLOY:
+        commit, where = t.code(gate.commit[:8]), t.quoted(gate.environment, 60)
+        return f"The run has stopped: {commit} is not deployed to {where}. Its merge stays."
+    request = t.link(gate.url, f"!{gate.iid}")
+    return f"The run has stopped: {request} is not merged into {t.code(gate.target)}."

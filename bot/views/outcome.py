@@ -204,8 +204,12 @@ def _author(state: RunState) -> str:
 
 
 def _disclaimer(state: RunState) -> str:
-    ran = "The tests were run by me, not by the model." if state.tests_change else ""
-    return f"{_author(state)} {ran} Please read the diff before you merge.".replace("  ", " ")
+    told = [_author(state)]
+    if state.tests_change:
+        told.append("The tests were run by me, not by the model.")
+    if not w.delivered(state):
+        told.append("Please read the diff before you merge.")
+    return " ".join(told)
 
 
 def _repaired(state: RunState) -> str:

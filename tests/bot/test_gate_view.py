@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -116,6 +117,7 @@ def deployed(status: str, url: str = "") -> e.DeploymentSeen:
     )
 
 
+THERE = gate(id=GateId("8e" * 16), action=Action.DEPLOY, environment="production", commit=MERGED)
 TOLD = "Merged !318 into main as d4d4d4d4; its pipeline passed; deployed to production."
 MANY = FACTS.__class__(
     files=900,
@@ -163,8 +165,27 @@ RUNS: dict[str, RunState] = {
         None,
         *APPROVED,
         target(V.GREEN),
-        deployed("success", "https://gitlab.example/app"),
+        deployed("success", "https://app.example/"),
         *ended(reason=TOLD),
+    ),
+    "in production": asked(
+        None,
+        *APPROVED,
+        target(V.MANUAL),
+        e.GateOpened(gate=THERE),
+        e.GateVoted(gate=THERE.id, by=SAM),
+        e.GateClosed(gate=THERE.id, outcome="approved", by=SAM),
+        deployed("success", "https://app.example/"),
+        *ended(reason=TOLD),
+    ),
+    "not deployed": asked(
+        None,
+        *APPROVED,
+        target(V.MANUAL),
+        e.GateOpened(gate=THERE),
+        e.GateClosed(gate=THERE.id, outcome="rejected", by=SAM, reason="Not on a Friday."),
+        e.DeliveryEnded(number=1, outcome="rejected"),
+        e.RunEnded(status=S.CANCELLED, reason="Rejected by @sam: Not on a Friday."),
     ),
     "went red": asked(
         None,
@@ -180,7 +201,7 @@ ALL = {
     f"{run} {slot}": message
     for run, now in RUNS.items()
     for slot, message in messages(now, LINKS).items()
-    if slot.partition(":")[0] in ("card", "gate", "decided", "delivery", "outcome")
+    if slot.partition(":")[0] in ("card", "gate", "decided", "delivery", "deployed", "outcome")
 }
 
 
@@ -269,20 +290,30 @@ def test_of_two_approvals_the_first_is_shown_and_the_buttons_stay():
 
 def test_approved_the_card_names_who_and_has_no_buttons_and_the_asker_is_told():
     lines = shown("merged", CARD)
-    assert lines[0] == "*Approved: main* by <@U0LEE>"
-    assert not any(line.startswith("[") for line in lines)
-    assert any("Approved by <@U0LEE> (lee.k at GitLab, Maintainer)" in line for line in lines)
-    assert shown("merged", WORD) == ["<@U0MIA> <@U0LEE> approved *main*."]
+    assert lines[:2] == [
+        "*Approved: main*",
+        "Merge !318 Add invoices export at `a1a1a1a1` into `main`.",
+    ]
+    assert re.fullmatch(
+        r"Approved by <@U0LEE> \(lee.k at GitLab, Maintainer\), \d\d:\d\d UTC.", lines[2]
+    )
+    assert lines[3:] == ["Audit trail"]
+    assert shown("merged", WORD) == ["<@U0MIA> *Approved:* main, by <@U0LEE>."]
 
 
 def test_a_rejection_quotes_its_reason_and_says_what_comes_next():
     assert shown("rejected", WORD) == [
-        "<@U0MIA> <@U0LEE> rejected *main*. The run goes on with the reason as an instruction, "
-        "and will ask anew.",
+        "<@U0MIA> *Rejected:* main, by <@U0LEE>. The run goes on with the reason as an "
+        "instruction.",
         "Please use semicolons.",
     ]
     assert "[Ask again]" not in shown("rejected", CARD)
-    assert shown("stopped", WORD)[0].endswith("nothing was merged or deployed for it.")
+    assert shown("stopped", WORD)[0].endswith(
+        "The run has stopped: !318 is not merged into `main`."
+    )
+    assert shown("not deployed", f"decided:{THERE.id}")[0].endswith(
+        "The run has stopped: `d4d4d4d4` is not deployed to production. Its merge stays."
+    )
     assert "outcome:1" not in messages(RUNS["stopped"], LINKS)
 
 
@@ -310,18 +341,32 @@ def test_a_merge_is_followed_until_it_is_deployed():
     assert shown("merged", "delivery:1") == [
         "<@U0MIA> *Merged:* !318 into `main` as `d4d4d4d4`",
         "*Pipeline of main* running",
-        "*Approved* <@U0LEE>",
+        "*Approved by* <@U0LEE> (main)",
     ]
     assert shown("delivered", "delivery:1") == [
         "<@U0MIA> *Merged:* !318 into `main` as `d4d4d4d4`",
         "*Pipeline of main* passed",
-        "*production* deployed to its address",
-        "*Approved* <@U0LEE>",
+        "*production* deployed to app.example",
+        "*Approved by* <@U0LEE> (main)",
         "[Revert…]",
     ]
+    assert "deployed:1" not in messages(RUNS["delivered"], LINKS)
     assert messages(RUNS["delivered"], LINKS)["delivery:1"].text == f"@mia: {TOLD}"
     assert "outcome:1" not in messages(RUNS["delivered"], LINKS)
     assert reaction(RUNS["delivered"]) == "white_check_mark"
+
+
+def test_what_people_let_into_production_is_told_once_it_runs_there_with_the_way_back():
+    assert shown("in production", "deployed:1") == [
+        "<@U0MIA> *Deployed:* `d4d4d4d4` (!318) to *production* (app.example)",
+        "[Revert…]",
+    ]
+    assert messages(RUNS["in production"], LINKS)["deployed:1"].text == (
+        "@mia: d4d4d4d4 (!318) is deployed to production."
+    )
+    merged = shown("in production", "delivery:1")
+    assert "*Approved by* <@U0LEE> (main), <@U0SAM> (production)" in merged
+    assert "[Revert…]" not in merged
 
 
 def test_what_went_red_after_the_merge_can_be_taken_back():
@@ -334,17 +379,14 @@ def test_what_went_red_after_the_merge_can_be_taken_back():
 def test_what_is_on_develop_may_be_promoted():
     lines = shown("promotable", "delivery:1")
     assert "[Promote to main…] [Revert…]" in lines
-    assert "*Approved* by its rule, nobody was asked" in lines
+    assert "*Approved by* its rule, nobody was asked" in lines
 
 
 @pytest.mark.parametrize(
     ("run", "line"),
     [
-        ("asked", "Nothing is merged before somebody else approves it in the message below."),
-        (
-            "deployment",
-            "Nothing is deployed before somebody else approves it in the message below.",
-        ),
+        ("asked", "Nothing is merged before it is approved in the message below."),
+        ("deployment", "Nothing is deployed before it is approved in the message below."),
         ("merged", "Merged into `main`; its pipeline: running."),
         ("delivered", TOLD),
     ],
