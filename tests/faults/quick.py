@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import agent.loop
+import agent.stages.publish
 import agent.worker
+import bot.app
 import bot.front
 import bot.presenter
 from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
@@ -30,6 +32,8 @@ def quicken(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(bot.front, "Redelivery", functools.partial(bot.front.Redelivery, every=0.5))
     put(agent.loop, "WAITS", (0.5, 0.1, 0.1, 0.1))
     put(agent.worker, "PAUSES", (0.1, 0.1, 0.1))
+    put(agent.stages.publish, "FIRST_LOOK", 1.0)
+    put(bot.app, "Pace", functools.partial(bot.app.Pace, least=0.2))
     put(Database, "queue", functools.partialmethod(Database.queue, lease=2.0))
     put(BubblewrapSandbox, "check", _proved_before)
 
