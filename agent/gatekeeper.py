@@ -14,6 +14,7 @@ from agent.access import checked
 from agent.checks import (
     AT_CLICK,
     AT_REJECTION,
+    AT_REVISION,
     AT_WITHDRAWAL,
     Case,
     Refusal,
@@ -34,7 +35,7 @@ from agent.gate import Click, Deed, GateId, Place
 from agent.involved import same_person
 from agent.ports import Clock, ForgeReader, Store, Write
 from agent.project import Projects
-from agent.run import Person, Run, RunId, RunStatus
+from agent.run import Person, Run, RunId, RunStatus, Thread
 from agent.service import RunService
 from agent.state import RunState, fold
 
@@ -74,7 +75,7 @@ class Gatekeeper:
             if case is None:
                 log.warning("gate_unknown", extra={"gate": click.gate[:40], "by": click.by.id})
                 raise Refused("I know no such request, so nothing was decided.")
-            if said := await refusal(case, _checks(case)):
+            if said := await refusal(case, _checks(case, revise=click.revise)):
                 raise await self._no(click, said)
             try:
                 row = await self._write(case, click)
@@ -82,7 +83,8 @@ class Gatekeeper:
                 continue  # whoever was first is told of in the next refusal
             log.info("gate_clicked", extra={"run": row.id, "gate": click.gate, "deed": click.deed})
             return await self._revised(row, case, click)
-        raise Refused("This is changing all the time; nothing was decided. Press again.")
+        told = "This is changing all the time; nothing was decided. Press again."
+        raise await self._no(click, Refusal(check="record", sentence=told))
 
     async def refused(self, gate: GateId, by: Person, deed: Deed, check: str, reason: str) -> None:
         """Keeps a click that decided nothing."""
@@ -97,18 +99,28 @@ class Gatekeeper:
             if _kept(await self._store.events(run), fact) < KEPT:
                 await self._store.write(run, Write(payloads=(fact,)), actor=by.id)
 
-    async def begin(self, run: RunId, kind: Literal["promotion", "revert"], by: Person) -> Run:
-        """The merge request is opened, and its gate, by whoever works on the run next."""
+    async def begin(
+        self,
+        run: RunId,
+        kind: Literal["promotion", "revert"],
+        by: Person,
+        *,
+        thread: Thread | None = None,
+    ) -> Run:
+        """The merge request is opened, and its gate, by whoever works on the run next. `thread`:
+        where a button was pressed."""
         deed = "promote changes of" if kind == "promotion" else "revert changes of"
         row = await self._store.run(run)
+        _at_home(row, by, thread)
         project = self._projects(row.request.project)
         by = await checked(self._forge, row.request.project, by, deed)
         make = onward.promotion if kind == "promotion" else onward.revert
         return await self._onward(run, by, lambda state: make(state, project, by))
 
-    async def ask_again(self, run: RunId, by: Person) -> Run:
+    async def ask_again(self, run: RunId, by: Person, *, thread: Thread | None = None) -> Run:
         """After a request that came to nothing."""
         row = await self._store.run(run)
+        _at_home(row, by, thread)
         by = await checked(self._forge, row.request.project, by, "ask again for changes of")
         if onward.again(fold(await self._store.events(run))) is None:
             return await self._runs.retry(run, by)
@@ -143,6 +155,7 @@ class Gatekeeper:
             events=events,
             by=state.request.requester,
             project=self._projects(gate.gate.project),
+            frozen=None,
             forge=self._forge,
             now=now,
         )
@@ -164,7 +177,9 @@ class Gatekeeper:
             return None
         events = await self._store.events(run)
         state = fold(events)
-        gate = next(each for each in state.gates if each.gate.id == click.gate)
+        gate = next((each for each in state.gates if each.gate.id == click.gate), None)
+        if gate is None:
+            return None
         return Case(
             gate=gate,
             state=state,
@@ -224,7 +239,7 @@ class Gatekeeper:
         raise Refused("This run is changing all the time; press again in a moment.")
 
 
-def _checks(case: Case) -> Sequence[str]:
+def _checks(case: Case, *, revise: bool) -> Sequence[str]:
     if case.deed == "approve":
         return AT_CLICK
     begun = next(
@@ -232,7 +247,19 @@ def _checks(case: Case) -> Sequence[str]:
     )
     asked = (case.state.request.requester, begun.by if begun else None)
     own = any(who and same_person(who, case.by) for who in asked)
-    return AT_WITHDRAWAL if own else AT_REJECTION
+    if not own:
+        return AT_REJECTION
+    return AT_REVISION if revise else AT_WITHDRAWAL
+
+
+def _at_home(row: Run, by: Person, thread: Thread | None) -> None:
+    """A button of another thread names a run that it was not made for."""
+    if thread is not None and thread != row.request.thread:
+        log.warning("button_elsewhere", extra={"run": row.id, "by": by.id})
+        raise Refused(
+            "This button is not the one in the run's own thread, so nothing was done. Press it "
+            "there."
+        )
 
 
 def _kept(events: Sequence[RunEvent], fact: GateRefused) -> int:

@@ -115,6 +115,9 @@ def obstacle(
 ) -> Landed | Leave | Wait | None:
     """What people have done to the merge request. `foreign`: whose its head is, if not ours."""
     name, target = f"!{request.iid}", delivery.begun.target
+    if request.state == "merged" and request.target_branch != target:
+        told = f"{name} was merged into {request.target_branch} meanwhile, and not into {target}."
+        return Leave(reason=told, outcome="superseded")
     if request.state == "merged" and request.merged is None:
         return Wait(reason=f"{name} was merged; GitLab does not tell yet as which commit.")
     if request.state == "merged" and request.merged is not None:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from agent.freeze import Freeze, OperatorDeed
 from agent.gate import Click, Deed, GateId
-from agent.run import Person, Request, Run, RunId
+from agent.run import Person, Request, Run, RunId, Thread
 from agent.state import RunState
 
 
@@ -58,6 +58,15 @@ class Gates(Protocol):
         """For a click of somebody who may not speak for themselves here."""
         ...
 
-    async def begin(self, run: RunId, kind: Literal["promotion", "revert"], by: Person) -> Run: ...
+    async def begin(
+        self,
+        run: RunId,
+        kind: Literal["promotion", "revert"],
+        by: Person,
+        *,
+        thread: Thread | None = None,
+    ) -> Run:
+        """`thread`: where the button was pressed, which must be the run's own."""
+        ...
 
-    async def ask_again(self, run: RunId, by: Person) -> Run: ...
+    async def ask_again(self, run: RunId, by: Person, *, thread: Thread | None = None) -> Run: ...

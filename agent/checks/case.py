@@ -29,7 +29,7 @@ class Case:
     pressed: Place | None = None
     card: Place | None = None  #: where the request stands
     project: ProjectSettings | None
-    frozen: Freeze | None = None
+    frozen: Freeze | None
     forge: ForgeReader
     now: datetime
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agent.access import ROLES
+from agent.access import ROLES, checked
 from agent.checks.case import Case
-from agent.errors import JourneymanError
+from agent.errors import JourneymanError, Refused
 from agent.involved import involved as all_involved
 from agent.involved import same_person
 from agent.run import DEVELOPER, MAINTAINER
@@ -60,7 +60,9 @@ async def involved(case: Case) -> str | None:
     if part := all_involved(case.events).includes(case.by):
         return f"You can't decide this. {part} Somebody else has to."
     begun = next((d.begun for d in case.state.deliveries if d.number == gate.delivery), None)
-    if begun and begun.by and same_person(begun.by, case.by):
+    if begun is None:
+        return "I do not know who asked for this, so nobody can decide it. Ask again."
+    if begun.by and same_person(begun.by, case.by):
         return f"You can't decide this. You asked for this {begun.kind} yourself."
     user = await case.forge.user(_id(case))
     names = {name.casefold() for name in (user.name, user.username) if name}
@@ -82,6 +84,15 @@ async def once(case: Case) -> str | None:
         return None
     have, need = len(case.gate.votes), case.gate.gate.rule.approvals
     return f"You have approved this already ({have} of {need}); somebody else has to, too."
+
+
+async def instruct(case: Case) -> str | None:
+    """A rejection with feedback tells the agent what to do: it takes what telling it does."""
+    try:
+        await checked(case.forge, case.gate.gate.project, case.by, "instruct runs on")
+    except Refused as refusal:
+        return str(refusal)
+    return None
 
 
 def _id(case: Case) -> int:

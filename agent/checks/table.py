@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -15,6 +16,8 @@ from agent.ports import ForgeReader
 from agent.project import ProjectSettings
 from agent.state import RunState
 
+log = logging.getLogger("journeyman.gates")
+
 CHECKS: Mapping[str, Check] = {
     "open": request.still_open,
     "not_expired": request.not_expired,
@@ -24,6 +27,7 @@ CHECKS: Mapping[str, Check] = {
     "access": person.access,
     "involved": person.involved,
     "once": person.once,
+    "instruct": person.instruct,
     "reason": request.reason,
     "freeze": change.freeze,
     "policy": change.policy,
@@ -38,12 +42,15 @@ BOUND = ("policy", "merge_request", "difference", "job")
 WHAT = ("freeze", *BOUND, "pipeline")
 AT_CLICK = ("open", "not_expired", "place", *WHO, "once", *WHAT)
 AT_REJECTION = ("open", "not_expired", "place", *WHO, "reason")
+#: By whoever asked for it: to stop one's own takes no right, to instruct the agent does.
 AT_WITHDRAWAL = ("open", "not_expired", "place", "reason")
+AT_REVISION = ("open", "not_expired", "place", "linked", "account", "instruct", "reason")
 AT_MERGE = ("not_expired", *WHO, *WHAT)
 
 
 async def refusal(case: Case, names: Sequence[str] = AT_CLICK) -> Refusal | None:
-    """The first of the checks that says no. One that cannot be made says no, too."""
+    """The first of the checks that says no. One that cannot be made says no, too, whatever
+    it is that breaks."""
     for name in names:
         try:
             sentence = await CHECKS[name](case)
@@ -53,6 +60,13 @@ async def refusal(case: Case, names: Sequence[str] = AT_CLICK) -> Refusal | None
                 f"{error} Press again in a moment."
             )
             return Refusal(check=name, sentence=sentence, unsure=isinstance(error, Unavailable))
+        except Exception:  # a guard: a defect of ours, or an answer that nobody foresaw
+            log.exception("check_broke", extra={"run": case.state.run, "check": name})
+            sentence = (
+                f"I could not check this ({name.replace('_', ' ')}), so nothing was decided: the "
+                "check itself has failed. The log of the service says more."
+            )
+            return Refusal(check=name, sentence=sentence)
         if sentence:
             return Refusal(check=name, sentence=sentence)
     return None
@@ -87,6 +101,7 @@ async def still_stands(
             events=events,
             by=voter,
             project=project,
+            frozen=None,  # heeded by the effect plane itself, later still
             forge=forge,
             now=now,
         )

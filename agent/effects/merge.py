@@ -79,6 +79,7 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     if request.draft:
         await context.merger.mark_ready(project, iid)
         request = await context.reader.merge_request(project, iid)
+        _same(delivery, request, intent.commit)
     if request.detailed_status in TRANSITIONAL or request.target_changed:
         raise NotYet(f"GitLab is still checking whether !{iid} can be merged.")
     try:
@@ -199,6 +200,12 @@ def _was_merged(effect: Effect[Merge], request: MergeRequest) -> EffectDone:
     """By us, when the answer was lost; or by somebody else, at the head that was meant."""
     if request.sha != effect.intent.commit:
         raise Refused(f"!{request.iid} was merged meanwhile, at another commit.")
+    target = _delivery(effect.state, effect.intent).begun.target
+    if request.target_branch != target:
+        raise Refused(
+            f"!{request.iid} was merged meanwhile into `{request.target_branch}`, and not into "
+            f"`{target}`."
+        )
     return found(_done(effect, request))
 
 
@@ -216,10 +223,17 @@ def _done(effect: Effect[Merge], request: MergeRequest) -> EffectDone:
 
 
 def _iid(state: RunState, intent: Merge) -> int:
-    made = next((each for each in state.deliveries if each.number == intent.delivery), None)
-    if made is None or made.iid is None:
+    made = _delivery(state, intent)
+    if made.iid is None:
         raise Refused("There is no merge request to be merged.")
     return made.iid
+
+
+def _delivery(state: RunState, intent: Merge) -> Delivery:
+    made = next((each for each in state.deliveries if each.number == intent.delivery), None)
+    if made is None:
+        raise Refused("There is no merge request to be merged.")
+    return made
 
 
 def _subject(state: RunState, intent: Merge) -> str:

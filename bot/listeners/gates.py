@@ -7,7 +7,7 @@ from typing import Literal
 
 from agent.errors import Refused, Unavailable
 from agent.gate import Click, Deed, GateId, Place
-from agent.run import Person, RunId
+from agent.run import Person, RunId, Thread
 from bot.listeners.desk import where
 from bot.listeners.modals import open_modal
 from bot.people import People
@@ -54,7 +54,7 @@ class GateControls:
 
     async def on_again(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        await self.gates.ask_again(_run(_value(body)), person)
+        await self.gates.ask_again(_run(_value(body)), person, thread=_thread(body))
 
     async def _decide(
         self,
@@ -87,13 +87,18 @@ class GateControls:
 
     async def _begin(self, body: Json, kind: Literal["promotion", "revert"]) -> None:
         person = await self.people.person(where(body).user)
-        await self.gates.begin(_run(_value(body)), kind, person)
+        await self.gates.begin(_run(_value(body)), kind, person, thread=_thread(body))
 
 
 def _run(value: str) -> RunId:
     if not value.isdigit():
         raise Refused("That button belongs to no run, so nothing was done.")
     return RunId(int(value))
+
+
+def _thread(body: Json) -> Thread:
+    at = where(body)
+    return Thread(team=at.team, channel=at.channel, ts=at.thread_ts or "")
 
 
 def _value(body: Json) -> str:

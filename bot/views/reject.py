@@ -11,6 +11,10 @@ from bot.views import blocks as b
 
 CALLBACK = "gate_rejected"
 LEAST, MOST = 10, 2500  #: characters of a reason
+HINT = (
+    "Everybody in the thread reads it; with the first choice the agent does, too, which makes "
+    "the change partly your own: then somebody else has to approve it."
+)
 _REVISE, _STOP = "revise", "stop"
 
 
@@ -42,7 +46,7 @@ def modal(gate: GateId, channel: str, thread_ts: str, message: str) -> b.Element
         "Reject",
         "Reject",
         "Why, and what should be different?",
-        hint="Everybody in the thread reads it; with the first choice the agent does, too.",
+        hint=HINT,
         between=(LEAST, MOST),
         more=(then,),
     )
