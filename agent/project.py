@@ -12,6 +12,15 @@ from agent.run import Digest, Limits
 
 
 @dataclass(frozen=True, kw_only=True)
+class Maintenance:
+    """What is settled about a project's nights."""
+
+    lint: tuple[str, ...] = ()  #: command lines; empty: found by looking at the project
+    lint_seconds: float = 300.0  #: for one linter
+    lint_memory_mb: int = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProjectSettings:
     """`path` is GitLab's path with namespace, or the path of a local repository."""
 
@@ -31,6 +40,7 @@ class ProjectSettings:
     targets: tuple[TargetRule, ...] = ()  #: branches without one are left to people
     environments: tuple[EnvironmentRule, ...] = ()  #: in the order in which they are deployed to
     ci_logs: tuple[Place, ...] = ()  #: where logs of other CI systems may be read, and below
+    maintenance: Maintenance = field(default_factory=Maintenance)
     local: bool = False  #: no GitLab behind it: a branch is the result
 
     def target(self, branch: str) -> TargetRule | None:
