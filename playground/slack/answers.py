@@ -41,6 +41,8 @@ def user_json(world: World, user: User, *, with_email: bool) -> Json:
         roles = ("is_owner", "is_primary_owner", "is_ultra_restricted")
         shown |= {"is_admin": user.is_admin, "is_restricted": user.is_restricted}
         shown |= dict.fromkeys(roles, False)
+    if user.is_stranger:
+        shown["is_stranger"] = True
     return shown
 
 

@@ -22,6 +22,7 @@ class User:
     is_admin: bool = False
     deleted: bool = False
     is_restricted: bool = False  #: a guest
+    is_stranger: bool = False  #: of another workspace, through a shared channel
     display_name: str = ""  #: chosen freely; empty: the name
 
 
