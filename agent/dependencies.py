@@ -118,7 +118,7 @@ class Installer:
             await asyncio.to_thread(_write_manifests, work, plan.found)
             self.sandbox.adopt(work)
             mounts = [
-                *await self._tools(project),
+                *await self.tools(project),
                 Mount(source=target, target=INNER, writable=True),
             ]
             async with self.sandbox.open(work, mounts=mounts) as box:
@@ -162,7 +162,8 @@ class Installer:
         finally:
             await self.sandbox.remove(work)
 
-    async def _tools(self, project: str) -> list[Mount]:
+    async def tools(self, project: str) -> list[Mount]:
+        """What package managers need in the fetch phase, their cache of the project included."""
         packages = self.cache / "packages" / hashlib.sha256(project.encode()).hexdigest()[:16]
         make_enterable(packages)
         make_enterable(self.cache / "kept")

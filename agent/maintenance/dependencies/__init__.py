@@ -1,0 +1,1 @@
+"""Brings a project's packages up to date at night, by its own package managers."""
