@@ -26,9 +26,11 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What one night saw. `files`: for each path with findings, digests of its lines."""
+    """What one night saw. `files`: for each path with findings, digests of its lines; `tools`:
+    those that ever did their work, without which nothing can be called new."""
 
     seen: tuple[Seen, ...] = ()
+    tools: frozenset[str] = frozenset()
     files: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
 

@@ -62,7 +62,7 @@ async def _check(night: Night, place: Place, command: Command, seen: Look) -> No
         report = await asyncio.to_thread(_read, WorkspaceFiles(folder))
     finally:
         await night.sandbox.remove(folder)
-    why = _unusable(command, result, report) or ""
+    why = unusable(command, result, report) or ""
     found: list[Finding] = []
     if not why:
         try:
@@ -109,7 +109,7 @@ def _read(files: WorkspaceFiles) -> bytes:
         return b""
 
 
-def _unusable(command: Command, result: CommandResult, report: bytes) -> str:
+def unusable(command: Command, result: CommandResult, report: bytes) -> str:
     """Why nothing of it counts; empty when it did its work."""
     if result.stopped == "timeout":
         return f"it did not end within {result.seconds:.0f} seconds"
