@@ -12,7 +12,7 @@ from agent.events import Committed
 from agent.ports import Store
 from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
 
-_BRANCH = re.compile(r"agent/([1-9]\d{0,17})(?:-revert-\d{1,9})?")
+_BRANCH = re.compile(r"agent/([1-9]\d{0,17})(?:-[0-9a-f]{1,8})?(-revert-\d{1,9})?")
 _DELIVERING = frozenset({RunStatus.DELIVERING, RunStatus.WAITING_FOR_APPROVAL})
 
 
@@ -83,7 +83,10 @@ class Hints:
             run = await self._store.run(RunId(int(found[1])))
         except NotFound:
             return ()
-        return (run,) if run.request.project.lower() == hint.project.lower() else ()
+        if run.request.project.lower() != hint.project.lower():
+            return ()
+        # else it is that of another database's run of that number
+        return (run,) if hint.branch == f"{run.branch}{found[2] or ''}" else ()
 
     async def _knows(self, run: Run, hint: Hint) -> bool:
         """GitLab also tells of the run's own pushes."""

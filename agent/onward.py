@@ -47,7 +47,7 @@ def revert(state: RunState, project: ProjectSettings | None, by: Person) -> Deli
     return DeliveryBegun(
         number=number,
         kind="revert",
-        source=f"agent/{state.run}-revert-{number}",
+        source=f"{state.branch}-revert-{number}",
         target=target,
         by=by,
         reverts=merged.merged,

@@ -111,6 +111,13 @@ class Request:
     plan_only: bool = False  #: from `plan=only`
     context: tuple[ThreadMessage, ...] = ()
     linked: tuple[Linked, ...] = ()
+    #: of the database that has the run; sets its branches apart from those of an earlier one
+    mark: str = ""
+
+
+def branch_of(run: RunId, request: Request) -> str:
+    """Where the run's commits go, for life."""
+    return f"agent/{run}-{request.mark}" if request.mark else f"agent/{run}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,4 +174,4 @@ class Run:
 
     @property
     def branch(self) -> str:
-        return f"agent/{self.id}"
+        return branch_of(self.id, self.request)

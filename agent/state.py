@@ -15,7 +15,7 @@ from agent.delivery import Delivery, GateState, delivered, opened
 from agent.freeze import INTERRUPTED
 from agent.pipeline import WAITS_FOR_A_PERSON, Verdict
 from agent.plan import Plan
-from agent.run import ENDED, CommitSha, Limits, Request, RunId, RunStatus, Usage
+from agent.run import ENDED, CommitSha, Limits, Request, RunId, RunStatus, Usage, branch_of
 from agent.testreport import TestReport
 
 
@@ -98,6 +98,10 @@ class RunState:
     end_seq: int = 0
     ended_at: datetime | None = None
     rounds: int = 1  #: grows each time that an ended run is continued
+
+    @property
+    def branch(self) -> str:
+        return branch_of(self.run, self.request)
 
     @property
     def merge_request(self) -> e.EffectDone | None:

@@ -7,7 +7,7 @@ from alembic import context
 #: What the service may do. It owns nothing; the log and its bodies can only grow.
 GRANTS = """
 GRANT USAGE ON SCHEMA public, engine TO {role};
-GRANT SELECT ON alembic_version TO {role};
+GRANT SELECT ON alembic_version, installation TO {role};
 GRANT SELECT, INSERT ON events, bodies TO {role};
 GRANT SELECT, INSERT, UPDATE ON inbox, runs, intents, messages, projects TO {role};
 GRANT DELETE ON inbox TO {role};

@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--repo", required=True, metavar="PATH", help="a local git repository")
     trial.add_argument("--test-command", metavar="C", help="how its tests are run")
     trial.add_argument(
-        "--branch", metavar="NAME", help="name of the branch it leaves (default agent/N)"
+        "--branch", metavar="NAME", help="name of the branch it leaves (default agent/RUN-MARK)"
     )
     trial.add_argument("--json", action="store_true", help="one JSON object at the end")
 

@@ -34,6 +34,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
         await server.__aenter__()
         await _as_admin(server, f"CREATE DATABASE {TEMPLATE}")
         await migrate(server.dsn(ADMIN, TEMPLATE), APP)
+        unmarked = "UPDATE installation SET mark = ''"  # tests name branches by the run's number
+        await _as_admin(server, unmarked, TEMPLATE)
 
     asyncio.run(start())
     yield server
@@ -92,8 +94,8 @@ def _sweep() -> None:
         shutil.rmtree(note.parent, ignore_errors=True)
 
 
-async def _as_admin(server: EmbeddedPostgres, statement: str) -> None:
-    connection = await connect(server.dsn(ADMIN, "postgres"))
+async def _as_admin(server: EmbeddedPostgres, statement: str, database: str = "postgres") -> None:
+    connection = await connect(server.dsn(ADMIN, database))
     try:
         await connection.execute(statement)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from agent.ports import Write
 from agent.run import ACTIVE, ENDED, PARKED, WAITING, Digest, Limits, Request, Run, RunId, RunStatus
 
 #: Grows when a worker of an older version could not go on with a run of this one.
-CODE = 1
+CODE = 2
 _BUSY = 3.0  # seconds until a run that found no place asks again
 _FROZEN = 30.0  # seconds; the end of a freeze wakes what it held
 _GAP = 1.0  # seconds after which a hint may cut the waiting of a run short
@@ -118,6 +119,7 @@ class PostgresStore(FreezeTable):
         await retried(lambda: self._pool.execute(sql.SET_PROJECT, project, max_runs))
 
     async def create(self, key: str, request: Request, limits: Limits) -> tuple[Run, bool]:
+        request = replace(request, mark=await retried(lambda: self._pool.fetchval(sql.MARK)))
         accepted = await prepared((RunAccepted(request=request, limits=limits),))
 
         async def once(connection: Connection) -> tuple[Run, bool]:

@@ -33,6 +33,7 @@ INSERT INTO runs (key, team, channel, thread_ts, message_ts, project, status, re
                   min_code)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (key) DO NOTHING RETURNING {_RUN}, {_HEAD}"""
+MARK = "SELECT mark FROM installation"
 ADD_PROJECT = "INSERT INTO projects (id) VALUES ($1) ON CONFLICT DO NOTHING"
 SET_PROJECT = """
 INSERT INTO projects (id, max_runs) VALUES ($1, $2)

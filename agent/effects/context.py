@@ -76,10 +76,6 @@ class Handler(Generic[I]):
     stands: Callable[[RunState, I], object] | None = None
 
 
-def branch_of(state: RunState) -> str:
-    return f"agent/{state.run}"
-
-
 def known(state: RunState, commit: CommitSha) -> None:
     """Refuses a commit that the run did not make."""
     if commit not in {made.commit for made in state.commits}:

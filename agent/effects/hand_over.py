@@ -31,7 +31,7 @@ async def _hand_over(context: EffectContext, effect: Effect[HandOver]) -> Effect
 
 
 def _subject(state: RunState, intent: HandOver) -> str:
-    return f"merge request for agent/{state.run}, to the one who took it over"
+    return f"merge request for {state.branch}, to the one who took it over"
 
 
 HAND_OVER = Handler(subject=_subject, act=_hand_over)

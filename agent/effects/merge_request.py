@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.effects.context import Effect, EffectContext, Handler, NotYet, branch_of, known
+from agent.effects.context import Effect, EffectContext, Handler, NotYet, known
 from agent.errors import Conflict, ForgeRejected, Refused
 from agent.events import EffectDone, EffectKind, RunEnded, RunEvent, ToolReturned
 from agent.finish import finish_of
@@ -34,7 +34,7 @@ async def _publish(context: EffectContext, effect: Effect[PublishMergeRequest]) 
     try:
         made = await context.writer.open_merge_request(
             state.request.project,
-            source=branch_of(state),
+            source=state.branch,
             target=state.workspace.branch,
             title=title(state),
             description=text,
@@ -54,7 +54,7 @@ async def _publish(context: EffectContext, effect: Effect[PublishMergeRequest]) 
 
 async def own_merge_request(context: EffectContext, state: RunState) -> MergeRequest | None:
     """The run's own open merge request. Refuses when somebody else's stands for the branch."""
-    branch = branch_of(state)
+    branch = state.branch
     listed = await context.reader.merge_requests(state.request.project, branch)
     opened = [request for request in listed if request.state == "opened"]
     if not opened:
@@ -98,7 +98,7 @@ def _done(key: str, request: MergeRequest, *, found_before: bool) -> EffectDone:
 
 
 def _subject(state: RunState, intent: PublishMergeRequest) -> str:
-    return f"merge request for {branch_of(state)}"
+    return f"merge request for {state.branch}"
 
 
 PUBLISH = Handler(subject=_subject, act=_publish)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.canaries import CREDENTIAL
 from agent.difference import read_patch
-from agent.effects.context import Effect, EffectContext, Handler, branch_of, found, known
+from agent.effects.context import Effect, EffectContext, Handler, found, known
 from agent.errors import Conflict, ForgeRejected, Refused
 from agent.events import CheckpointTaken, EffectDone, EffectKind
 from agent.intents import Push
@@ -15,7 +15,7 @@ from agent.state import RunState
 
 async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
     state, intent = effect.state, effect.intent
-    commit, branch = intent.commit, branch_of(state)
+    commit, branch = intent.commit, state.branch
     known(state, commit)
     await _clean(context, effect, commit)
     project = await context.reader.project(state.request.project)
@@ -73,7 +73,7 @@ async def _clean(context: EffectContext, effect: Effect[Push], commit: CommitSha
 
 
 def _subject(state: RunState, intent: Push) -> str:
-    return f"push {intent.commit[:8]} to {branch_of(state)}"
+    return f"push {intent.commit[:8]} to {state.branch}"
 
 
 PUSH = Handler(subject=_subject, act=_push)

@@ -158,7 +158,7 @@ def base_branch(state: RunState) -> str:
 
 
 def branch(state: RunState) -> str:
-    return f"agent/{state.run}"
+    return state.branch
 
 
 def results(report: TestReport | None, base: TestReport | None = None) -> str:

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.adapters.database import Database
+from agent.adapters.postgres import Connection
 from agent.errors import StoreUnavailable
 from agent.events import Committed
 from agent.hints import Hint, HintKind, Hints
@@ -296,6 +297,18 @@ async def test_only_the_run_of_that_branch_and_project_is_woken(db: Database) ->
         assert not await hints.hear(hint(PATH, branch))
     assert await hints.hear(hint(PATH, f"{run.branch}-revert-2"))
     assert await hints.hear(hint(PATH.upper(), run.branch))
+
+
+async def test_a_run_of_that_number_in_another_database_is_not_meant(
+    db: Database, owner: Connection
+) -> None:
+    await owner.execute("UPDATE installation SET mark = 'a1b2'")
+    run, hints = await _watching(db), Hints(db.store)
+    assert run.branch == f"agent/{run.id}-a1b2"
+    for branch in (f"agent/{run.id}", f"agent/{run.id}-c3d4", f"agent/{run.id}-c3d4-revert-2"):
+        assert not await hints.hear(hint(PATH, branch))
+    assert await hints.hear(hint(PATH, f"{run.branch}-revert-2"))
+    assert await hints.hear(hint(PATH, run.branch))
 
 
 async def test_a_run_is_not_woken_by_its_own_push(db: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,7 +15,9 @@ import asyncpg
 import pytest
 
 from agent.adapters.database import Database
-from agent.adapters.postgres import Connection, Pool
+from agent.adapters.embedded_postgres import ADMIN, APP, EmbeddedPostgres
+from agent.adapters.migration import migrate
+from agent.adapters.postgres import Connection, Pool, connect
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_store import PostgresStore
 from agent.errors import Conflict, Fenced, NotFound, Unavailable
@@ -404,6 +407,34 @@ async def test_runs_are_found_by_thread_status_and_project(db: Database) -> None
     assert [run.id for run in await db.store.runs(limit=1)] == [second.id]
     with pytest.raises(NotFound):
         await db.store.run(RunId(999))
+
+
+async def test_branches_carry_the_mark_of_their_database_for_life(
+    db: Database, owner: Connection
+) -> None:
+    """Also those of runs from before there was one."""
+    old, _ = await db.store.create("old", asked(), Limits())
+    await owner.execute("UPDATE installation SET mark = 'a1b2'")
+    run, _ = await db.store.create("new", asked(), Limits())
+    await owner.execute("UPDATE installation SET mark = 'c3d4'")
+    assert (await db.store.run(old.id)).branch == f"agent/{old.id}"
+    assert run.branch == (await db.store.run(run.id)).branch == f"agent/{run.id}-a1b2"
+    assert fold(await db.store.events(run.id)).branch == run.branch
+
+
+async def test_a_new_database_marks_its_branches_by_itself(
+    postgres_server: EmbeddedPostgres, owner: Connection
+) -> None:
+    await owner.execute("CREATE DATABASE fresh")
+    url = postgres_server.dsn(ADMIN, "fresh")
+    await migrate(url, APP)
+    connection = await connect(url)
+    mark = await connection.fetchval("SELECT mark FROM installation")
+    await migrate(url, APP)
+    assert await connection.fetchval("SELECT mark FROM installation") == mark
+    await connection.close()
+    await owner.execute("DROP DATABASE fresh")
+    assert re.fullmatch("[0-9a-f]{4}", mark)
 
 
 async def test_facts_of_a_newer_version_are_passed_over(db: Database) -> None:
