@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
+from agent.maintenance.dependencies.task import dependencies
 from agent.maintenance.lint.task import lint
 from agent.maintenance.night import Task, TaskReport
 from agent.maintenance.workshop import Night
@@ -12,4 +13,4 @@ from agent.maintenance.workshop import Night
 #: Raises `JourneymanError` only for what is wrong on our side, such as a sandbox that is missing.
 Run = Callable[[Night], Awaitable[TaskReport]]
 
-TASKS: Mapping[Task, Run] = MappingProxyType({Task.LINT: lint})
+TASKS: Mapping[Task, Run] = MappingProxyType({Task.LINT: lint, Task.DEPENDENCIES: dependencies})
