@@ -58,13 +58,14 @@ def judge(
     pipelines: Sequence[Pipeline], sha: CommitSha, waited_seconds: float
 ) -> tuple[Pipeline | None, Judgement]:
     """`pipelines` are newest first. Several of the commit (of its branch, of its merge request)
-    must all pass; of each source the newest counts. The pipeline given is the one that decides;
-    where several are red it has the red jobs of all of them.
+    must all pass; of each source and branch the newest counts: whoever pushes the commit to
+    another branch too, where fewer checks run, does not make it pass. The pipeline given is the
+    one that decides; where several are red it has the red jobs of all of them.
     """
-    ours: dict[str, Pipeline] = {}
+    ours: dict[tuple[str, str], Pipeline] = {}
     for pipeline in pipelines:
         if pipeline.sha == sha:
-            ours.setdefault(pipeline.source, pipeline)
+            ours.setdefault((pipeline.source, pipeline.ref), pipeline)
     if not ours:
         return _none_of(pipelines, sha, waited_seconds)
     judged = [(pipeline, _judged(pipeline)) for pipeline in ours.values()]

@@ -19,6 +19,7 @@ from agent.testreport import CaseStatus, TestCase, TestReport
 
 _PAGE = 100
 _PAGES = 10  #: of jobs or statuses that are read at most
+_READ = 5  #: pipelines of one commit whose jobs are read; of further ones the status alone counts
 _NODES = 10_000  #: of a job's script that are looked at
 _LINES = 500
 
@@ -42,17 +43,24 @@ class Get(Protocol):
 
 
 async def of_commit(get: Get, project: str, sha: CommitSha) -> Sequence[Pipeline]:
-    found = records(await get(f"{project}/pipelines", sha=sha, per_page=20))
+    found = records(await get(f"{project}/pipelines", sha=sha, per_page=_PAGE))
     if not found:
         return await _of_merge_requests(get, project, sha)
+    if len(found) >= _PAGE:
+        raise ForgeRejected(
+            f"GitLab has {_PAGE} pipelines of {sha[:8]} or more: too many to tell whether it passed."
+        )
     pipelines = [pipeline_of(item) for item in found]
     told: Sequence[Json] | None = None
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    read = 0
     for place, each in enumerate(pipelines):
-        if each.source in seen or each.status in UNSETTLED:
-            seen.add(each.source)
+        kind = each.source, each.ref
+        if kind in seen or each.status in UNSETTLED or read >= _READ:
+            seen.add(kind)
             continue
-        seen.add(each.source)
+        seen.add(kind)
+        read += 1
         if told is None:
             told = await _all(get, f"{project}/repository/commits/{sha}/statuses")
         own = await _jobs(get, project, each.id)

@@ -89,6 +89,12 @@ def test_the_newest_pipeline_of_a_source_counts():
     )
 
 
+def test_the_same_commit_on_another_branch_does_not_hide_what_failed():
+    branch = pipeline(SHA, "failed", job(status="failed"), id=1)
+    elsewhere = pipeline(SHA, "success", id=2, ref="fewer-checks")
+    assert judged(elsewhere, branch)[:2] == (1, Verdict.RED)
+
+
 def test_a_merged_result_is_told_and_never_green():
     merged = pipeline(OTHER, "success", source="merge_request_event")
     assert judged(merged)[1] is Verdict.AWAITED  # that of the commit may still come
