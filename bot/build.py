@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.adapters.gitlab_signin import GitLabSignIn
     from agent.adapters.openai_model import OpenAIModel
     from agent.dependencies import Installer
+    from agent.maintenance.local import LocalNights
 
 #: Below it root's sandboxes live: their users may not enter root's own folders.
 SYSTEM_FOLDER = Path("/var/lib/journeyman")
@@ -56,6 +57,25 @@ def make_vaults(settings: Settings) -> GitVaults:
     from agent.adapters.git_vault import GitVaults
 
     return GitVaults(settings.home / "vaults")
+
+
+def make_nights(settings: Settings) -> LocalNights:
+    from agent.adapters.night_file import NightFiles
+    from agent.adapters.system_clock import SystemClock
+    from agent.maintenance.local import LocalNights
+
+    sandbox = make_sandbox(settings)
+    _ = sandbox.host  # says what is missing before anything is begun
+    kept = NightFiles(settings.home / "maintenance")
+    return LocalNights(
+        sandbox=sandbox,
+        vaults=make_vaults(settings).of,
+        clock=SystemClock(),
+        installer=make_installer(settings, sandbox),
+        findings=kept,
+        branches=kept,
+        canaries=make_canaries(settings),
+    )
 
 
 def make_model(settings: Settings) -> OpenAIModel:
@@ -106,6 +126,7 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         self_accept=entry.self_accept,
         watch_pipeline=entry.watch_pipeline,
         ci_logs=entry.ci_logs,
+        maintenance=entry.maintenance,
         targets=entry.targets,
         environments=entry.environments,
     )

@@ -47,6 +47,10 @@ def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
                 branch=arguments.branch,
                 as_json=arguments.json,
             )
+        case "maintenance":
+            from bot.maintenance import maintenance_command
+
+            return maintenance_command(arguments)
         case "sandbox":
             from bot.operate import sandbox_command
 
@@ -89,6 +93,17 @@ def _parser() -> argparse.ArgumentParser:
         "--branch", metavar="NAME", help="name of the branch it leaves (default agent/RUN-MARK)"
     )
     trial.add_argument("--json", action="store_true", help="one JSON object at the end")
+
+    nights = commands.add_parser("maintenance", help="what is done to projects at night")
+    now = nights.add_subparsers(dest="maintenance", required=True, metavar="COMMAND").add_parser(
+        "run", help="does it now, on a local repository, without any account or model"
+    )
+    now.add_argument("--repo", required=True, metavar="PATH", help="a local git repository")
+    now.add_argument("--task", choices=("lint", "dependencies"), help="only this one")
+    now.add_argument("--project", metavar="P", help="whose settings count (default [defaults])")
+    now.add_argument("--test-command", metavar="C", help="how its tests are run")
+    now.add_argument("--dry-run", action="store_true", help="leaves no branch")
+    now.add_argument("--json", action="store_true", help="one JSON object at the end")
 
     sandbox = commands.add_parser("sandbox", help="where commands of a run are run")
     kinds = sandbox.add_subparsers(dest="sandbox", required=True, metavar="COMMAND")

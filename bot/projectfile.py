@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from agent import outside
 from agent.errors import SettingsError
 from agent.policy import Policy
+from agent.project import Maintenance
 from agent.run import Limits
 from bot.gatefile import STRICT, Environment, Gates, Pattern, Target
 from bot.settings import DIRECT, ModelPrice, ProjectEntry
@@ -77,6 +78,19 @@ class _Limits(_Strict):
         )
 
 
+class _Maintenance(_Strict):
+    lint: list[Annotated[str, StringConstraints(min_length=1)]] | None = None
+    lint_minutes: float | None = Field(default=None, gt=0, le=60)
+
+    def over(self, base: Maintenance) -> Maintenance:
+        minutes = self.lint_minutes
+        return replace(
+            base,
+            lint=base.lint if self.lint is None else tuple(self.lint),
+            lint_seconds=minutes * 60 if minutes else base.lint_seconds,
+        )
+
+
 class _Defaults(_Strict):
     test_command: str | None = None
     setup: str | None = None
@@ -94,6 +108,7 @@ class _Defaults(_Strict):
     watch_pipeline: bool | None = None
     ci_logs: list[_LogPrefix] | None = None
     limits: _Limits = _Limits()
+    maintenance: _Maintenance = _Maintenance()
     targets: dict[str, Target] = {}
     environments: dict[str, Environment] = {}
 
@@ -123,6 +138,7 @@ class _Defaults(_Strict):
                 if self.ci_logs is None
                 else tuple(outside.prefix(url) for url in self.ci_logs)
             ),
+            maintenance=self.maintenance.over(base.maintenance),
         )
 
     def policy(self, base: Policy) -> Policy:
@@ -261,6 +277,7 @@ def _known(where: list[str]) -> list[str]:
         "defaults": _Defaults,
         "projects": _Project,
         "limits": _Limits,
+        "maintenance": _Maintenance,
         "targets": Target,
         "environments": Environment,
     }

@@ -15,6 +15,7 @@ from agent.errors import SettingsError
 from agent.gate import EnvironmentRule, TargetRule
 from agent.outside import Place
 from agent.policy import Policy
+from agent.project import Maintenance
 from agent.run import Limits
 from bot.variables import VARIABLES
 
@@ -53,6 +54,7 @@ class ProjectEntry:
     self_accept: bool = False
     watch_pipeline: bool = True
     ci_logs: tuple[Place, ...] = ()  #: where logs of other CI systems may be read, and below
+    maintenance: Maintenance = field(default_factory=Maintenance)
     targets: tuple[TargetRule, ...] = ()
     environments: tuple[EnvironmentRule, ...] = ()
 

@@ -1,0 +1,147 @@
+"""`journeyman maintenance run`: a night's tasks now, on a local repository."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from agent.errors import SettingsError
+from agent.maintenance.night import Finding, Task, TaskReport
+from agent.maintenance.tasks import TASKS
+from agent.project import ProjectSettings
+from bot.build import make_nights
+from bot.settings import Settings, load
+from bot.views import words as w
+
+SHOWN = 20  #: findings of a kind that a terminal is given
+
+Tell = Callable[[str], None]
+
+
+async def maintenance_command(arguments: argparse.Namespace) -> int:
+    settings = load()
+    repository = Path(arguments.repo)
+    if not (repository / ".git").exists() and not (repository / "HEAD").is_file():
+        raise SettingsError(
+            f"--repo {arguments.repo} is no git repository: give the top folder of one, or make "
+            "one of it with `git init` and a first commit."
+        )
+    tasks = (Task(arguments.task),) if arguments.task else tuple(t for t in Task if t in TASKS)
+    nights = make_nights(settings)
+    with _progress(quiet=arguments.json) as tell:
+        reports = await nights.run(
+            repository,
+            tasks,
+            _project(settings, arguments),
+            dry_run=arguments.dry_run,
+            tell=tell,
+        )
+    if arguments.json:
+        print(json.dumps({report.task: as_record(report) for report in reports}))
+    else:
+        for report in reports:
+            for line in told(report, dry_run=arguments.dry_run):
+                print(line)
+    return 1 if any(report.status == "failed" for report in reports) else 0
+
+
+def _project(settings: Settings, arguments: argparse.Namespace) -> ProjectSettings:
+    named = arguments.project
+    if named and named not in settings.listed_projects:
+        known = ", ".join(settings.listed_projects) or "none"
+        raise SettingsError(f"--project {named} is not among those of the settings: {known}.")
+    entry = settings.project(named) if named else settings.defaults
+    found = ProjectSettings(
+        path=named or "local",
+        test_command=entry.test_command,
+        setup=entry.setup,
+        policy=entry.policy,
+        maintenance=entry.maintenance,
+    )
+    return replace(found, test_command=arguments.test_command or found.test_command)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Generator[Tell]:
+    """What is being done: one line that changes on a terminal, else a line for each thing."""
+    if quiet or not sys.stdout.isatty():
+        out = sys.stderr if quiet else sys.stdout
+        yield lambda line: print(f"  {line} …", file=out, flush=True)
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(highlight=False).status("Beginning …") as status:
+        yield lambda line: status.update(f"{escape(line)} …")
+
+
+def told(report: TaskReport, *, dry_run: bool) -> list[str]:
+    """A task's end, for people."""
+    lines = ["", f"{report.task.capitalize()}: {_counts(report)}  ({report.seconds:.0f} s)"]
+    for title, found in (("New", report.new), ("Stands", _old(report)), ("Gone", report.gone)):
+        lines += [f"  {title:<7} {_line(each)}" for each in found[:SHOWN]]
+        if len(found) > SHOWN:
+            lines.append(f"          and {len(found) - SHOWN:,} more")
+    for update in report.updates:
+        lines.append(f"  ↑ {update.package} {update.current} → {update.target} ({update.level})")
+    for left in report.left_out:
+        lines.append(f"  ! {left.update.package} {left.update.target}: {left.reason}")
+    for group in report.groups:
+        place = "dry run: no branch" if dry_run else group.branch or "no branch"
+        at = f" at {group.commit[:12]}" if group.commit and group.branch else ""
+        lines.append(f"  ✓ {group.title}: {_many(len(group.files), 'file')}")
+        lines.append(f"    Branch  {place}{at}")
+        if group.tests_after or group.tests_before:
+            lines.append(f"    Tests   {w.results(group.tests_after, group.tests_before)}")
+    lines += [f"  ! {problem}" for problem in report.problems]
+    lines += [f"  ? {sentence}" for sentence in report.not_checked]
+    return lines
+
+
+def _counts(report: TaskReport) -> str:
+    parts = [
+        f"{len(report.findings):,} stand" if report.findings else "",
+        f"{len(report.fixed):,} mended" if report.fixed else "",
+        f"{len(report.new):,} new" if report.new else "",
+        f"{len(report.gone):,} gone" if report.gone else "",
+        _many(len(report.updates), "update") if report.updates else "",
+        f"{len(report.left_out):,} left out" if report.left_out else "",
+        f"{len(report.not_checked):,} not checked" if report.not_checked else "",
+    ]
+    said = ", ".join(part for part in parts if part)
+    return said or "nothing found"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _old(report: TaskReport) -> Sequence[Finding]:
+    new = {each.fingerprint for each in report.new}
+    return [each for each in report.findings if each.fingerprint not in new]
+
+
+def _line(each: Finding) -> str:
+    place = f"{each.path}:{each.line}" if each.line else each.path
+    return f"{place} {each.rule} {each.message} [{each.tool}]"
+
+
+def as_record(report: TaskReport) -> dict[str, Any]:
+    """What `--json` prints of a task; test cases are only counted."""
+    groups = tuple(
+        replace(
+            group,
+            tests_before=group.tests_before and group.tests_before.without_cases(),
+            tests_after=group.tests_after and group.tests_after.without_cases(),
+        )
+        for group in report.groups
+    )
+    return TypeAdapter(TaskReport).dump_python(replace(report, groups=groups), mode="json")
