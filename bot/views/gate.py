@@ -72,9 +72,11 @@ def who(gate: Gate) -> str:
     return f"{rule.approvals} {level}s of {project}"
 
 
-def undo(gate: Gate) -> str:
+def _undo(state: RunState, gate: Gate) -> str:
     if gate.action is Action.DEPLOY:
         return "Revert the merge, or deploy the last good commit again at GitLab"
+    if any(d.number == gate.delivery and d.begun.kind == "revert" for d in state.deliveries):
+        return f"Revert !{gate.iid} at GitLab"
     return f"Revert !{gate.iid}: one button, through the same gate"
 
 
@@ -138,7 +140,7 @@ def _fields(state: RunState, gate: Gate) -> list[str]:
         "Pipeline": f"{run}{outside}",
         "Diff": lines,
         "Cost": cost,
-        "Undo": undo(gate),
+        "Undo": _undo(state, gate),
         "Commits by": t.quoted(", ".join(facts.authors), 300),
     }
     return [f"*{name}*\n{value}" for name, value in named.items() if value]
@@ -291,6 +293,6 @@ def _next(standing: GateState) -> str:
         return "The run goes on with the reason as an instruction."
     if gate.action is Action.DEPLOY:
         commit, where = t.code(gate.commit[:8]), t.quoted(gate.environment, 60)
-        return f"The run has stopped: {commit} is not deployed to {where}. Its merge stays."
+        return f"The run has stopped: {commit} was not deployed to {where}. Its merge stays."
     request = t.link(gate.url, f"!{gate.iid}")
-    return f"The run has stopped: {request} is not merged into {t.code(gate.target)}."
+    return f"The run has stopped: {request} was not merged into {t.code(gate.target)}."

@@ -34,7 +34,7 @@ def result(state: RunState, links: w.Links) -> Message:
     request, files = state.merge_request, w.changed_files(state)
     asker, ended = t.user(state.request.requester.id), state.status in ENDED
     done = state.status is RunStatus.SUCCEEDED
-    title = t.quoted(state.commits[-1].title) if state.commits else w.request_title(state)
+    title = _title(state)
     if request:
         kind = "merge request" if w.delivered(state) else "draft merge request"
         into = f", merged into {t.code(w.base_branch(state))}" if w.delivered(state) else ""
@@ -73,9 +73,7 @@ def result(state: RunState, links: w.Links) -> Message:
         f"Tests: {w.results(state.tests_change, state.tests_base)}.{spoken}",
         {
             "head": b.section(
-                f"{asker} *Done:* {where} — {title}"
-                if done
-                else f"{asker} *Opened* {where} — {title}"
+                f"{asker} *Done:* {where}{title}" if done else f"{asker} *Opened* {where}{title}"
             ),
             "summary": b.rich_text(w.summary(state), limit=_SUMMARY),
             "repaired": b.context(_repaired(state)),
@@ -86,6 +84,12 @@ def result(state: RunState, links: w.Links) -> Message:
         },
         more=links.run(state.run),
     )
+
+
+def _title(state: RunState) -> str:
+    """Empty where the summary below begins with it."""
+    raw = state.commits[-1].title if state.commits else state.request.text
+    return "" if w.summary(state).startswith(raw) else f" — {t.quoted(raw)}"
 
 
 def _answer(state: RunState, links: w.Links) -> Message:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from agent import events as e
+from agent.gate import Action, Gate
+from bot.views.gate import who
 
 Delivering = (
     e.DeliveryBegun
@@ -31,21 +33,18 @@ def told(p: Delivering) -> tuple[str, str, str]:
             by = f" by {p.by.name}" if p.by else ""
             return f"Delivery {p.number} begun{by}: {p.kind}", f"{p.source} → {p.target}", ""
         case e.GateOpened(gate=gate):
-            text = (
-                f"{gate.action} {gate.source} at {gate.commit[:8]}\ndifference {gate.diff[:12]}\n"
-                f"policy {gate.policy[:12]}\nuntil {gate.expires_at:%Y-%m-%d %H:%M} UTC"
-            )
-            return f"Gate opened before {gate.subject}", text, ""
+            return f"Gate {gate.id[:8]} opened before {gate.subject}", _bound(gate), ""
         case e.GateVoted():
             return f"Approval by {p.by.name}", f"gate {p.gate[:8]}", "good"
         case e.GateRefused():
-            return f"Refused: {p.deed} by {p.by.name}", f"{p.reason}\ncheck: {p.check}", "bad"
+            text = f"{p.reason}\ngate {p.gate[:8]}, check: {p.check}"
+            return f"Refused: {p.by.name} may not {p.deed}", text, "bad"
         case e.GateReminded():
             return "Approvers reminded", f"gate {p.gate[:8]}", "quiet"
         case e.GateClosed():
             by = f" by {p.by.name}" if p.by else ""
             tone = "good" if p.outcome == "approved" else "bad"
-            return f"Gate {p.outcome}{by}", p.reason, tone
+            return f"Gate {p.gate[:8]} {p.outcome}{by}", p.reason, tone
         case e.TargetSeen():
             which = "before the merge" if p.merged is None else f"of {p.merged[:8]}"
             return f"Target's pipeline {which}", p.judgement.sentence, "quiet"
@@ -56,3 +55,31 @@ def told(p: Delivering) -> tuple[str, str, str]:
             return f"Delivery {p.number}: {p.outcome}", p.reason, tone
         case _:
             assert_never(p)
+
+
+def _bound(gate: Gate) -> str:
+    """What was asked, on which facts, and what a yes was bound to."""
+    facts, commit = gate.facts, gate.commit[:8]
+    if gate.action is Action.MERGE:
+        deed = f"merge !{gate.iid} at {commit} into {gate.target}"
+    else:
+        deed = f"deploy {commit} of {gate.target} to {gate.environment}"
+    found = [
+        f"{facts.files} files, +{facts.added} −{facts.removed}",
+        f"tests: {facts.tests}" if facts.tests else "",
+        f"pipeline #{facts.pipeline}" if facts.pipeline else "",
+        f"${facts.money:.2f}" if facts.money else "",
+    ]
+    lines = [
+        deed,
+        f"decided by {who(gate).replace('`', '')}",
+        f"asked: {', '.join(each.name for each in gate.asks)}" if gate.asks else "",
+        "; ".join(filter(None, found)),
+        f"touches {', '.join(facts.protected)}" if facts.protected else "",
+        *(f"accepted: {each.path}: {each.detail}" for each in facts.weakened),
+        *facts.gitlab,
+        facts.why,
+        f"difference {gate.diff[:12]}, policy {gate.policy[:12]}, "
+        f"until {gate.expires_at:%Y-%m-%d %H:%M} UTC",
+    ]
+    return "\n".join(filter(None, lines))

@@ -282,6 +282,11 @@ def test_whoever_may_decide_is_named_by_the_rule():
     )
 
 
+def test_what_is_taken_back_has_no_button_to_take_that_back():
+    back = state(*GREEN, begun(kind="revert"), moved(S.DELIVERING), e.GateOpened(gate=gate()))
+    assert "*Undo* Revert !318 at GitLab" in list(read(messages(back, LINKS)[CARD]))
+
+
 def test_of_two_approvals_the_first_is_shown_and_the_buttons_stay():
     lines = shown("two needed", CARD)
     assert "1 of 2 approvals, by <@U0LEE>." in lines
@@ -309,10 +314,10 @@ def test_a_rejection_quotes_its_reason_and_says_what_comes_next():
     ]
     assert "[Ask again]" not in shown("rejected", CARD)
     assert shown("stopped", WORD)[0].endswith(
-        "The run has stopped: !318 is not merged into `main`."
+        "The run has stopped: !318 was not merged into `main`."
     )
     assert shown("not deployed", f"decided:{THERE.id}")[0].endswith(
-        "The run has stopped: `d4d4d4d4` is not deployed to production. Its merge stays."
+        "The run has stopped: `d4d4d4d4` was not deployed to production. Its merge stays."
     )
     assert "outcome:1" not in messages(RUNS["stopped"], LINKS)
 
