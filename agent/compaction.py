@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agent.context import Context
 from agent.events import FileChange
 from agent.plan import Plan
-from agent.ports import Message, Model
+from agent.ports import Message
 from agent.prompt import clean, cut, fill
 from agent.state import RunState
 from agent.tools.run import counts
@@ -17,9 +17,9 @@ KEPT = 3  #: newest answers that stay, with their results
 KEPT_CHARACTERS = 4_000  #: of each result that stays
 
 
-def full(context: Context, model: Model) -> bool:
+def full(context: Context, window: int) -> bool:
     """An answer and a large result must still fit."""
-    return context.tokens() > model.window - max(4_096, min(24_000, model.window // 5))
+    return context.tokens() > window - max(4_096, min(24_000, window // 5))
 
 
 def compacted(work: Work) -> list[Message]:

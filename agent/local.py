@@ -80,6 +80,8 @@ class LocalRuns:
     installer: Installer | None = None
     canaries: Canaries = field(default_factory=Canaries)
     limits: Limits = field(default_factory=Limits)
+    model_plan: str | None = None
+    model_repair: str | None = None
     requester: str = "local"  #: who stands in the commit
 
     async def run(
@@ -96,7 +98,12 @@ class LocalRuns:
         """The repository's work tree is never touched; the result is a branch in it."""
         path = str(repository.resolve())
         project = ProjectSettings(
-            path=path, test_command=test_command, limits=self.limits, local=True
+            path=path,
+            test_command=test_command,
+            model_plan=self.model_plan,
+            model_repair=self.model_repair,
+            limits=self.limits,
+            local=True,
         )
         run = await self._create(project, text, base_branch)
         worker = self._worker(project)

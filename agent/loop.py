@@ -20,7 +20,9 @@ from agent.hands import carry_out
 from agent.journal import digest_of
 from agent.limits import check
 from agent.ports import Answer, Message
+from agent.project import ProjectSettings
 from agent.prompt import clean
+from agent.run import RunStatus
 from agent.state import RunState
 from agent.tools import TOOLS
 from agent.words import words_of_the_harness
@@ -48,11 +50,20 @@ async def ask(work: Work) -> None:
     taken = await take_in(work)
     if reason := stuck(work.context.messages):
         raise LimitReached(reason, limit="repetition")
-    if full(work.context, work.model):
+    if full(work.context, work.model.window_of(wanted(work.state, work.project))):
         await compact(work)
     async with work.saving():
         answer = await _answer(work, taken)
         await observe(work, answer)
+
+
+def wanted(state: RunState, project: ProjectSettings) -> str | None:
+    """The model's name: who asks decides, then the project, then what is to be done."""
+    if named := state.request.model or project.model:
+        return named
+    if state.status is RunStatus.PLANNING:
+        return project.model_plan
+    return project.model_repair if state.heals or state.fixes else None
 
 
 async def take_in(work: Work) -> tuple[InstructionTaken, ...]:
@@ -113,10 +124,10 @@ async def _answer(work: Work, taken: tuple[InstructionTaken, ...]) -> Answer:
 
 async def _patiently(work: Work) -> Answer:
     """Asks again when the provider does not answer; the thread shows each try."""
-    wanted = work.state.request.model or work.project.model
+    model = wanted(work.state, work.project)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return await work.model.complete(work.context.messages, SPECS, model=wanted)
+            return await work.model.complete(work.context.messages, SPECS, model=model)
         except ModelUnavailable as error:
             pause = None if attempt == ATTEMPTS else _pause(attempt, error.retry_after)
             failed = ModelFailed(

@@ -29,6 +29,8 @@ class ProjectSettings:
     setup: str | None = None  #: command that prepares a fresh checkout for its tests
     rules: str = ""  #: told to the model beside the project's own AGENTS.md
     model: str | None = None  #: None: the service's own
+    model_plan: str | None = None  #: until there is a plan; None: as for the rest
+    model_repair: str | None = None  #: after red tests or a red pipeline; None: as for the rest
     limits: Limits = field(default_factory=Limits)
     max_runs: int = 1  #: at work at once; further ones wait
     test_seconds: float = 1800.0

@@ -86,6 +86,7 @@ def make_model(settings: Settings) -> OpenAIModel:
         api_key=settings.openai_api_key or "none",
         base_url=settings.openai_base_url or None,
         window=settings.window,
+        windows=settings.windows,
         prices={
             name: Price(prompt=price.prompt, cached=price.cached, completion=price.completion)
             for name, price in settings.prices.items()
@@ -120,6 +121,8 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         setup=entry.setup,
         rules=entry.rules,
         model=entry.model,
+        model_plan=settings.model_plan or None,
+        model_repair=settings.model_repair or None,
         limits=entry.limits,
         max_runs=entry.max_runs,
         policy=entry.policy,

@@ -183,8 +183,12 @@ async def _model(settings: Settings) -> Checks:
     if not settings.model:
         remedy = "Name a model in JOURNEYMAN_MODEL, and give OPENAI_API_KEY."
         return [Check(name="Model", ok=False, detail="JOURNEYMAN_MODEL is not set", remedy=remedy)]
+    said: list[str] = []
     async with make_model(settings) as model:
-        answer = await model.complete([Message(role="user", content="Answer with: ready")], [])
-    price = "price set" if settings.prices.get(settings.model) else "price not set: costs show as 0"
-    detail = f"{answer.model} answered in {answer.usage.seconds:.1f} s; {price}"
-    return [Check(name="Model", ok=True, detail=detail)]
+        for name in dict.fromkeys((settings.model, settings.model_plan, settings.model_repair)):
+            if name:
+                ready = [Message(role="user", content="Answer with: ready")]
+                answer = await model.complete(ready, [], model=name)
+                price = "price set" if name in settings.prices else "price not set: costs show as 0"
+                said.append(f"{answer.model} answered in {answer.usage.seconds:.1f} s; {price}")
+    return [Check(name="Model", ok=True, detail=". ".join(said))]

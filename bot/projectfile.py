@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -53,11 +54,15 @@ class _Price(_Strict):
     completion: float = Field(ge=0)
 
 
+_Window = Annotated[int, Field(ge=8_000)]
+
+
 class _Model(_Strict):
     name: str = ""
     plan: str = ""
     repair: str = ""
-    window: int = Field(default=128_000, ge=8_000)
+    window: _Window = 128_000
+    windows: dict[str, _Window] = {}
     prices: dict[str, _Price] = {}
 
 
@@ -165,8 +170,8 @@ class _File(_Strict):
     channels: dict[_AnyChannel, list[_Path]] = {}
 
 
-def read(path: Path, *, model: str) -> dict[str, Any]:
-    """The fields of `Settings` that the file sets. `model`: named by the environment, which wins.
+def read(path: Path, *, given: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of `Settings` that the file sets. `given` by the environment, which wins.
 
     Raises `SettingsError`.
     """
@@ -184,6 +189,7 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
         "parallel_runs": file.parallel_runs,
         "operators": tuple(file.operators),
         "window": file.model.window,
+        "windows": MappingProxyType(file.model.windows),
         "prices": MappingProxyType({n: _price(p) for n, p in file.model.prices.items()}),
         "defaults": defaults,
         "projects": MappingProxyType(
@@ -199,9 +205,10 @@ def read(path: Path, *, model: str) -> dict[str, Any]:
         ),
         "channels": MappingProxyType({c: tuple(p) for c, p in file.channels.items()}),
     }
-    if not model and file.model.name:
-        fields["model"] = file.model.name
-    fields |= {f"model_{k}": v for k in ("plan", "repair") if (v := getattr(file.model, k))}
+    models = {"model": "name", "model_plan": "plan", "model_repair": "repair"}
+    for field, key in models.items():
+        if not given.get(field) and (name := getattr(file.model, key)):
+            fields[field] = name
     _one_default(path, file)
     return fields
 

@@ -79,6 +79,7 @@ class Settings:
     model_repair: str = ""
     embedding_model: str = ""
     window: int = 128_000
+    windows: Mapping[str, int] = field(default_factory=dict[str, int])  #: of models by name
     prices: Mapping[str, ModelPrice] = field(default_factory=dict[str, ModelPrice])
     database_url: str = field(default="", repr=False)
     database_admin_url: str = field(default="", repr=False)
@@ -177,7 +178,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         return settings
     from bot.projectfile import read
 
-    return replace(settings, config=path, **read(path, model=settings.model))
+    return replace(settings, config=path, **read(path, given=values))
 
 
 def require(settings: Settings, roles: Collection[str]) -> None:

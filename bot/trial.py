@@ -58,6 +58,8 @@ async def try_command(
             installer=make_installer(settings, sandbox),
             canaries=make_canaries(settings),
             limits=settings.defaults.limits,
+            model_plan=settings.model_plan or None,
+            model_repair=settings.model_repair or None,
         )
         with _stopping(database.store, progress), progress:
             result = await runs.run(

@@ -70,12 +70,14 @@ VARIABLES = (
     ),
     Variable(name="JOURNEYMAN_MODEL", field="model", about="name of the model"),
     Variable(
-        name="JOURNEYMAN_MODEL_PLAN", field="model_plan", about="model for planning; not used yet"
+        name="JOURNEYMAN_MODEL_PLAN",
+        field="model_plan",
+        about="model until there is a plan; empty: the same",
     ),
     Variable(
         name="JOURNEYMAN_MODEL_REPAIR",
         field="model_repair",
-        about="model for repairs; not used yet",
+        about="model after red tests or a red pipeline; empty: the same",
     ),
     Variable(
         name="JOURNEYMAN_EMBEDDING_MODEL",

@@ -51,6 +51,7 @@ class OpenAIModel:
     api_key: str = field(repr=False)
     base_url: str | None = None
     window: int = 128_000
+    windows: Mapping[str, int] = field(default_factory=dict[str, int])  #: of models by name
     prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
     timeout: float = TIMEOUT
     _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
@@ -75,6 +76,9 @@ class OpenAIModel:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+    def window_of(self, model: str | None) -> int:
+        return self.windows.get(model or self.name, self.window)
 
     async def complete(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, model: str | None = None
@@ -109,9 +113,9 @@ class OpenAIModel:
             raise ModelUnavailable(
                 "The model provider answered with something unreadable."
             ) from error
-        return self._decode(completion, time.monotonic() - began)
+        return self._decode(completion, model or self.name, time.monotonic() - began)
 
-    def _decode(self, completion: ChatCompletion, seconds: float) -> Answer:
+    def _decode(self, completion: ChatCompletion, asked: str, seconds: float) -> Answer:
         # a gateway that answers 200 with an error body gives an object without choices
         choices: list[Any] = getattr(completion, "choices", None) or []
         if not choices:
@@ -131,17 +135,17 @@ class OpenAIModel:
         finish = _FINISHES.get(choice.finish_reason or "", "tool_calls" if calls else "stop")
         if refusal and not calls:
             finish = "content_filter"
-        usage = self._usage(completion, seconds)
+        usage = self._usage(completion, asked, seconds)
         return Answer(
             message=Message(
                 role="assistant", content=message.content or refusal or None, tool_calls=calls
             ),
             finish=finish,
             usage=usage,
-            model=completion.model or self.name,
+            model=completion.model or asked,
         )
 
-    def _usage(self, completion: ChatCompletion, seconds: float) -> Usage:
+    def _usage(self, completion: ChatCompletion, asked: str, seconds: float) -> Usage:
         told = completion.usage
         cached = 0
         if told is not None and told.prompt_tokens_details is not None:
@@ -153,7 +157,7 @@ class OpenAIModel:
             completion_tokens=told.completion_tokens if told else 0,
             seconds=seconds,
         )
-        price = self.prices.get(completion.model or "") or self.prices.get(self.name)
+        price = self.prices.get(completion.model or "") or self.prices.get(asked)
         if price is None:
             return usage
         return usage + Usage(money=price.of(usage))

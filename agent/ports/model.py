@@ -48,9 +48,8 @@ class Model(Protocol):
     @property
     def name(self) -> str: ...
 
-    @property
-    def window(self) -> int:
-        """Tokens that prompt and answer may have together."""
+    def window_of(self, model: str | None) -> int:
+        """Tokens that prompt and answer may have together. None: the one that `name` says."""
         ...
 
     async def complete(

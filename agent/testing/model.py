@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ class ScriptedModel:
 
     replies: list[Reply]
     window: int = 128_000
+    windows: Mapping[str, int] = field(default_factory=dict[str, int])
     name: str = "scripted"
     usage: Usage = field(
         default_factory=lambda: Usage(steps=1, prompt_tokens=1000, completion_tokens=50)
@@ -41,13 +42,18 @@ class ScriptedModel:
     latency: float = 0.0
     by_prompt: bool = False
     prompts: list[bytes] = field(default_factory=list[bytes], init=False)
+    asked: list[str | None] = field(default_factory=list[str | None], init=False)
     tools: list[Sequence[ToolSpec]] = field(default_factory=list[Sequence[ToolSpec]], init=False)
     given: int = field(default=0, init=False)
+
+    def window_of(self, model: str | None) -> int:
+        return self.windows.get(model or self.name, self.window)
 
     async def complete(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, model: str | None = None
     ) -> Answer:
         self.prompts.append(b"\n".join(encode_one(message) for message in messages))
+        self.asked.append(model)
         self.tools.append(tools)
         await asyncio.sleep(self.latency)
         if self.by_prompt:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from engine_bench import FINISH, GOOD, MIA, PLAN, Bench
+from engine_bench import BAD, FINISH, GOOD, MIA, PLAN, Bench
 
 from agent import hands
 from agent.errors import StoreUnavailable
-from agent.events import InstructionTaken, ToolReturned, ToolStarted
+from agent.events import (
+    ContextCompacted,
+    HealStarted,
+    InstructionTaken,
+    ToolReturned,
+    ToolStarted,
+)
 from agent.ports import Answer, Message, ToolCall
 from agent.run import Digest, Person, RunStatus, Usage
 from agent.testing import Reply, ScriptedModel, call, say
@@ -271,3 +277,32 @@ async def test_long_output_does_not_hide_that_the_model_repeats_itself(bench: Be
     timed = say(call("run", command=f"{LONG}; printf '1.%05d s' $RANDOM"))
     reason = await ends_with(bench, [PLAN, timed, timed, timed])
     assert "`run` 3 times in a row" in reason
+
+
+async def test_planning_and_repairs_have_models_of_their_own(bench: Bench):
+    bench.project = replace(bench.project, model_plan="thinker", model_repair="mender")
+    run = await bench.ask()
+    mend = say(call("edit", path="calc.py", old="return a - b", new="return b + a"))
+    model = await bench.go(run, [PLAN, BAD, FINISH, mend, FINISH])
+    assert model.asked == ["thinker", None, None, "mender", "mender"]
+    await bench.publish(run)
+
+    named = await bench.ask("with this one", model="chosen")
+    model = await bench.go(named, [PLAN, GOOD, FINISH])
+    assert model.asked == ["chosen"] * 3
+
+    bench.project = replace(bench.project, model="ours")
+    own = await bench.ask("with ours")
+    model = await bench.go(own, [PLAN, GOOD, FINISH])
+    assert model.asked == ["ours"] * 3
+
+
+async def test_the_window_that_counts_is_that_of_the_model_asked(bench: Bench):
+    bench.project = replace(bench.project, model_repair="mender")
+    run = await bench.ask()
+    mend = say(call("edit", path="calc.py", old="return a - b", new="return b + a"))
+    usage, windows = Usage(steps=1, prompt_tokens=9_000), {"mender": 10_000}
+    await bench.go(run, [PLAN, BAD, FINISH, mend, FINISH], usage=usage, windows=windows)
+    kinds = [type(event.payload) for event in await bench.log(run)]
+    assert kinds.count(ContextCompacted) == 2, await bench.story(run)
+    assert kinds.index(ContextCompacted) > kinds.index(HealStarted)

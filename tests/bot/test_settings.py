@@ -7,7 +7,7 @@ import pytest
 
 from agent.errors import SettingsError
 from agent.policy import Policy
-from bot.build import engine_project
+from bot.build import engine_project, make_model
 from bot.settings import Settings, load, require
 from bot.variables import VARIABLES
 
@@ -97,6 +97,24 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = '[model]\nname = "from-file"\n'
     assert read(tmp_path, file).model == "from-file"
     assert read(tmp_path, file, JOURNEYMAN_MODEL="from-env").model == "from-env"
+
+
+def test_models_by_the_part_of_the_work(tmp_path: Path) -> None:
+    file = """
+[model]
+name = "m"
+plan = "thinker"
+repair = "mender"
+windows = { mender = 32_000 }
+[projects."a/b"]
+channels = ["C1"]
+"""
+    settings = read(tmp_path, file, JOURNEYMAN_MODEL_PLAN="from-env")
+    told = engine_project(settings, "a/b")
+    assert told is not None
+    assert (told.model, told.model_plan, told.model_repair) == (None, "from-env", "mender")
+    model = make_model(settings)
+    assert [model.window_of(name) for name in (None, "m", "mender")] == [128_000, 128_000, 32_000]
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:

@@ -41,6 +41,18 @@ async def test_a_tool_call_comes_back_with_usage_and_price():
     assert usage.money == pytest.approx((usage.prompt_tokens + 10 * usage.completion_tokens) / 1e6)
 
 
+async def test_another_model_costs_its_own_price():
+    prices = {
+        name: Price(prompt=dear, cached=0, completion=0) for name, dear in [("m", 1), ("n", 9)]
+    }
+    async with ModelStandIn(answer=lambda _: {"content": "a"}) as endpoint:
+        async with model(endpoint, prices=prices) as it:
+            dear = (await it.complete(ASK, [], model="n")).usage
+            unknown = (await it.complete(ASK, [], model="o")).usage
+    assert dear.money == pytest.approx(9 * dear.prompt_tokens / 1e6)
+    assert unknown.money == 0
+
+
 async def test_the_shared_beginning_of_a_long_prompt_is_reported_as_cached():
     long = [Message(role="user", content="word " * 2000)]
     async with ModelStandIn(answer=answers({"content": "a"}, {"content": "b"})) as endpoint:
