@@ -39,6 +39,7 @@ class ProjectSettings:
     watch_pipeline: bool = True  #: a run goes on until the pipeline of its commit is green
     policy: Policy = field(default_factory=Policy)
     self_accept: bool = False  #: a maintainer may accept what is held of the own request
+    base_branch: str | None = None  #: None: the one that GitLab calls the default
     targets: tuple[TargetRule, ...] = ()  #: branches without one are left to people
     environments: tuple[EnvironmentRule, ...] = ()  #: in the order in which they are deployed to
     ci_logs: tuple[Place, ...] = ()  #: where logs of other CI systems may be read, and below

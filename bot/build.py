@@ -130,6 +130,7 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         watch_pipeline=entry.watch_pipeline,
         ci_logs=entry.ci_logs,
         maintenance=entry.maintenance,
+        base_branch=entry.default_branch,
         targets=entry.targets,
         environments=entry.environments,
     )

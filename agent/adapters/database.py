@@ -20,6 +20,7 @@ from agent.adapters.postgres import (
 )
 from agent.adapters.postgres_inbox import Inbox
 from agent.adapters.postgres_listener import Listener
+from agent.adapters.postgres_nights import NightStore
 from agent.adapters.postgres_people import PeopleStore
 from agent.adapters.postgres_store import PostgresStore
 from agent.adapters.postgres_threads import ThreadStore
@@ -43,6 +44,7 @@ class Database:
     inbox: Inbox
     threads: ThreadStore
     people: PeopleStore
+    nights: NightStore
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
@@ -82,6 +84,7 @@ async def open_database(
             inbox=Inbox(pool),
             threads=ThreadStore(pool),
             people=PeopleStore(pool),
+            nights=NightStore(pool),
         )
 
 

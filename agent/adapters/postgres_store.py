@@ -118,9 +118,13 @@ class PostgresStore(FreezeTable):
     async def set_project(self, project: str, *, max_runs: int) -> None:
         await retried(lambda: self._pool.execute(sql.SET_PROJECT, project, max_runs))
 
-    async def create(self, key: str, request: Request, limits: Limits) -> tuple[Run, bool]:
+    async def create(
+        self, key: str, request: Request, limits: Limits, *, born: Write | None = None
+    ) -> tuple[Run, bool]:
         request = replace(request, mark=await retried(lambda: self._pool.fetchval(sql.MARK)))
-        accepted = await prepared((RunAccepted(request=request, limits=limits),))
+        born = born or Write(payloads=())
+        first = RunAccepted(request=request, limits=limits)
+        accepted = await prepared((first, *born.payloads), born.bodies)
 
         async def once(connection: Connection) -> tuple[Run, bool]:
             thread = request.thread
@@ -134,6 +138,7 @@ class PostgresStore(FreezeTable):
             if row is None:
                 return sql.run_of(await _fetched(connection, sql.RUN_OF_KEY, key)), False
             append = Append(row, accepted, actor=request.requester.id)
+            append.move(born.status)
             append.wake = True
             return await append.write(connection), True
 

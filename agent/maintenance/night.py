@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from agent.run import CommitSha, TreeSha
+from agent.run import CommitSha, RunId, TreeSha
 from agent.testreport import TestReport
 
 
@@ -73,7 +73,8 @@ class Group:
     base: CommitSha
     tree: TreeSha
     commit: CommitSha | None = None  #: None: the tree was not committed
-    branch: str = ""  #: where the commit was put
+    branch: str = ""  #: where the commit was put, or will be
+    run: RunId | None = None  #: that publishes it
     tests_before: TestReport | None = None  #: None: the project has no tests that are known
     tests_after: TestReport | None = None
     seconds: float = 0.0

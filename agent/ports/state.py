@@ -65,8 +65,11 @@ class Freezes(Protocol):
 class Store(Freezes, Protocol):
     """Runs and their logs. Raises `Fenced`, `StoreUnavailable`."""
 
-    async def create(self, key: str, request: Request, limits: Limits) -> tuple[Run, bool]:
-        """Stores and queues a run; False when `key` made one before."""
+    async def create(
+        self, key: str, request: Request, limits: Limits, *, born: Write | None = None
+    ) -> tuple[Run, bool]:
+        """Stores and queues a run; False when `key` made one before. `born`: what stands in its
+        log from the beginning."""
         ...
 
     async def run(self, run: RunId) -> Run: ...

@@ -1,0 +1,136 @@
+"""Works on the nights that are due, and gives what they changed to runs that publish it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from agent.dependencies import Installer
+from agent.errors import JourneymanError, Unavailable
+from agent.maintenance.diary import Diary, Due
+from agent.maintenance.findings import FindingStore
+from agent.maintenance.handing import hand_over
+from agent.maintenance.night import TaskReport
+from agent.maintenance.tasks import TASKS
+from agent.maintenance.workshop import Night
+from agent.ports import Clock, Origin, Sandbox, Store, Vault
+from agent.project import Projects
+from agent.runners import find_tests
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=60)
+PAUSE = 15.0  #: seconds between two looks for a night that is due
+
+
+@dataclass(kw_only=True)
+class NightShift:
+    """One night at a time in each process. `name`: whose lease it is."""
+
+    name: str
+    diary: Diary
+    findings: FindingStore
+    store: Store
+    sandbox: Sandbox
+    installer: Installer | None
+    vaults: Callable[[str], Vault]
+    origin: Callable[[str], Awaitable[Origin]]
+    projects: Projects
+    clock: Clock
+    lease: timedelta = LEASE
+
+    async def serve(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                if not await self.work():
+                    await self.clock.sleep(PAUSE)
+            except Unavailable as error:
+                log.warning("nights_wait", extra={"reason": str(error)})
+                await self.clock.sleep(PAUSE)
+
+    async def work(self) -> bool:
+        """Does one night; False when none is due. What was begun by somebody who died is begun
+        again: the same code gives the same trees, and so the same runs."""
+        due = await self.diary.claim(self.name, self.lease)
+        if due is None:
+            return False
+        log.info("night_begins", extra={"night": due.id, "project": due.project, "task": due.task})
+        async with self._held(due):
+            report = await self._done(due)
+            kept = await self.diary.finish(due.id, self.name, report)
+        log.info("night_ends", extra={"night": due.id, "status": report.status, "kept": kept})
+        return True
+
+    async def _done(self, due: Due) -> TaskReport:
+        began = self.clock.monotonic()
+        try:
+            night = await self._night(due)
+            report = await TASKS[due.task](night)
+            report = await hand_over(self.store, night, due, report)
+        except Unavailable:
+            raise
+        except JourneymanError as error:
+            report = TaskReport(task=due.task, status="failed", problems=(str(error),))
+        return replace(report, seconds=round(self.clock.monotonic() - began, 1))
+
+    async def _night(self, due: Due) -> Night:
+        project = self.projects(due.project)
+        if project is None:
+            raise JourneymanError(f"`{due.project}` is no longer among the projects.")
+        vault = self.vaults(due.project)
+        base, branch = await vault.fetch(await self.origin(due.project), project.base_branch)
+        paths = await vault.list(base)
+
+        async def read(path: str) -> bytes | None:
+            return await vault.read(base, path)
+
+        return Night(
+            project=project,
+            base=base,
+            branch=branch,
+            paths=paths,
+            tests=await find_tests(paths, read, project.test_command),
+            sandbox=self.sandbox,
+            vault=vault,
+            installer=self.installer,
+            clock=self.clock,
+            findings=self.findings,
+        )
+
+    @asynccontextmanager
+    async def _held(self, due: Due) -> AsyncGenerator[None]:
+        """Renews the lease; where it was lost, what is done inside is given up."""
+        inside = asyncio.current_task()
+        assert inside is not None
+        lost = False
+
+        async def renew() -> None:
+            nonlocal lost
+            while await self._renewed(due):
+                await self.clock.sleep(self.lease.total_seconds() / 3)
+            lost = True
+            inside.cancel()
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if lost and inside.uncancel() == 0:
+                log.warning("night_lost", extra={"night": due.id})
+                return
+            raise
+        finally:
+            renewing.cancel()
+            await asyncio.wait({renewing})
+
+    async def _renewed(self, due: Due) -> bool:
+        try:
+            return await self.diary.renew(due.id, self.name, self.lease)
+        except Unavailable as error:
+            log.warning("lease_waits", extra={"night": due.id, "reason": str(error)})
+            return True  # who stores nothing loses nothing: the end of the night tells
