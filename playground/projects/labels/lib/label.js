@@ -1,0 +1,19 @@
+'use strict';
+
+const path = require('path');
+const camelCase = require('camelcase');
+const escape = require('escape-html');
+const pluralize = require('pluralize');
+const slugify = require('slugify');
+
+function file(name) {
+  return slugify(name, { lower: true }) + '.html';
+}
+
+function html(parcel) {
+  var weight = parcel.weight;
+  const items = pluralize('item', parcel.items, true);
+  return `<p class="${camelCase('parcel-label')}">${escape(parcel.to)}: ${items}</p>`;
+}
+
+module.exports = { file, html };
