@@ -1,24 +1,27 @@
-"""Whatever order people, the clock and GitLab act in: nothing is merged that was not approved."""
+"""Whatever order people, the clock, GitLab and a second worker act in: nothing is merged that was
+not approved, twice, or without a word about it before."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, TypeVar
 
-from gate_bench import HEAD, LEE, MIA, PATH, SAM, TOM, Ahead, GateBench, line, make_forge
+from gate_bench import HEAD, LEE, MIA, PATH, SAM, TOM, GateBench, line
+from gate_store import ONE, Forge, Heads, Log, database
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agent.errors import Conflict, JourneymanError, Refused
+from agent.effects import EffectExecutor
+from agent.errors import JourneymanError, Refused
 from agent.events import (
+    DeliveryBegun,
+    EffectDone,
     EffectFailed,
     EffectIntended,
     EffectKind,
@@ -26,343 +29,426 @@ from agent.events import (
     GateOpened,
     GateRefused,
     GateVoted,
-    Payload,
-    RunAccepted,
-    RunClaimed,
-    RunEnded,
-    RunEvent,
-    StatusChanged,
+    InstructionGiven,
+    InstructionTaken,
 )
-from agent.gate import Deed, Gate, GateId, Rule
+from agent.gate import Deed, Gate, Rule
 from agent.gatekeeper import KEPT
-from agent.ports import Write
-from agent.run import (
-    ENDED,
-    TRANSITIONS,
-    CommitSha,
-    Digest,
-    Limits,
-    Person,
-    Request,
-    Run,
-    RunId,
-    RunStatus,
-)
-from agent.state import fold
+from agent.journal import Journal
+from agent.pace import Pace
+from agent.ports import MergeRequest, Origin
+from agent.run import ENDED, CommitSha, Person, RunStatus
+from agent.service import RunService
+from agent.stages.deliver import deliver, goes_on_delivering
+from agent.state import RunState, fold
+from agent.work import Hold, Lookout
 
 T = TypeVar("T")
-DAY = timedelta(days=1)
-PEOPLE = (SAM, replace(SAM, id="USAM2"), LEE, MIA, TOM)
-
-
-class Log:
-    """One run, in memory, with the promises of the store about conflicts and states."""
-
-    def __init__(self) -> None:
-        self.log: list[RunEvent] = []
-        self.clock = Ahead()
-        self.row: Run | None = None
-
-    async def create(self, key: str, request: Request, limits: Limits) -> tuple[Run, bool]:
-        now = self.clock.now()
-        self.row = Run(
-            id=RunId(1),
-            request=request,
-            status=RunStatus.QUEUED,
-            created_at=now,
-            updated_at=now,
-        )
-        self._add(RunAccepted(request=request, limits=limits))
-        return self.row, True
-
-    async def claim(self, run: RunId, worker: str) -> Run | None:
-        self._add(RunClaimed(worker=worker, epoch=1))
-        return self.row
-
-    async def run(self, run: RunId) -> Run:
-        assert self.row is not None
-        return self.row
-
-    async def events(self, run: RunId, *, after: int = 0) -> list[RunEvent]:
-        await asyncio.sleep(0)
-        return self.log[after:]
-
-    async def frozen(self, project: str) -> None:
-        return None
-
-    async def hint(self, run: RunId) -> bool:
-        return True
-
-    async def run_of_gate(self, gate: GateId) -> RunId | None:
-        opened = (e.payload for e in self.log)
-        found = any(isinstance(p, GateOpened) and p.gate.id == gate for p in opened)
-        return RunId(1) if found else None
-
-    async def write(
-        self,
-        run: RunId,
-        write: Write,
-        *,
-        actor: str,
-        expect_seq: int | None = None,
-        **_: Any,
-    ) -> Run:
-        assert self.row is not None
-        if expect_seq not in (None, len(self.log)):
-            raise Conflict("Something else happened.")
-        payloads = [*write.payloads]
-        if write.status and not any(isinstance(p, StatusChanged | RunEnded) for p in payloads):
-            payloads.append(StatusChanged(status=write.status))
-        status = self.row.status
-        for payload in payloads:
-            if isinstance(payload, StatusChanged | RunEnded):
-                if payload.status not in TRANSITIONS[status]:
-                    raise Conflict(f"{status} cannot become {payload.status}.")
-                status = payload.status
-        self.row = replace(self.row, status=status)
-        for payload in payloads:
-            self._add(payload)
-        return self.row
-
-    def _add(self, payload: Payload) -> None:
-        event = RunEvent(
-            run=RunId(1),
-            seq=len(self.log) + 1,
-            at=self.clock.now(),
-            actor="test",
-            payload=payload,
-            hash="",
-        )
-        self.log.append(event)
-
-
-class Database:
-    def __init__(self) -> None:
-        self.store = Log()
+OTHER = replace(SAM, id="USAM2")  # the same person at GitLab
+PEOPLE = (SAM, OTHER, LEE, MIA, TOM)
+POINTS = ("events", "write", "access", "merge_request", "difference", "pipelines", "merge")
+LATER = ("heed_freeze", "settle", "claim")
+DOINGS = ("approve", "again", "reject", "work", "effects", "instruct", "tend")
+MEDDLINGS = (
+    *("push", "push", "retarget", "demote", "tighten", "expire", "close"),
+    *("reject", "revise", "approve", "again", "instruct", "stop", "tend", "work", "effects"),
+    "anew",
+)
 
 
 class Delivering(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.bench = GateBench(db=Database(), forge=make_forge())  # pyright: ignore[reportArgumentType]
-        self.bench.clock = self.bench.db.store.clock  # pyright: ignore[reportAttributeAccessIssue]
-        self.gates: list[Gate] = []
-        self.merges = 0
+        self.store = Log()
+        forge = Forge(clone_url="", path=PATH, members={7: 40, 8: 40, 9: 40, 10: 30, 11: 10})
+        forge.meddler, forge.witness = self.store.meddler, self.witness
+        forge.merge_lines = [line(HEAD)] * 9
+        self.bench = GateBench(db=database(self.store), forge=forge, clock=self.store.clock)
+        self.forge = forge
+        self.merged: list[int] = []
         self.pushes = 0
+        self.pushed_at: dict[int, int] = {}  # merge request -> length of the log at its last push
         self.clicks: Counter[tuple[str, str]] = Counter()
 
     def teardown(self) -> None:
         self.loop.close()
 
     def do(self, what: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(what)
+        """Whoever is refused, overtaken or fenced off comes again, or does not."""
+        try:
+            return self.loop.run_until_complete(what)
+        finally:
+            self.store.meddler.waiting = None
 
     @property
-    def log(self) -> list[RunEvent]:
-        return self.bench.db.store.log  # pyright: ignore[reportAttributeAccessIssue]
+    def state(self) -> RunState:
+        return fold(self.store.log)
 
     def facts(self, kind: type[T]) -> list[T]:
-        return [e.payload for e in self.log if isinstance(e.payload, kind)]
+        return [e.payload for e in self.store.log if isinstance(e.payload, kind)]
 
     @initialize(approvals=st.sampled_from([1, 2]))
-    def opens(self, approvals: int) -> None:
-        self.bench.settle(Rule(approvals=approvals))
-        self.run, gate = self.do(self.bench.waiting())
-        self.gates.append(gate)
+    def asks(self, approvals: int) -> None:
+        self.settle(approvals)
 
-    # --- people ------------------------------------------------------------------------
-
-    @rule(by=st.sampled_from(PEOPLE), which=st.integers(0, 3))
-    def approve(self, by: Any, which: int) -> None:
-        self._click(self.gates[-1 - which % len(self.gates)], by, "approve")
-
-    @rule(by=st.sampled_from(PEOPLE), revise=st.booleans())
-    def reject(self, by: Any, revise: bool) -> None:
-        self._click(self.gates[-1], by, "reject", revise=revise)
-
-    @rule()
-    def all_approve(self) -> None:
-        for each in PEOPLE:
-            self.approve(each, 0)
-
-    @rule(one=st.sampled_from(PEOPLE), other=st.sampled_from(PEOPLE))
-    def at_once(self, one: Any, other: Any) -> None:
-        async def both() -> None:
-            gate = self.gates[-1]
-            await asyncio.gather(
-                self.bench.press(gate, one),
-                self.bench.press(gate, other, "reject"),
-                return_exceptions=True,
+        async def begin() -> None:
+            run = await self.bench.run()
+            self.branch = run.branch
+            self.forge.branches.update(main=CommitSha("1" * 40), develop=CommitSha("2" * 40))
+            self.forge.branches[run.branch] = HEAD
+            self.forge.lines.insert(0, line(HEAD))
+            made = {"source": run.branch, "target": "develop", "title": "x", "description": ""}
+            await self.forge.open_merge_request(PATH, **made)
+            begun = DeliveryBegun(
+                number=1, kind="change", source=run.branch, target="develop", iid=1, commit=HEAD
             )
+            await self.bench.write(run, begun, status=RunStatus.DELIVERING)
 
-        self.clicks.update({(self.gates[-1].id, one.id): 1})
-        self.clicks.update({(self.gates[-1].id, other.id): 1})
-        self.do(both())
+        self.do(begin())
+        self.pushed_at[1] = len(self.store.log)
+        self.do(self.work())
 
-    def _click(self, gate: Gate, by: Person, deed: Deed, *, revise: bool = False) -> None:
+    # --- what each of them does ----------------------------------------------------------
+
+    def settle(self, approvals: int) -> None:
+        for branch in ("main", "develop"):
+            self.bench.settle(Rule(approvals=approvals), branch)
+
+    async def click(self, by: Person, deed: Deed, which: int = 0, *, revise: bool = False) -> None:
+        gates = self.state.gates
+        if not gates:
+            return
+        gate = gates[-1 - which % len(gates)].gate
         self.clicks.update({(gate.id, by.id): 1})
         with suppress(Refused):
-            self.do(self.bench.press(gate, by, deed, revise=revise))
+            await self.bench.press(gate, by, deed, revise=revise)
 
-    # --- GitLab ------------------------------------------------------------------------
+    async def work(self) -> None:
+        """A worker's look, with the real stage."""
+        run = await self.store.claim(ONE, "worker")
+        if run is None:
+            return
+        journal = await Journal.load(self.store, run)  # pyright: ignore[reportArgumentType]
+        assert self.bench.project is not None
+        lookout = Lookout(forge=self.forge, origin=_origin, pace=Pace(clock=self.store.clock))
+        hold = Hold(
+            journal=journal,
+            vault=Heads(self.forge),  # pyright: ignore[reportArgumentType]
+            clock=self.store.clock,
+            project=self.bench.project,
+            lookout=lookout,
+        )
+        with suppress(JourneymanError):
+            if goes_on_delivering(hold):
+                await journal.move(RunStatus.DELIVERING)
+            if hold.state.status is RunStatus.DELIVERING:
+                await deliver(hold, lookout)
+            elif hold.state.status in (RunStatus.QUEUED, RunStatus.WORKING):
+                await self._rework(journal)
 
-    @rule(green=st.booleans())
-    def push(self, green: bool) -> None:
+    async def _rework(self, journal: Journal) -> None:
+        """What people said becomes a new commit on the same branch."""
+        state = journal.state
+        if self.forge.requests[0].state != "opened":
+            await journal.move(RunStatus.ESCALATED)
+            return
+        taken = [InstructionTaken(given=each.seq, step=0) for each in state.waiting_followups]
+        if state.status is RunStatus.QUEUED:
+            await journal.move(RunStatus.WORKING)
+        self.push(1)
+        begun = DeliveryBegun(
+            number=len(state.deliveries) + 1,
+            kind="change",
+            source=self.branch,
+            target="develop",
+            iid=1,
+            commit=self.forge.requests[0].sha,
+        )
+        await journal.write(*taken, begun, status=RunStatus.DELIVERING)
+
+    async def effects(self) -> None:
+        executor = EffectExecutor(
+            store=self.store,  # pyright: ignore[reportArgumentType]
+            vaults=lambda path: Heads(self.forge),  # pyright: ignore[reportArgumentType]
+            reader=self.forge,
+            writer=self.forge,
+            projects=lambda path: self.bench.project,
+            clock=self.store.clock,
+        )
+        with suppress(JourneymanError):
+            await executor.run_pending(ONE)
+
+    async def tend(self) -> None:
+        await self.bench.keeper().look_after(ONE)
+
+    async def again(self) -> None:
+        with suppress(Refused):
+            await self.bench.keeper().ask_again(ONE, SAM)
+
+    async def onward(self, kind: Any, by: Person) -> None:
+        with suppress(Refused):
+            await self.bench.keeper().begin(ONE, kind, by)
+        await self.goes_on()
+
+    async def instruct(self) -> None:
+        service = RunService(
+            store=self.store,  # pyright: ignore[reportArgumentType]
+            forge=self.forge,
+            projects=lambda path: self.bench.project,
+        )
+        with suppress(Refused):
+            await service.instruct(ONE, "and make it blue", LEE)
+
+    async def stop(self) -> None:
+        if self.store.run_row.status not in ENDED:
+            service = RunService(
+                store=self.store,  # pyright: ignore[reportArgumentType]
+                forge=self.forge,
+                projects=lambda path: self.bench.project,
+            )
+            await service.stop(ONE, MIA, how="mention")
+
+    def push(self, iid: int | None = None, status: str = "success") -> None:
+        iid = iid or len(self.forge.requests)
+        request = self.forge.requests[iid - 1]
+        if request.state != "opened":
+            return
         self.pushes += 1
         head = CommitSha(f"{self.pushes:040x}")
-        if self.bench.forge.requests[0].state == "opened":
-            self.bench.forge.change(1, sha=head)
-            self.bench.forge.differences[1] = head.encode()
-            self.bench.forge.lines.insert(0, line(head, "success" if green else "failed"))
+        self.forge.change(iid, sha=head)
+        self.forge.branches[request.source_branch] = head
+        self.forge.differences[iid] = b"diff of " + head.encode()
+        self.forge.lines.insert(0, line(head, status))
+        self.pushed_at[iid] = len(self.store.log)
 
-    @rule(branch=st.sampled_from(["main", "main", "develop"]))
-    def retarget(self, branch: str) -> None:
-        if self.bench.forge.requests[0].state == "opened":
-            self.bench.forge.change(1, target_branch=branch)
+    def change(self, **values: Any) -> None:
+        if self.forge.requests[-1].state == "opened":
+            self.forge.change(len(self.forge.requests), **values)
 
-    @rule(who=st.sampled_from([8, 9]), level=st.sampled_from([30, 40, 40]))
-    def changes_role(self, who: int, level: int) -> None:
-        self.bench.forge.members[who] = level
+    def meddling(self, what: str) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def acts() -> None:
+            match what:
+                case "push":
+                    self.push()
+                case "retarget":
+                    self.change(target_branch="elsewhere")
+                case "close":
+                    self.change(state="closed")
+                case "demote":
+                    self.forge.members[8] = 30
+                case "tighten":
+                    self.settle(2)
+                case "expire":
+                    self.store.clock.hours += 25
+                case "reject" | "revise":
+                    await self.click(LEE, "reject", revise=what == "revise")
+                case "approve":
+                    await self.click(SAM, "approve")
+                case "again":
+                    await self.click(OTHER, "approve")
+                case "instruct":
+                    await self.instruct()
+                case "stop":
+                    await self.stop()
+                case "tend":
+                    await self.tend()
+                case "work":
+                    await self.work()
+                case "anew":
+                    self.push()
+                    await self.tend()
+                    await self.work()
+                case _:
+                    await self.effects()
+
+        return acts
+
+    async def goes_on(self) -> None:
+        """Until people are asked, or the end."""
+        for _ in range(6):
+            await self.work()
+            await self.effects()
+            if self.store.run_row.status in ENDED | {RunStatus.WAITING_FOR_APPROVAL}:
+                return
+
+    def put_right(self, approvals: int) -> None:
+        """Up to an open gate, wherever it stood; else hardly anything would ever be merged."""
+        self.settle(approvals)
+        self.forge.members[8] = 40
+        self.forge.lines = [replace(each, status="success") for each in self.forge.lines]
+        newest, iid = self.state.deliveries[-1], len(self.forge.requests)
+        if self.forge.requests[-1].state != "merged" and newest.iid == iid:
+            self.forge.change(iid, target_branch=newest.begun.target, state="opened")
+        if self.store.run_row.status in ENDED:
+            self.do(self.again())
+        self.do(self.goes_on())
+        if newest.merged and not self.state.gate:
+            self.do(self.onward("promotion", TOM))
+
+    def all_approve(self) -> None:
+        for each in PEOPLE:
+            self.do(self.click(each, "approve"))
+
+    # --- rules -----------------------------------------------------------------------------
+
+    @rule(by=st.sampled_from(PEOPLE), which=st.sampled_from([0, 0, 1]))
+    def approves(self, by: Person, which: int) -> None:
+        self.do(self.click(by, "approve", which))
+
+    @precondition(lambda self: self.state.gates)
+    @rule(by=st.sampled_from(PEOPLE), revise=st.booleans())
+    def rejects(self, by: Person, revise: bool) -> None:
+        self.do(self.click(by, "reject", revise=revise))
+
+    @precondition(lambda self: self.state.gate)
+    @rule(one=st.sampled_from(PEOPLE), other=st.sampled_from(PEOPLE), no=st.booleans())
+    def click_at_once(self, one: Person, other: Person, no: bool) -> None:
+        async def both() -> None:
+            no_or_yes: Deed = "reject" if no else "approve"
+            await asyncio.gather(self.click(one, "approve"), self.click(other, no_or_yes))
+
+        self.do(both())
+
+    @rule()
+    def is_worked_on(self) -> None:
+        self.do(self.work())
+
+    @rule()
+    def effects_are_carried_out(self) -> None:
+        self.do(self.effects())
+
+    @rule()
+    def is_tended(self) -> None:
+        self.do(self.tend())
 
     @rule(approvals=st.sampled_from([1, 2]))
-    def changes_rule(self, approvals: int) -> None:
-        self.bench.settle(Rule(approvals=approvals))
+    def all_goes_well(self, approvals: int) -> None:
+        self.put_right(approvals)
+        self.all_approve()
+        self.do(self.goes_on())
 
-    # --- the clock and the machinery ---------------------------------------------------
+    @rule(
+        doing=st.sampled_from(DOINGS),
+        point=st.sampled_from([*POINTS, *LATER]),
+        what=st.sampled_from(MEDDLINGS),
+    )
+    def act_between(self, doing: str, point: str, what: str) -> None:
+        """One has read; another one does something; then the first one goes on."""
+        self.store.meddler.waiting = (point, self.meddling(what))
+        self.do(self.meddling(doing)())
+
+    @rule(
+        point=st.sampled_from(POINTS),
+        what=st.sampled_from(MEDDLINGS),
+        late=st.booleans(),
+        approvals=st.sampled_from([1, 2]),
+    )
+    def approved_and_between(self, point: str, what: str, late: bool, approvals: int) -> None:
+        """On the way from the last click to the merge."""
+        self.put_right(approvals)
+        self.all_approve()
+        if late:
+            self.do(self.work())
+            self.store.meddler.waiting = (point, self.meddling(what))
+            self.do(self.effects())
+        else:
+            self.do(self.meddling(what)())
+        self.do(self.goes_on())
+
+    @rule(
+        kind=st.sampled_from(["promotion", "promotion", "revert"]), by=st.sampled_from([TOM, LEE])
+    )
+    @precondition(lambda self: any(d.merged for d in self.state.deliveries))
+    def goes_onward(self, kind: Any, by: Person) -> None:
+        self.do(self.onward(kind, by))
+
+    @precondition(lambda self: self.store.run_row.status in ENDED)
+    @rule(instructed=st.booleans())
+    def is_set_going_again(self, instructed: bool) -> None:
+        self.do(self.instruct() if instructed else self.again())
+        self.do(self.goes_on())
+
+    @rule(what=st.sampled_from(["push", "retarget", "demote", "tighten", "stop", "close"]))
+    def happens(self, what: str) -> None:
+        self.do(self.meddling(what)())
+
+    @rule(status=st.sampled_from(["failed", "running", "success"]))
+    def is_pushed_to(self, status: str) -> None:
+        self.push(status=status)
 
     @rule(hours=st.sampled_from([1, 7, 20]))
     def passes(self, hours: int) -> None:
-        self.bench.clock.hours += hours
+        self.store.clock.hours += hours
 
-    @rule()
-    def looks_after(self) -> None:
-        self.do(self.bench.keeper().look_after(self.run.id))
+    # --- at the very moment of a merge -----------------------------------------------------
 
-    @precondition(lambda self: self.bench.db.store.row.status in ENDED | {RunStatus.QUEUED})
-    @rule()
-    def is_set_going_again(self) -> None:
-        """People ask for more, and the branch gets a new commit."""
-        if self.bench.db.store.row.status in ENDED:
-            self.do(self.bench.write(self.run, status=RunStatus.QUEUED))
-        self.do(self.bench.write(self.run, status=RunStatus.DELIVERING))
-        self.push(green=True)
-
-    @precondition(lambda self: self.bench.db.store.row.status is RunStatus.DELIVERING)
-    @rule(pushed_between=st.booleans(), rejected_between=st.booleans())
-    def delivers(self, pushed_between: bool, rejected_between: bool) -> None:
-        """The effect plane merges what was approved; else the gate is opened anew."""
-        state = fold(self.log)
-        newest = state.gates[-1]
-        merged = self.bench.forge.requests[0].state == "merged"
-        if newest.approved and not merged and self._merge(newest, pushed_between, rejected_between):
-            return
-        request = self.bench.forge.requests[0]
-        still = self.bench.db.store.row.status is RunStatus.DELIVERING
-        if still and request.state == "opened" and request.target_branch == "main":
-            self._ask_anew(newest.gate, request.sha or HEAD)
-
-    @rule(between=st.sampled_from(["nothing", "push", "move", "demote", "tighten", "expire"]))
-    def goes_all_the_way(self, between: str) -> None:
-        """With something in the way between the last click and the deed."""
-        if self.bench.db.store.row.status in ENDED | {RunStatus.QUEUED}:
-            self.is_set_going_again()
-        if self.bench.db.store.row.status is RunStatus.DELIVERING:
-            self.delivers(False, False)
-        self.all_approve()
-        match between:
-            case "push":
-                self.push(True)
-            case "move":
-                self.retarget("develop")
-            case "demote":
-                self.changes_role(8, 30)
-            case "tighten":
-                self.changes_rule(2)
-            case "expire":
-                self.passes(25)
-            case _:
-                pass
-        if self.bench.db.store.row.status is RunStatus.DELIVERING:
-            self.delivers(False, False)
-
-    def _merge(self, newest: Any, pushed_between: bool, rejected_between: bool) -> bool:
-        gate, seq = newest.gate, len(self.log)
-        key = f"1:merge:{seq}"
-        if rejected_between:  # after the log was read, before the deed is announced
-            self._click(gate, LEE, "reject")
-        intended = EffectIntended(key=key, effect=EffectKind.MERGE, subject="merge")
-        write = Write(payloads=(intended,))
-        try:
-            self.do(self.bench.db.store.write(RunId(1), write, actor="effects", expect_seq=seq))
-        except Conflict:
-            return False
-        if not self.do(self.bench.stands(self.run, gate)):
-            if pushed_between:
-                self.push(green=True)
-            try:
-                self.do(self.bench.forge.merge(PATH, 1, gate.commit))
-            except JourneymanError:
-                pass
-            else:
-                self._merged(newest)
-                return True
-        failed = EffectFailed(key=key, effect=EffectKind.MERGE, problem="No.")
-        self.do(self.bench.write(self.run, failed))
-        return False
-
-    def _ask_anew(self, old: Gate, head: CommitSha) -> None:
+    def witness(self, request: MergeRequest) -> None:
+        """Told from raw events and GitLab, not by what the product makes of them."""
+        log = self.store.log
+        assert request.iid not in self.merged
+        self.merged.append(request.iid)
+        begun = self.facts(DeliveryBegun)[-1]
+        assert request.target_branch == begun.target
+        assert self.store.run_row.status is RunStatus.DELIVERING
+        intended = [e for e in log if isinstance(e.payload, EffectIntended)]
+        intended = [e for e in intended if e.payload.effect is EffectKind.MERGE]
+        assert intended
+        key = intended[-1].payload.key
+        assert key.endswith(str(request.sha))
+        outcomes = [e for e in log if isinstance(e.payload, EffectDone | EffectFailed)]
+        final = [e for e in outcomes if e.payload.key == key]
+        assert all(getattr(e.payload, "retry_in", None) is not None for e in final)
+        gate = self._gate_of(request)
+        opened = next(e for e in log if e.payload == GateOpened(gate=gate))
+        after = [e for e in log if e.seq > opened.seq]
+        ends = [e for e in after if getattr(e.payload, "gate", None) == gate.id]
+        ends = [e for e in ends if isinstance(e.payload, GateClosed)]
+        assert [e.payload.outcome for e in ends] == ["approved"]
+        votes = [e for e in after if isinstance(e.payload, GateVoted)]
+        votes = [e for e in votes if e.payload.gate == gate.id]
+        assert all(e.seq > self.pushed_at.get(request.iid, 0) for e in votes)
+        voters = {e.payload.by.gitlab_id for e in votes}
         assert self.bench.project is not None
-        rule = self.bench.project.target("main")
-        policy = self.bench.project.settled("main")
-        assert rule is not None
-        assert policy is not None
-        shown = self.do(self.bench.forge.difference(PATH, 1))
-        gate = replace(
-            old,
-            id=GateId(secrets.token_hex(16)),
-            commit=head,
-            diff=Digest(hashlib.sha256(shown).hexdigest()),
-            policy=policy,
-            rule=rule.rule,
-            expires_at=self.bench.clock.now() + DAY,
-        )
-        self.gates.append(gate)
-        opened = GateOpened(gate=gate)
-        self.do(self.bench.write(self.run, opened, status=RunStatus.WAITING_FOR_APPROVAL))
-
-    def _merged(self, newest: Any) -> None:
-        """At this very moment everything that was promised must be so."""
-        self.merges += 1
-        gate, request = newest.gate, self.bench.forge.requests[0]
-        assert self.merges == 1
-        assert request.sha == gate.commit
-        assert request.target_branch == gate.target == "main"
-        assert any(p.sha == gate.commit and p.status == "success" for p in self.bench.forge.lines)
-        voters = {v.gitlab_id for v in newest.votes}
-        assert len(voters) == len({v.id for v in newest.votes}) == len(newest.votes)
-        assert self.bench.project is not None
-        settled = self.bench.project.target("main")
+        settled = self.bench.project.target(begun.target)
         assert settled is not None
         assert len(voters) >= settled.rule.approvals
         assert MIA.gitlab_id not in voters
-        assert all(self.bench.forge.members[who or 0] >= 40 for who in voters)
-        assert self.bench.clock.now() < gate.expires_at
-        assert fold(self.log).gates[-1].approved
-        assert isinstance(self.log[-1].payload, EffectIntended)
+        assert begun.by is None or begun.by.gitlab_id not in voters
+        before = [e.payload for e in log[: intended[-1].seq]]  # later ones are not in it
+        given = [p.by.gitlab_id for p in before if isinstance(p, InstructionGiven)]
+        assert voters.isdisjoint(given)
+        assert all(self.forge.members[who or 0] >= 40 for who in voters)
+        shown = self.forge.differences.get(request.iid)
+        assert shown is None or hashlib.sha256(shown).hexdigest() == gate.diff
+        assert any(p.sha == request.sha and p.status == "success" for p in self.forge.lines)
+        assert self.store.clock.now() < gate.expires_at
 
-    # --- always ------------------------------------------------------------------------
+    def _gate_of(self, request: MergeRequest) -> Gate:
+        asked = [each.gate for each in self.facts(GateOpened)]
+        assert asked
+        gate = asked[-1]
+        assert (gate.iid, gate.commit) == (request.iid, request.sha)
+        assert (gate.source, gate.target) == (request.source_branch, request.target_branch)
+        return gate
+
+    # --- always ------------------------------------------------------------------------------
 
     @invariant()
     def the_state_is_told_truly(self) -> None:
-        if not self.log:
+        state = self.state if self.store.log else None
+        if state is None:
             return
-        state = fold(self.log)
-        waits = state.status is RunStatus.WAITING_FOR_APPROVAL
-        assert waits == (state.gate is not None)
-        for gate in self.gates:
-            ends = [f.outcome for f in self.facts(GateClosed) if f.gate == gate.id]
+        assert state.status is self.store.run_row.status
+        assert (state.status is RunStatus.WAITING_FOR_APPROVAL) == (state.gate is not None)
+        assert sum(gate.closed is None for gate in state.gates) <= 1
+        for each in state.gates:
+            ends = [f.outcome for f in self.facts(GateClosed) if f.gate == each.gate.id]
             assert len(ends) <= 1 or ends == ["approved", "rejected"]
+        told = {d.iid for d in state.deliveries if d.merged}
+        assert told <= {r.iid for r in self.forge.requests if r.state == "merged"}
+        if state.status is RunStatus.SUCCEEDED:
+            assert state.deliveries[-1].iid in told
 
     @invariant()
     def every_click_is_on_record(self) -> None:
@@ -373,14 +459,28 @@ class Delivering(RuleBasedStateMachine):
             assert kept[who] == times or kept[who] >= KEPT
 
     @invariant()
-    def one_merge_request(self) -> None:
-        assert len(self.bench.forge.requests) <= 1
+    def each_way_has_one_merge_request(self) -> None:
+        ways = Counter((r.source_branch, r.target_branch) for r in self.forge.requests)
+        assert not ways or max(ways.values()) == 1 or len(self.merged) > 1
+
+    @invariant()
+    def nothing_is_done_unannounced(self) -> None:
+        """Each deed at GitLab has its intent in the log, and in time its outcome."""
+        announced = {f.key for f in self.facts(EffectIntended)}
+        assert {f.key for f in self.facts(EffectDone) if not f.found} <= announced
+        assert len([f for f in self.facts(EffectDone) if f.effect is EffectKind.MERGE]) == len(
+            {f.key for f in self.facts(EffectDone) if f.effect is EffectKind.MERGE}
+        )
+
+
+async def _origin(project: str) -> Origin:
+    return Origin(url="")
 
 
 TestDelivering = Delivering.TestCase
 TestDelivering.settings = settings(
-    max_examples=50,
-    stateful_step_count=30,
+    max_examples=60,
+    stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
