@@ -6,6 +6,7 @@ from typing import assert_never
 
 from agent import events as e
 from agent.gate import Action, Gate
+from agent.pipeline import Verdict
 from bot.views.gate import who
 
 Delivering = (
@@ -47,9 +48,11 @@ def told(p: Delivering) -> tuple[str, str, str]:
             return f"Gate {p.gate[:8]} {p.outcome}{by}", p.reason, tone
         case e.TargetSeen():
             which = "before the merge" if p.merged is None else f"of {p.merged[:8]}"
-            return f"Target's pipeline {which}", p.judgement.sentence, "quiet"
+            tone = {Verdict.GREEN: "good", Verdict.RED: "bad"}.get(p.judgement.verdict, "quiet")
+            return f"Target's pipeline {which}", p.judgement.sentence, tone
         case e.DeploymentSeen():
-            return f"Deployment to {p.environment}", f"{p.job.name}: {p.job.status}", "quiet"
+            tone = {"success": "good", "failed": "bad"}.get(p.job.status, "quiet")
+            return f"Deployment to {p.environment}", f"{p.job.name}: {p.job.status}", tone
         case e.DeliveryEnded():
             tone = "good" if p.outcome == "delivered" else "bad"
             return f"Delivery {p.number}: {p.outcome}", p.reason, tone

@@ -192,3 +192,20 @@ def test_the_head_of_a_page_lists_each_pipeline_and_what_was_done():
         *("#7", "a1a1a1a1", "Red", "lint", "Fix attempt 1 of 3, passed in c3c3c3c3"),
         *("#8", "c3c3c3c3", "Green", "–", "–"),
     ]
+
+
+def test_a_delivery_is_listed_and_its_gate_is_where_the_card_leads():
+    lee = Person(id="U9", name="lee")
+    log = state(
+        e.DeliveryBegun(number=1, kind="promotion", source="develop", target="main", iid=318),
+        e.GateOpened(gate=GATE),
+        e.GateClosed(gate=GATE.id, outcome="approved", by=lee),
+        e.EffectDone(key="m", effect=e.EffectKind.MERGE, result="", commit=CommitSha("e" * 40)),
+    )
+    page = Pages().run(log, [])
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "promotion main eeeeeeee main approved by lee on its way" in text
+    assert 'href="#gate-7f7f7f7f"' in page
+    (row,) = rows([event(e.GateOpened(gate=GATE))])
+    assert row.anchor == "gate-7f7f7f7f"
+    assert "decided by a maintainer of platform/api" in row.text
