@@ -59,7 +59,9 @@ def _stands(state: RunState, intent: Merge) -> Delivery:
     if delivery.begun.kind == "change" and delivery.commit != intent.commit:
         raise Refused(f"What is on its way is not {intent.commit[:8]}.")
     if intent.gate is not None:
-        approved(state, intent.gate, intent.commit)
+        approved(state, intent.gate, delivery, intent.commit)
+    elif delivery.begun.kind == "revert" and delivery.commit != intent.commit:
+        raise Refused(f"{intent.commit[:8]} may be more than a revert, so people have to see it.")
     return delivery
 
 
@@ -78,8 +80,11 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     await context.heed(state.run)
     if request.draft:
         await context.merger.mark_ready(project, iid)
-        request = await context.reader.merge_request(project, iid)
-        _same(delivery, request, intent.commit)
+    # GitLab merges to wherever it goes by now: `sha` guards the commit only, so this is read last
+    request = await context.reader.merge_request(project, iid)
+    if request.state == "merged":
+        return _was_merged(effect, request)
+    _same(delivery, request, intent.commit)
     if request.detailed_status in TRANSITIONAL or request.target_changed:
         raise NotYet(f"GitLab is still checking whether !{iid} can be merged.")
     try:
@@ -103,14 +108,13 @@ def _accepts(iid: int) -> str:
 
 
 def _accepted(effect: Effect[Merge]) -> bool:
-    """Was that GitLab's last answer?"""
-    for event in reversed(effect.events):
-        match event.payload:
-            case EffectFailed(key=effect.key, problem=problem):
-                return problem == _accepts(_iid(effect.state, effect.intent))
-            case _:
-                pass
-    return False
+    """Was that ever GitLab's answer? It may not have answered at all since."""
+    told = _accepts(_iid(effect.state, effect.intent))
+    return any(
+        isinstance(event.payload, EffectFailed)
+        and (event.payload.key, event.payload.problem) == (effect.key, told)
+        for event in effect.events
+    )
 
 
 async def _allowed(context: EffectContext, effect: Effect[Merge], delivery: Delivery) -> None:
@@ -120,7 +124,7 @@ async def _allowed(context: EffectContext, effect: Effect[Merge], delivery: Deli
     if rule is None:
         raise Refused(f"There is no rule for `{target}` any more; merging is left to people.")
     if intent.gate is not None:
-        gate = approved(state, intent.gate, intent.commit)
+        gate = approved(state, intent.gate, delivery, intent.commit)
         await stands_still(context, tuple(effect.events), state, gate)
     else:
         nobody_is_asked(context, rule.rule, target)

@@ -57,6 +57,7 @@ class Log:
         self.intents: dict[str, Intent] = {}
         self.settled: set[str] = set()
         self.row: Run | None = None
+        self.before = 0  #: length of the log before the newest write
         self.others = 0  #: runs that were begun beside this one
 
     @property
@@ -138,6 +139,12 @@ class Log:
             raise Conflict("Something else happened.")
         return self._append(write)
 
+    async def append(
+        self, run: RunId, write: Write, *, actor: str, epoch: int | None = None
+    ) -> tuple[Run, list[RunEvent]]:
+        row = await self.write(run, write, actor=actor, epoch=epoch)
+        return row, self.log[self.before :]
+
     def _append(self, write: Write) -> Run:
         payloads, status = [*write.payloads], self.run_row.status
         told = any(isinstance(p, StatusChanged | RunEnded) for p in payloads)
@@ -148,7 +155,7 @@ class Log:
                 if payload.status not in TRANSITIONS[status]:
                     raise Conflict(f"{status} cannot become {payload.status}.")
                 status = payload.status
-        self.row = replace(self.run_row, status=status)
+        self.row, self.before = replace(self.run_row, status=status), len(self.log)
         for payload in payloads:
             self._add(payload)
         for intent in write.intents:
