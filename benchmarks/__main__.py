@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.table import show
 
-NAMES = ("steps", "worker", "prompt", "slack", "workspace", "joblog", "watching")
+NAMES = ("steps", "worker", "prompt", "slack", "workspace", "joblog", "watching", "findings")
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ LINTERS: tuple[Linter, ...] = (
             r".pre-commit-config.yaml:\bid:\s*ruff-format\b",
         ),
         check=("--check",),
-        read=parse.black,
+        read=parse.reformat,
         fix=("--quiet",),
     ),
     Linter(
@@ -77,7 +77,7 @@ LINTERS: tuple[Linter, ...] = (
         words=("black",),
         signs=("pyproject.toml:tool.black",),
         check=("--check", "--no-color"),
-        read=parse.black,
+        read=parse.reformat,
         fix=("--quiet",),
         targets=(".",),
         on_stderr=True,

@@ -29,7 +29,11 @@ _MYPY = re.compile(
     re.MULTILINE,
 )
 _CODED = re.compile(r"(?P<rule>[A-Z]+\d+)\s+(?P<rest>.+)")
-_BLACK = re.compile(r"^(?:would reformat|Would reformat:) (?P<path>.+)$", re.MULTILINE)
+#: The second form is that of newer versions of ruff.
+_FORMAT = re.compile(
+    r"^[Ww]ould reformat:? (?P<path>.+)$|^unformatted: .*\n\s*--> (?P<placed>.+):\d+:\d+$",
+    re.MULTILINE,
+)
 _HOOK = re.compile(r"^(?P<name>\S.*?)\.{3,}.*?Failed$")
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069]+")
 
@@ -162,8 +166,9 @@ def names(text: str, tool: str) -> list[Finding]:
     return [_unformatted(tool, line) for line in text.splitlines() if line.strip()]
 
 
-def black(text: str, tool: str) -> list[Finding]:
-    return [_unformatted(tool, m["path"]) for m in _BLACK.finditer(text)]
+def reformat(text: str, tool: str) -> list[Finding]:
+    """As black and `ruff format` name the same files."""
+    return [_unformatted(tool, m["path"] or m["placed"]) for m in _FORMAT.finditer(text)]
 
 
 def pre_commit(text: str, tool: str) -> list[Finding]:
