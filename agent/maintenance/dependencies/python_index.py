@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from agent.errors import ToolFailed
-from agent.maintenance.dependencies.shop import UV, Shop
+from agent.errors import ToolFailed, Unavailable
+from agent.maintenance.dependencies.shop import UV, Shop, is_down, telling
 from agent.maintenance.dependencies.versions import (
     Grammar,
     is_name,
@@ -22,7 +22,17 @@ from agent.maintenance.dependencies.versions import (
 
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\#]+)", re.MULTILINE)
 _LOWEST = re.compile(r">=\s*(\d+\.\d+)|~=\s*(\d+\.\d+)|==\s*(\d+\.\d+)")
-_ASKED_TWICE = 40  #: questions that are split to find the names which have no answer
+#: Runs the command in front with each question, four at a time.
+_EACH = r"""
+command=("${@:2:$1}"); shift "$(($1 + 1))"
+for each in "$@"; do
+  "${command[@]}" "$each" >"$each.out" &
+  while [ "$(jobs -rp | wc -l)" -ge 4 ]; do wait -n || :; done
+done
+wait || :
+number=0
+for each in "$@"; do printf '\0%d\n' "$number"; cat -- "$each.out"; number=$((number + 1)); done
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,55 +76,41 @@ async def reach(shop: Shop, pins: Mapping[str, str]) -> tuple[dict[str, Reach], 
             fit[name] = version
         else:
             odd.append(f"{name[:60]!r} was not looked at: its name or version is unusual.")
-    latest, missing = await _newest(shop, {n: f"{n}>={v}" for n, v in fit.items()})
+    latest = await newest(shop, [f"{name}>={version}" for name, version in fit.items()])
     ahead = {n: v for n, v in latest.items() if level(fit[n], v) == "major"}
-    within, _ = await _newest(shop, {n: f"{n}>={fit[n]},<{next_major(fit[n])}" for n in ahead})
+    bounded = [f"{name}>={fit[name]},<{next_major(fit[name])}" for name in ahead]
+    within = await newest(shop, bounded)
     found = {
         name: Reach(
             within=within.get(name, fit[name]) if name in ahead else version, latest=version
         )
         for name, version in latest.items()
     }
-    if missing:
+    if missing := fit.keys() - latest.keys():
         named = ", ".join(sorted(missing)[:8])
         odd.append(f"The package index had no installable version of {named}: not checked.")
     return found, tuple(odd)
 
 
-async def _newest(shop: Shop, wanted: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
-    """By name; one question for all of them, split when a name among them has no answer."""
+async def newest(shop: Shop, requirements: Sequence[str]) -> dict[str, str]:
+    """By name, each asked for alone: what they need must not hold back one another here, but has
+    to fit the Python. One without an answer is left out."""
+    if not requirements:
+        return {}
+    questions = [
+        shop.hand_in(f"question-{number}.in", requirement + "\n")
+        for number, requirement in enumerate(requirements)
+    ]
+    argv = [UV, "pip", "compile", "-q", "--no-annotate", "--no-header", *no_build(shop)]
+    argv += ["--prerelease", "if-necessary-or-explicit", *python_arguments(shop), "--"]
+    answer = await shop.run(["bash", "-c", _EACH, "sh", str(len(argv)), *argv, *questions])
+    if not _PINNED.search(answer.out) and is_down(answer.err):
+        raise Unavailable(f"`uv` could not use the package index: {telling(answer.err)}")
+    parts = re.split(r"^\0(\d+)\n", answer.out, flags=re.MULTILINE)
     found: dict[str, str] = {}
-    missing: set[str] = set()
-    todo: list[Sequence[str]] = [list(wanted)] if wanted else []
-    asked = 0
-    while todo:
-        names = todo.pop()
-        asked += 1
-        try:
-            found |= await resolve(shop, [wanted[name] for name in names])
-        except ToolFailed:
-            if len(names) == 1 or asked > _ASKED_TWICE:
-                missing |= set(names)
-            else:
-                half = len(names) // 2
-                todo += [names[:half], names[half:]]
-    answered = {canonical(name): version for name, version in found.items()}
-    result = {n: answered[canonical(n)] for n in wanted if canonical(n) in answered}
-    return result, missing
-
-
-async def resolve(shop: Shop, requirements: Sequence[str]) -> dict[str, str]:
-    """The newest version for each requirement, dependencies left out."""
-    question = shop.hand_in("question.in", "\n".join(requirements) + "\n")
-    answer = await shop.run(
-        [
-            *(UV, "pip", "compile", "-q", "--no-deps", "--no-annotate", "--no-header"),
-            *("--prerelease", "if-necessary-or-explicit", *no_build(shop)),
-            *(*python_arguments(shop), "--", question),
-        ]
-    )
-    return {
-        name: version
-        for name, version in _PINNED.findall(answer.out)
-        if is_version(version) and read(version)
-    }
+    for number, text in zip(parts[1::2], parts[2::2], strict=True):
+        name = canonical(requirements[int(number)].partition(">")[0])
+        pins = {canonical(each): version for each, version in _PINNED.findall(text)}
+        if is_version(pins.get(name)) and read(pins[name]):
+            found[name] = pins[name]
+    return found

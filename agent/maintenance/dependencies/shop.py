@@ -78,7 +78,7 @@ class Shop:
             raise ToolFailed(f"`{name}` is not installed here.")
         if result.exit_code not in ok:
             said = telling(err) or telling(out)
-            if _DOWN.search(err) or _DOWN.search(out[:4000]):
+            if is_down(err) or is_down(out[:4000]):
                 raise Unavailable(f"`{name}` could not use its registry: {said}")
             raise ToolFailed(f"`{name}` says: {said}")
         return Answer(code=result.exit_code, out=out, err=err)
@@ -151,6 +151,11 @@ _QUIET: Mapping[str, str] = {
     "UV_HTTP_TIMEOUT": "30",
     "NO_COLOR": "1",
 }
+
+
+def is_down(said: str) -> bool:
+    """Whether a registry is the cause of what a package manager complains about."""
+    return _DOWN.search(said) is not None
 
 
 def telling(text: str) -> str:

@@ -4,6 +4,7 @@ run, each time on a tree of its own beside the base."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -110,9 +111,7 @@ def _broken(tests: TestReport | None, before: TestReport | None) -> str:
     if new:
         named = ", ".join(case.id for case in new[:_NAMED])
         more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
-        said = new[0].message.strip().splitlines()
-        why = f": {said[-1].strip()[:200]}" if said else ""
-        return f"With it, tests fail that passed before: {named}{more}{why}"
+        return f"With it, tests fail that passed before: {named}{more}.{_why(new[0].message)}"
     if tests.stopped and not (before and before.stopped):
         return f"With it, the tests were ended by the sandbox ({tests.stopped})."
     if before is None or before.green:
@@ -120,3 +119,11 @@ def _broken(tests: TestReport | None, before: TestReport | None) -> str:
     if tests.passed < before.passed:
         return f"With it, {before.passed - tests.passed} fewer tests pass than before."
     return ""
+
+
+def _why(message: str) -> str:
+    """The line of a failure that says most."""
+    lines = [line.strip().removeprefix("E ").strip() for line in message.splitlines()]
+    lines = [line for line in lines if line]
+    named = [line for line in lines if re.match(r"[\w.]*(?:Error|Exception)(?: \[\w+\])?:", line)]
+    return f" {(named or lines)[0][:200]}" if lines else ""
