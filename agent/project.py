@@ -15,6 +15,10 @@ from agent.run import Digest, Limits
 class Maintenance:
     """What is settled about a project's nights."""
 
+    schedule: str = ""  #: cron of five fields, by the clock of `zone`; empty: no nights
+    zone: str = "UTC"
+    tasks: tuple[str, ...] = ("lint", "dependencies")
+    digest: str = ""  #: channel that is told in the morning; empty: the project's own
     lint: tuple[str, ...] = ()  #: command lines; empty: found by looking at the project
     lint_seconds: float = 300.0  #: for one linter
     lint_memory_mb: int = 2048

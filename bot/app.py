@@ -22,6 +22,7 @@ from agent.effects import EffectExecutor
 from agent.errors import ForgeRejected, ForgeUnavailable, SandboxUnusable, SettingsError
 from agent.gatekeeper import Gatekeeper
 from agent.hints import Hints
+from agent.maintenance.shift import NightShift
 from agent.operators import OperatorService
 from agent.pace import Pace
 from agent.ports import Origin
@@ -37,6 +38,7 @@ from bot.build import (
     make_sandbox,
     make_sign_in,
     make_vaults,
+    night_schedules,
 )
 from bot.cards import places
 from bot.front import open_front
@@ -145,7 +147,7 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
             )
             hints = Hints(
                 database.store,
-                on_waiting=gatekeeper.look_after,
+                on_waiting=gatekeeper.hinted,
                 on_note=lambda run: hear_review(database.store, reader, run),
             )
             front = await stack.enter_async_context(
@@ -170,6 +172,8 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                 clock=SystemClock(),
                 prune=lambda: database.inbox.prune(KEPT_DELIVERIES),
                 look_after=gatekeeper.look_after,
+                diary=database.nights,
+                nights=night_schedules(settings),
             )
             tasks.append(asyncio.create_task(schedule.serve(), name="schedule"))
             stack.push_async_callback(_end, tasks[-1])
@@ -237,6 +241,21 @@ async def _open_work(
             ),
         )
         advance = worker.advance
+        if night_schedules(settings):
+            shift = NightShift(
+                name=worker.name,
+                diary=database.nights,
+                findings=database.nights,
+                store=database.store,
+                sandbox=sandbox,
+                installer=make_installer(settings, sandbox),
+                vaults=vaults.of,
+                origin=origin,
+                projects=lambda path: engine_project(settings, path),
+                clock=SystemClock(),
+            )
+            tasks.append(asyncio.create_task(shift.serve(), name="nights"))
+            stack.push_async_callback(_end, tasks[-1])
     if "effects" in roles:
         writer = await stack.enter_async_context(
             GitLabWriter(settings.gitlab_url, settings.gitlab_token)
@@ -262,6 +281,7 @@ async def _open_work(
             clock=SystemClock(),
             public_url=settings.public_url,
             canaries=make_canaries(settings),
+            holder=database.people.holder,
         )
         run_effects = executor.run_pending
     queue = database.queue()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from agent.canaries import Canaries
+from agent.maintenance.diary import Schedule
+from agent.maintenance.night import Task
 from agent.project import ProjectSettings
 from bot.settings import Settings
 
@@ -133,4 +135,14 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         base_branch=entry.default_branch,
         targets=entry.targets,
         environments=entry.environments,
+    )
+
+
+def night_schedules(settings: Settings) -> tuple[Schedule, ...]:
+    """Each task of each project that has nights."""
+    return tuple(
+        Schedule(project=path, task=Task(task), cron=nights.schedule, zone=nights.zone)
+        for path in settings.listed_projects
+        if (nights := settings.project(path).maintenance).schedule
+        for task in nights.tasks
     )

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,6 +40,7 @@ class Slot(Protocol):
 
 
 class Threads(Protocol):
+    def alone(self) -> AbstractAsyncContextManager[asyncio.Event]: ...
     async def slots(self, run: RunId) -> Mapping[str, Slot]: ...
     async def intend(
         self, run: RunId, slot: str, *, channel: str, version: int, fingerprint: str
@@ -57,7 +59,30 @@ class Presenter:
     _following: dict[RunId, _Following] = field(default_factory=dict["RunId", "_Following"])
 
     async def serve(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Of several processes one writes, since a message is posted by one
+        before it can be found by another."""
+        while True:
+            try:
+                async with self.threads.alone() as lost:
+                    await self._write_until(lost)
+                log.warning("threads_lost")
+            except Unavailable as error:
+                log.warning("threads_wait", extra={"reason": str(error)})
+                await self.clock.sleep(_AGAIN)
+
+    async def _write_until(self, lost: asyncio.Event) -> None:
+        writing = asyncio.create_task(self._write())
+        losing = asyncio.create_task(lost.wait())
+        try:
+            await asyncio.wait({writing, losing}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                writing.result()
+        finally:
+            writing.cancel()
+            losing.cancel()
+            await asyncio.wait({writing, losing})
+
+    async def _write(self) -> None:
         try:
             while True:
                 try:
@@ -96,7 +121,10 @@ class Presenter:
             changed.clear()
             try:
                 page = page or _Page(presenter=self, slots=dict(await self.threads.slots(run)))
-                wait = await page.show(await self._state(run, page.state))
+                state = await self._state(run, page.state)
+                if not state.request.thread.channel:  # a night's: the digest tells of it
+                    return
+                wait = await page.show(state)
             except Unavailable as error:
                 log.warning("thread_waits", extra={"run": run, "reason": str(error)})
                 page, wait = None, _AGAIN

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +26,7 @@ from agent.policy import Policy
 from agent.project import Maintenance
 from agent.run import Limits
 from bot.gatefile import STRICT, Environment, Gates, Pattern, Target
+from bot.schedule import fires
 from bot.settings import DIRECT, ModelPrice, ProjectEntry
 
 _Path = Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)+$")]
@@ -42,6 +44,30 @@ def _log_prefix(url: str) -> str:
 
 _NONE = ProjectEntry(path="")
 _LogPrefix = Annotated[str, AfterValidator(_log_prefix)]
+
+
+def _cron(text: str) -> str:
+    try:
+        fires(text, "UTC")
+    except ValueError as error:
+        raise PydanticCustomError(
+            "cron",
+            "five fields of cron are wanted: {problem}",
+            {
+                "problem": str(error),
+            },
+        ) from error
+    return text
+
+
+def _zone(text: str) -> str:
+    if text not in available_timezones():
+        raise PydanticCustomError("zone", "a time zone has a name like Europe/Berlin")
+    return text
+
+
+_Cron = Annotated[str, AfterValidator(_cron)]
+_Zone = Annotated[str, AfterValidator(_zone)]
 
 
 class _Strict(BaseModel):
@@ -86,11 +112,19 @@ class _Limits(_Strict):
 class _Maintenance(_Strict):
     lint: list[Annotated[str, StringConstraints(min_length=1)]] | None = None
     lint_minutes: float | None = Field(default=None, gt=0, le=60)
+    schedule: _Cron | None = None
+    zone: _Zone | None = None
+    tasks: list[Literal["lint", "dependencies"]] | None = None
+    digest: _Channel | None = None
 
     def over(self, base: Maintenance) -> Maintenance:
         minutes = self.lint_minutes
         return replace(
             base,
+            schedule=base.schedule if self.schedule is None else self.schedule,
+            zone=self.zone or base.zone,
+            tasks=base.tasks if self.tasks is None else tuple(self.tasks),
+            digest=self.digest or base.digest,
             lint=base.lint if self.lint is None else tuple(self.lint),
             lint_seconds=minutes * 60 if minutes else base.lint_seconds,
         )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from agent.errors import Conflict, Unavailable
 from agent.events import HoldReminded, Payload, PushHeld, RunEnded
+from agent.maintenance.diary import Diary
+from agent.maintenance.diary import Schedule as NightSchedule
 from agent.ports import Clock, Store, Write
 from agent.run import Run, RunId, RunStatus
 from agent.state import fold
@@ -20,7 +24,33 @@ log = logging.getLogger("journeyman.schedule")
 TICK = 60  #: seconds
 PATIENCE = timedelta(hours=24)  #: for an answer, or for a hold to be accepted
 REMIND = PATIENCE / 4
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 PRUNE = 3600  #: seconds between two looks at what may be forgotten
+
+
+def fires(cron: str, zone: str) -> Callable[[datetime], datetime]:
+    """The first moment after another one at which five fields of cron fire, by the clock of a
+    zone: a time that daylight saving skips or repeats is fired for once. Raises `ValueError`."""
+    from apscheduler.triggers.cron import CronTrigger
+
+    place = ZoneInfo(zone)
+    make = cast("Callable[..., Any]", CronTrigger.from_crontab)  # pyright: ignore[reportUnknownMemberType]
+    *fields, days = cron.split() or [""]
+    # APScheduler counts days of the week from Monday, cron from Sunday
+    days = re.sub(r"(?<!/)\b[0-7]\b", lambda day: _DAYS[int(day[0])], days)
+    trigger = make(" ".join((*fields, days)), timezone=place)
+
+    def after(moment: datetime) -> datetime:
+        while True:
+            local = (moment + timedelta(seconds=1)).astimezone(place)
+            found = cast("datetime | None", trigger.get_next_fire_time(None, local))
+            if found is None:
+                raise ValueError(f"{cron} never fires.")
+            moment = found.astimezone(UTC)
+            if not found.fold:  # else it is the same time by the clock as an hour before
+                return moment
+
+    return after
 
 
 @dataclass(kw_only=True)
@@ -32,6 +62,8 @@ class Schedule:
     clock: Clock
     prune: Callable[[], Awaitable[None]]
     look_after: Callable[[RunId], Awaitable[None]] | None = None
+    diary: Diary | None = None
+    nights: Sequence[NightSchedule] = ()
 
     async def serve(self) -> None:
         """Until cancelled."""
@@ -45,6 +77,7 @@ class Schedule:
         add = cast("Callable[..., object]", scheduler.add_job)  # pyright: ignore[reportUnknownMemberType]
         add(self.tick, "interval", seconds=TICK)
         add(self.prune, "interval", seconds=PRUNE)
+        add(self.fire, "interval", seconds=TICK)
         scheduler.start()
         try:
             await asyncio.Event().wait()
@@ -63,6 +96,15 @@ class Schedule:
             await self._gates()
         except Unavailable as error:
             log.warning("tick_waits", extra={"reason": str(error)})
+
+    async def fire(self) -> None:
+        """Writes down the nights that have come due."""
+        if self.diary is None:
+            return
+        try:
+            await self.diary.tick(self.nights, lambda s, now: fires(s.cron, s.zone)(now))
+        except Unavailable as error:
+            log.warning("nights_wait", extra={"reason": str(error)})
 
     async def _gates(self) -> None:
         if self.look_after is None:

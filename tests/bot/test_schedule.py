@@ -21,7 +21,7 @@ from agent.ports import Write
 from agent.run import Limits, Person, Request, Run, RunStatus, Thread, TreeSha
 from agent.state import fold
 from bot import schedule
-from bot.schedule import Schedule
+from bot.schedule import Schedule, fires
 
 MIA = Person(id="U0MIA", name="mia")
 
@@ -156,3 +156,25 @@ async def test_runs_that_wait_for_an_approval_are_looked_after_and_no_others(db:
     await db.store.write(asking.id, waits, actor="worker")
     await ticking.tick()
     assert seen == [asking.id]
+
+
+@pytest.mark.parametrize(
+    ("cron", "moment", "next_"),
+    [
+        ("0 2 * * *", "2026-11-23 12:00", "2026-11-24 01:00"),
+        # 02:30 is skipped in the night to 29 March, and comes twice in the night to 25 October
+        ("30 2 * * *", "2026-03-28 12:00", "2026-03-29 01:30"),
+        ("30 2 * * *", "2026-10-24 12:00", "2026-10-25 00:30"),
+        ("30 2 * * *", "2026-10-25 00:30", "2026-10-26 01:30"),
+        ("0 2 * * 1-5", "2026-11-27 12:00", "2026-11-30 01:00"),
+    ],
+)
+def test_nights_fire_by_the_clock_of_their_zone_once_each(cron: str, moment: str, next_: str):
+    at = datetime.fromisoformat(f"{moment}+00:00")
+    assert fires(cron, "Europe/Berlin")(at) == datetime.fromisoformat(f"{next_}+00:00")
+
+
+@pytest.mark.parametrize("cron", ["", "2 am", "0 2 * *", "61 * * * *", "0 2 * * * *"])
+def test_what_is_no_cron_is_refused(cron: str):
+    with pytest.raises(ValueError, match=r".+"):
+        fires(cron, "UTC")
