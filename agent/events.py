@@ -187,6 +187,7 @@ class InstructionGiven:
     by: Person
     message: str = ""
     notes: tuple[ReviewNote, ...] = ()
+    approves: bool = False  #: the plan with which the run has ended
 
 
 @dataclass(frozen=True, kw_only=True)

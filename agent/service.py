@@ -111,6 +111,18 @@ class RunService:
 
         return await self._apply(run, by, message, change)
 
+    async def approve_plan(self, run: RunId, by: Person) -> Run:
+        row = await self._store.run(run)
+        by = await self._checked(row.request.project, by, "approve plans on")
+        given = InstructionGiven(text="The plan is approved. Carry it out.", by=by, approves=True)
+
+        def change(row: Run, state: RunState) -> tuple[Payload, ...]:
+            if not state.plan_stands:
+                raise Refused("That plan is already being carried out, or was changed.")
+            return (given, StatusChanged(status=RunStatus.QUEUED))
+
+        return await self._apply(run, by, "", change)
+
     async def answer(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "answer questions about")

@@ -28,6 +28,14 @@ class Followup:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """The plan with which a run had ended, and what set it going."""
+
+    plan: Plan
+    given: e.InstructionGiven
+
+
+@dataclass(frozen=True, kw_only=True)
 class Watched:
     """What became of one pipeline of the run's."""
 
@@ -57,6 +65,7 @@ class RunState:
     workspace: e.WorkspaceReady | None = None
     dependencies: e.DependenciesReady | None = None
     plan: Plan | None = None
+    proposed: Proposed | None = None
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
     model: str = ""
@@ -125,6 +134,12 @@ class RunState:
         return newest if newest and newest.ended is None else None
 
     @property
+    def plan_stands(self) -> bool:
+        """The run has ended with a plan, which somebody may set going."""
+        ended = self.status is RunStatus.SUCCEEDED and self.rounds == 1
+        return ended and self.request.plan_only and self.plan is not None
+
+    @property
     def waiting_followups(self) -> tuple[Followup, ...]:
         return tuple(f for f in self.followups if f.taken_at_step is None)
 
@@ -166,6 +181,9 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             return replace(state, epoch=p.epoch, resumed_at_step=at, trouble=None, doing=None)
         case e.StatusChanged():
             if state.status in ENDED:
+                plan, given = state.plan, state.followups[-1:]
+                if state.plan_stands and plan and given:
+                    state = replace(state, proposed=Proposed(plan=plan, given=given[0].given))
                 state = replace(
                     state,
                     end=None,

@@ -19,7 +19,6 @@ from bot.slack import Slack
 from bot.views import blocks as b
 from bot.views import errors, link, talk
 from bot.views import text as t
-from bot.views.words import plan_stands
 
 log = logging.getLogger("journeyman.listeners")
 
@@ -94,10 +93,7 @@ class Controls:
 
     async def on_plan_approved(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        run = _run(_action(body)["value"])
-        if not plan_stands(await self.runs.status(run)):
-            raise Refused(errors.plan_gone())
-        await self.runs.instruct(run, "The plan is approved. Carry it out.", person)
+        await self.runs.approve_plan(_run(_action(body)["value"]), person)
 
     async def on_answer(self, body: Json) -> None:
         run, seq, index = (int(part) for part in _action(body)["value"].split(":"))

@@ -77,7 +77,3 @@ def gone() -> str:
 
 def late_answer() -> str:
     return "That question has been answered already, or the run has gone on without an answer."
-
-
-def plan_gone() -> str:
-    return "That plan is already being carried out, or was changed."

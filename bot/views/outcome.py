@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.plan import Plan
 from agent.run import ENDED, RunStatus
 from agent.state import RunState
 from bot.views import blocks as b
@@ -22,8 +23,8 @@ def outcome(state: RunState, links: w.Links) -> Message:
         return escalated(state, links)
     if state.status is RunStatus.FAILED:
         return _failed(state, links)
-    if w.plan_stands(state):
-        return _plan(state, links)
+    if state.plan_stands and state.plan:
+        return proposal(state, links, state.plan)
     if state.end and state.end.answer:
         return _answer(state, links)
     return result(state, links)
@@ -31,26 +32,35 @@ def outcome(state: RunState, links: w.Links) -> Message:
 
 def result(state: RunState, links: w.Links) -> Message:
     """What has been made, as soon as it stands."""
-    request, files = state.merge_request, w.changed_files(state)
+    request, nothing = state.merge_request, w.changed_nothing(state)
+    files = () if nothing else w.changed_files(state)
     asker, ended = t.user(state.request.requester.id), state.status in ENDED
     done = state.status is RunStatus.SUCCEEDED
     title = _title(state)
-    if request:
+    if nothing:
+        more = f"more had to be changed on draft merge request !{request.iid}" if request else ""
+        where = said = f"nothing {more or 'had to be changed'}"
+    elif request:
         kind = "merge request" if w.delivered(state) else "draft merge request"
         into = f", merged into {t.code(w.base_branch(state))}" if w.delivered(state) else ""
         where = f"{kind} {t.link(request.url, f'!{request.iid}')}{into}"
         said = f"{kind} !{request.iid} on {t.quoted(state.request.project)}"
-    elif state.pushed:
-        where = said = f"branch {t.code(w.branch(state))}"
     else:
-        where = said = "nothing had to be changed"
+        where = said = f"branch {t.code(w.branch(state))}"
+    if request and state.earlier_commits and files and not w.delivered(state):
+        verb, spoken_verb = ("Updated:" if done else "Updated"), "has updated"
+    elif done:
+        verb, spoken_verb = "Done:", "is done:"
+    else:
+        verb, spoken_verb = "Opened", "has opened"
     checked = pipeline.field(state)
+    tests = "" if nothing else f" Tests: {w.results(state.tests_change, state.tests_base)}."
     spoken = f" Pipeline: {pipeline.short(state)}." if checked and ended else ""
     fields = [
-        f"*Tests after*\n{w.results(state.tests_change, state.tests_base)}",
-        f"*Tests before*\n{w.results(state.tests_base)}",
+        f"*Tests after*\n{w.results(state.tests_change, state.tests_base)}" if not nothing else "",
+        f"*Tests before*\n{w.results(state.tests_base)}" if not nothing else "",
         f"*Pipeline*\n{checked}" if checked else "",
-        f"*Diff*\n{w.diff(files)}",
+        f"*Diff*\n{w.diff(files)}" if files else "",
         # it would change with every step, and the card shows it until then
         f"*Time and cost*\n{w.usage_line(state)}" if ended else "",
     ]
@@ -69,16 +79,13 @@ def result(state: RunState, links: w.Links) -> Message:
     return b.message(
         f"result:{state.run}.{state.rounds}",
         state.seq,
-        f"@{w.name(state)}, run {state.run} {'is done:' if done else 'has opened'} {said}. "
-        f"Tests: {w.results(state.tests_change, state.tests_base)}.{spoken}",
+        f"@{w.name(state)}, run {state.run} {spoken_verb} {said}.{tests}{spoken}",
         {
-            "head": b.section(
-                f"{asker} *Done:* {where}{title}" if done else f"{asker} *Opened* {where}{title}"
-            ),
+            "head": b.section(f"{asker} *{verb}* {where}{title}"),
             "summary": b.rich_text(w.summary(state), limit=_SUMMARY),
             "repaired": b.context(_repaired(state)),
             "facts": b.section(fields=[field for field in fields if field]),
-            "act": b.actions(view if request else None, change if files else None),
+            "act": b.actions(view if request and files else None, change if files else None),
             "note": b.context(_disclaimer(state)),
             "feedback": _feedback(state),
         },
@@ -88,6 +95,8 @@ def result(state: RunState, links: w.Links) -> Message:
 
 def _title(state: RunState) -> str:
     """Empty where the summary below begins with it."""
+    if w.changed_nothing(state):
+        return f" — {w.request_title(state)}" if state.rounds == 1 else ""
     raw = state.commits[-1].title if state.commits else state.request.text
     return "" if w.summary(state).startswith(raw) else f" — {t.quoted(raw)}"
 
@@ -110,18 +119,31 @@ def _answer(state: RunState, links: w.Links) -> Message:
     )
 
 
-def _plan(state: RunState, links: w.Links) -> Message:
-    plan = state.plan
-    steps = (
-        "\n".join(f"{n}. {t.line(s.title)}" for n, s in enumerate(plan.steps, 1)) if plan else ""
+def proposal(state: RunState, links: w.Links, plan: Plan) -> Message:
+    """A plan, with buttons until somebody has set it going."""
+    steps = "\n".join(f"{n}. {t.line(s.title)}" for n, s in enumerate(plan.steps, 1))
+    assumed = "; ".join(t.quoted(a, 200) for a in plan.assumptions)
+    files = ", ".join(t.code(path, 80) for path in plan.files[:15])
+    approve = b.button(
+        "Approve plan",
+        "plan_approve",
+        str(state.run),
+        style="primary",
+        reads=f"Approve the plan of run {state.run}; the work then starts",
     )
-    assumed = "; ".join(t.quoted(a, 200) for a in plan.assumptions) if plan else ""
-    files = ", ".join(t.code(path, 80) for path in plan.files[:15]) if plan else ""
+    change = b.button(
+        "Change…", "run_changes", str(state.run), reads=f"Change the plan of run {state.run}"
+    )
+    spoken, decided = "is ready. Nothing has been changed.", "Nothing has been changed yet."
+    if state.proposed:
+        given = state.proposed.given
+        how = "approved" if given.approves else "set going with changes"
+        spoken = f"was {how} by @{t.quoted(given.by.name, 40)}."
+        decided = f"{how.capitalize()} by {t.user(given.by.id)}."
     return b.message(
-        f"plan:{state.run}.{state.rounds}",
+        f"plan:{state.run}.1",
         state.seq,
-        f"@{w.name(state)}, the plan for “{w.request_title(state)}” is ready. "
-        "Nothing has been changed.",
+        f"@{w.name(state)}, the plan for “{w.request_title(state)}” {spoken}",
         {
             "head": b.section(
                 f"{t.user(state.request.requester.id)} *Plan* — {w.request_title(state)}"
@@ -130,23 +152,9 @@ def _plan(state: RunState, links: w.Links) -> Message:
             "facts": b.context(
                 f"Assumes: {assumed}" if assumed else "",
                 f"Likely to touch: {files}" if files else "",
-                "Nothing has been changed yet.",
+                decided,
             ),
-            "act": b.actions(
-                b.button(
-                    "Approve plan",
-                    "plan_approve",
-                    str(state.run),
-                    style="primary",
-                    reads=f"Approve the plan of run {state.run}; the work then starts",
-                ),
-                b.button(
-                    "Change…",
-                    "run_changes",
-                    str(state.run),
-                    reads=f"Change the plan of run {state.run}",
-                ),
-            ),
+            "act": None if state.proposed else b.actions(approve, change),
         },
         more=links.run(state.run),
     )
@@ -209,6 +217,8 @@ def _author(state: RunState) -> str:
 
 def _disclaimer(state: RunState) -> str:
     told = [_author(state)]
+    if w.changed_nothing(state):
+        return told[0]
     if state.tests_change:
         told.append("The tests were run by me, not by the model.")
     if not w.delivered(state):

@@ -117,8 +117,11 @@ def _notes(state: RunState) -> list[str]:
     for followup in state.followups[-_SHOWN_FOLLOWUPS:]:
         taken = followup.taken_at_step
         how = "waiting for the next step" if taken is None else f"picked up at step {taken}"
-        said = t.quoted(followup.given.text, 80)
-        notes.append(f"Follow-up from {_by(followup.given.by)}, {how}: “{said}”")
+        by, said = _by(followup.given.by), t.quoted(followup.given.text, 80)
+        if followup.given.approves:
+            notes.append(f"Plan approved by {by}, {how}")
+        else:
+            notes.append(f"Follow-up from {by}, {how}: “{said}”")
     return notes
 
 

@@ -7,10 +7,10 @@ from agent.state import RunState
 from bot.views import delivery, gate, pipeline
 from bot.views.blocks import Message
 from bot.views.hold import hold, reminder
-from bot.views.outcome import outcome, result
+from bot.views.outcome import outcome, proposal, result
 from bot.views.question import question
 from bot.views.run import card
-from bot.views.words import Links, plan_stands, published
+from bot.views.words import Links, published
 
 CARD = "card"
 
@@ -21,6 +21,8 @@ REACTIONS = ("eyes", "raised_hand", "white_check_mark", "warning", "octagonal_si
 def messages(state: RunState, links: Links) -> dict[str, Message]:
     """By slot, in the order in which they are posted."""
     shown = {CARD: card(state, links)}
+    if state.proposed:
+        shown["outcome:1"] = proposal(state, links, state.proposed.plan)
     if state.asked:
         shown[f"question:{state.question_seq}"] = question(state, links)
     if state.hold:
@@ -48,7 +50,7 @@ def _told(state: RunState, stands: bool) -> bool:
 
 def reaction(state: RunState) -> str:
     match state.status:
-        case RunStatus.SUCCEEDED if plan_stands(state):
+        case RunStatus.SUCCEEDED if state.plan_stands:
             return "raised_hand"
         case RunStatus.WAITING_FOR_ANSWER | RunStatus.WAITING_FOR_APPROVAL:
             return "raised_hand"

@@ -70,7 +70,7 @@ def headline(state: RunState) -> str:
         case RunStatus.DELIVERING:
             return "Delivering"
         case RunStatus.SUCCEEDED:
-            return "Plan ready" if plan_stands(state) else "Done"
+            return "Plan ready" if state.plan_stands else "Done"
         case RunStatus.FAILED:
             return "Failed"
         case RunStatus.ESCALATED:
@@ -118,12 +118,6 @@ def summary(state: RunState) -> str:
     except (ValueError, LookupError, TypeError):
         return ""  # cut, or not what was asked for
     return said if isinstance(said, str) else ""
-
-
-def plan_stands(state: RunState) -> bool:
-    """The run has ended with a plan, which somebody may set going."""
-    ended = state.status is RunStatus.SUCCEEDED and state.rounds == 1
-    return ended and state.request.plan_only and state.plan is not None
 
 
 def spoken(state: RunState) -> str:
@@ -208,6 +202,11 @@ def usage_line(state: RunState) -> str:
         money = cost(state.usage, state.limits.money)
         parts += [t.count(state.calls, "step"), f"{tokens}, {money}" if money else tokens]
     return " · ".join(parts)
+
+
+def changed_nothing(state: RunState) -> bool:
+    """No commit since people last set the run going, and nothing under way to production."""
+    return len(state.commits) <= state.earlier_commits and not delivered(state)
 
 
 def changed_files(state: RunState) -> tuple[e.FileChange, ...]:

@@ -112,6 +112,8 @@ def _told(p: e.Payload) -> _Told:
             failing = "\n".join(p.failing)
             return f"Repair attempt {p.attempt} of {p.attempts}", failing, "", ()
         case e.InstructionGiven():
+            if p.approves:
+                return f"Plan approved by {p.by.name}", "", "good", ()
             what = "Review" if p.notes else "Follow-up"
             return f"{what} from {p.by.name}", p.text, "", ()
         case e.InstructionTaken():

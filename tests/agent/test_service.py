@@ -161,3 +161,17 @@ async def asked(bench: Bench) -> Run:
     run = await bench.ask("vague")
     await bench.go(run, [say(call("ask", question="What?", choices=["speed", "words"]))])
     return run
+
+
+async def test_a_plan_is_approved_once_however_many_press_the_button(bench: Bench):
+    run = await bench.ask(plan_only=True)
+    await bench.go(run, [PLAN])
+    await bench.service().approve_plan(run.id, SAM)
+    with pytest.raises(Refused, match="already being carried out"):
+        await bench.service().approve_plan(run.id, MIA)
+    model = await bench.go(run, [GOOD, FINISH])
+    assert b"sam (U2) adds:\\nThe plan is approved. Carry it out." in model.prompts[0]
+    state = await bench.state(run)
+    assert state.status is RunStatus.PUBLISHING
+    assert state.proposed is not None
+    assert state.proposed.given.by == replace(SAM, access=30)

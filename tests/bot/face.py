@@ -31,6 +31,7 @@ from agent.state import RunState, fold
 from agent.testing import FakeForge
 from bot.build import make_sign_in
 from bot.front import Front, open_front
+from bot.runs import Gates
 from bot.settings import ProjectEntry, Settings
 from playground.slack.records import Message
 from playground.slack.server import SlackStandIn
@@ -71,6 +72,11 @@ class FakeRuns:
     async def instruct(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
         given = InstructionGiven(text=text, by=by, message=message)
         return await self._done(("instruct", run, text), run, given)
+
+    async def approve_plan(self, run: RunId, by: Person) -> Run:
+        given = InstructionGiven(text="Carry it out.", by=by, approves=True)
+        on = StatusChanged(status=RunStatus.QUEUED)
+        return await self._done(("approve_plan", run), run, given, on)
 
     async def answer(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
         answered = QuestionAnswered(text=text, by=by, message=message)
@@ -168,7 +174,11 @@ def settings_for(slack: SlackStandIn, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def open_face(
-    slack: SlackStandIn, db: Database, *, settings: Settings | None = None
+    slack: SlackStandIn,
+    db: Database,
+    *,
+    settings: Settings | None = None,
+    gates: Gates | None = None,
 ) -> AsyncGenerator[Face]:
     runs, settings = FakeRuns(db=db), settings or settings_for(slack)
     await link(db, slack.world.team_id, PEOPLE)
@@ -187,6 +197,7 @@ async def open_face(
             operators=OPERATORS,
         ),
         clock=FakeClock(),
+        gates=gates,
     ) as front:
         front.presenter.every = 0.2
         front.slack.api.patience = 0.02

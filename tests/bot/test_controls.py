@@ -7,7 +7,8 @@ import json
 import pytest
 from face import Face, ask, started
 
-from agent.events import EffectDone, EffectKind, RunEnded
+from agent.events import EffectDone, EffectKind, PlanMade, RunEnded, StatusChanged
+from agent.plan import Plan, PlanStep
 from agent.run import Run, RunStatus
 from playground.slack.records import Message, View
 
@@ -148,3 +149,17 @@ async def test_somebody_without_an_account_stops_nothing(face: Face) -> None:
     (told,) = await face.until(lambda: face.told("U0LEE"))
     assert told.startswith("I don't know your GitLab account")
     assert face.runs.of("stop") == []
+
+
+async def test_an_approved_plan_says_by_whom_and_loses_its_buttons(face: Face) -> None:
+    root, run = await started(face, "@agent plan=only add an export")
+    plan = Plan(steps=(PlanStep(title="Read the router"),))
+    planning, ended = StatusChanged(status=RunStatus.PLANNING), RunEnded(status=RunStatus.SUCCEEDED)
+    await face.runs.add(run.id, planning, PlanMade(plan=plan), ended)
+    shown = (await face.until(lambda: face.ours(root)[1:]))[0]
+
+    await face.slack.people.click("sam", shown, "plan_approve")
+
+    await face.until(lambda: face.runs.of("approve_plan") == [("approve_plan", run.id)])
+    await face.until(lambda: "was approved by @sam" in face.ours(root)[1].text)
+    assert "actions" not in {block["type"] for block in face.ours(root)[1].blocks}
