@@ -17,7 +17,7 @@ help: ## Show the targets
 install: .venv/run.stamp ## Set up what the service needs
 	@scripts/system-packages bubblewrap:bwrap
 
-demo: install ## A request in a thread becomes a tested merge request, shown in the terminal
+demo: install ## A request in a thread comes to production, shown in the terminal
 	@$(BIN)/python -m playground --demo
 
 playground: install ## The same in the browser, to click and type in

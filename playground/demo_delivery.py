@@ -22,6 +22,7 @@ async def deliver(thread: Thread) -> str:
     """From what is merged into develop to what runs in production. Returns the agent's last
     reaction on the request."""
     merged = await thread.until(_button("deliver_promote"))
+    assert merged is not None
     await _press(thread, "mia", merged, "deliver_promote", "Promote to main…")
     for subject, approver in APPROVERS.items():
         asked = await thread.until(lambda messages, of=subject: _asked(messages, of))
@@ -29,7 +30,7 @@ async def deliver(thread: Thread) -> str:
             return await thread.ended()
         assert isinstance(asked, Message)
         if subject == "main":
-            await _press(thread, "mia", asked, "gate_approve", "Approve, as who asked for it")
+            await _press(thread, "mia", asked, "gate_approve", "Approve", ", who asked for it,")
             await _show_refusal(thread)
         await _press(thread, approver, asked, "gate_approve", "Approve")
         await thread.until(lambda messages, of=asked: not _waits(messages, of))
@@ -60,7 +61,9 @@ def _has(message: Message, action: str) -> bool:
     return any(element.get("action_id") == action for element in elements)
 
 
-async def _press(thread: Thread, who: str, at: Message, action: str, label: str) -> None:
+async def _press(
+    thread: Thread, who: str, at: Message, action: str, label: str, remark: str = ""
+) -> None:
     """Unless somebody at the browser does it first."""
     console, people = thread.console, thread.playground.slack.people
     name = thread.playground.world.user_named(who).real_name
@@ -73,7 +76,7 @@ async def _press(thread: Thread, who: str, at: Message, action: str, label: str)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await thread.until(lambda messages: not _waits(messages, at))
                 return
-    console.print(f"[bold magenta]{name}[/] presses [cyan][ {label} ][/]\n")
+    console.print(f"[bold magenta]{name}[/]{remark} presses [cyan][ {label} ][/]\n")
     await people.click(who, at, action)
 
 

@@ -44,6 +44,8 @@ class Thread:
         with suppress(TimeoutError):
             async with asyncio.timeout(CARD_SECONDS):
                 await self.until(lambda _: self._card_is_final())
+        if self.console.is_terminal and self._card is not None:
+            self.console.print(card(self.playground.world, self._card))
         return outcome
 
     async def until(self, found: Callable[[list[Message]], T]) -> T:
@@ -54,7 +56,8 @@ class Thread:
         end = world.subscribe(lambda _: changed.set())
         failed = asyncio.create_task(self.playground.service.ended())
         failed.add_done_callback(lambda _: changed.set())
-        live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        shown = self.console.is_terminal  # the card only while something is awaited
+        live = Live(console=self.console, auto_refresh=False, transient=True) if shown else None
         try:
             with live or nullcontext():
                 while True:

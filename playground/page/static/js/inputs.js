@@ -59,9 +59,10 @@ export function inputBlock(block, place) {
     h("label", { for: id, class: "input-label" }, textObject(block.label),
       block.optional && h("span", { class: "optional" }, " (optional)")),
     node,
-    block.hint && h("div", { class: "hint" }, textObject(block.hint)),
+    block.hint && h("div", { class: "hint", id: `${id}-hint` }, textObject(block.hint)),
     h("div", { class: "input-error", id: `${id}-error`, role: "alert" }));
-  node.setAttribute("aria-describedby", `${id}-error`);
+  node.setAttribute("aria-describedby", block.hint ? `${id}-hint ${id}-error` : `${id}-error`);
+  if (!block.optional && !node.matches("button")) node.setAttribute("aria-required", "true");
   if (!node.matches("input,textarea")) node.setAttribute("aria-label", block.label.text);
   box.$input = { block, field };
   return box;
@@ -96,6 +97,7 @@ export function showErrors(root, errors) {
   for (const box of boxes(root)) {
     const text = errors[box.$input.block.block_id] ?? "";
     box.classList.toggle("invalid", Boolean(text));
+    box.querySelector("[aria-describedby]").setAttribute("aria-invalid", `${Boolean(text)}`);
     box.querySelector(".input-error").textContent = text;
     if (text) first ??= box.querySelector("input,textarea,button");
   }

@@ -1,6 +1,6 @@
 // Menus, selects and dialogs. One floating menu at a time; Esc and a click elsewhere close it.
 
-import { h } from "./dom.js";
+import { h, uid } from "./dom.js";
 import { textObject } from "./mrkdwn.js";
 
 let current = null;
@@ -100,9 +100,11 @@ export function confirm({ title, text, confirm: yes, deny: no, style }) {
       dialog.remove();
       resolve(value);
     };
-    const dialog = h("dialog", { class: "dialog dialog-small", "aria-label": title.text },
+    const told = uid("told");
+    const dialog = h("dialog", { class: "dialog dialog-small",
+      "aria-label": title.text, "aria-describedby": told },
       h("h2", {}, textObject(title)),
-      h("div", { class: "dialog-body" }, textObject(text)),
+      h("div", { class: "dialog-body", id: told }, textObject(text)),
       h("div", { class: "dialog-foot" },
         h("button", { type: "button", class: "button", onclick: answer(false) }, textObject(no)),
         h("button", {
