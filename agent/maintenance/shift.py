@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from agent.dependencies import Installer
@@ -14,8 +14,8 @@ from agent.errors import JourneymanError, Unavailable
 from agent.maintenance.diary import Diary, Due
 from agent.maintenance.findings import FindingStore
 from agent.maintenance.handing import hand_over
-from agent.maintenance.night import TaskReport
-from agent.maintenance.tasks import TASKS
+from agent.maintenance.night import Task, TaskReport
+from agent.maintenance.tasks import TASKS, Run
 from agent.maintenance.workshop import Night
 from agent.ports import Clock, Origin, Sandbox, Store, Vault
 from agent.project import Projects
@@ -41,6 +41,7 @@ class NightShift:
     origin: Callable[[str], Awaitable[Origin]]
     projects: Projects
     clock: Clock
+    tasks: Mapping[Task, Run] = field(default_factory=lambda: TASKS)
     lease: timedelta = LEASE
 
     async def serve(self) -> None:
@@ -63,14 +64,14 @@ class NightShift:
         async with self._held(due):
             report = await self._done(due)
             kept = await self.diary.finish(due.id, self.name, report)
-        log.info("night_ends", extra={"night": due.id, "status": report.status, "kept": kept})
+            log.info("night_ends", extra={"night": due.id, "status": report.status, "kept": kept})
         return True
 
     async def _done(self, due: Due) -> TaskReport:
         began = self.clock.monotonic()
         try:
             night = await self._night(due)
-            report = await TASKS[due.task](night)
+            report = await self.tasks[due.task](night)
             report = await hand_over(self.store, night, due, report)
         except Unavailable:
             raise
