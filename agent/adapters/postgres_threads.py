@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.adapters.postgres import Pool, Row
+from agent.adapters.postgres import Connection, Pool, Row, translated
 from agent.adapters.postgres_retry import retried
 from agent.run import RunId
 
@@ -45,9 +47,38 @@ UPDATE messages SET ts = $3, state = CASE WHEN version = $4 THEN 'posted' ELSE s
 WHERE run = $1 AND slot = $2"""
 
 
+ALONE = "SELECT pg_try_advisory_lock(hashtext('journeyman threads'))"
+#: A host that died without a word is noticed within half a minute.
+ALIVE = """
+SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4"""
+_LOOK = 1.0  # seconds between two looks whether the other one has gone
+
+
 class ThreadStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[asyncio.Event]:
+        """Waits until no other process is inside. The event is set as soon as that is not sure
+        any more."""
+        lost = asyncio.Event()
+
+        def tell(_: Connection) -> None:
+            lost.set()
+
+        with translated():
+            async with self._pool.acquire() as connection:
+                try:
+                    connection.add_termination_listener(tell)
+                    await connection.execute(ALIVE)
+                    while True:
+                        if await connection.fetchval(ALONE):
+                            break
+                        await asyncio.sleep(_LOOK)
+                    yield lost
+                finally:
+                    connection.terminate()  # and with it, for certain, what it holds
 
     async def slots(self, run: RunId) -> Mapping[str, Slot]:
         rows = await retried(lambda: self._pool.fetch(SLOTS, run))

@@ -90,6 +90,19 @@ class Crossing:
             return False
         return True
 
+    def click(self, user: str, card: Message) -> dict[str, Any]:
+        """What Slack would send of a press on Approve: to be sent late, twice or forged."""
+        people = self.road.slack.people
+        found = [e for block in card.blocks for e in block.get("elements", ())]
+        button = next(each for each in found if each.get("action_id") == "gate_approve")
+        payload = people._payload("block_actions", people._user(user), people._newest(card))
+        action = {key: button[key] for key in ("action_id", "value", "type")}
+        payload["actions"] = [action | {"action_ts": self.road.slack.world.new_ts()}]
+        return payload | {"trigger_id": "1.2.abc"}
+
+    async def send(self, payload: dict[str, Any]) -> None:
+        await self.road.slack.delivery.interaction(payload)
+
     async def reject(self, user: str, card: Message, *, then: str = "stop") -> None:
         people = self.road.slack.people
         await people.click(user, card, "gate_reject")
@@ -123,6 +136,11 @@ class Crossing:
         assert state.status is RunStatus.WAITING_FOR_APPROVAL, await self.road.story()
         assert [mr.state for mr in self.road.merge_requests] == ["opened"]
         return state
+
+    async def waits_or_left(self) -> None:
+        """Nothing was merged, and the thread says how it stands."""
+        assert all(mr.state != "merged" for mr in self.road.merge_requests)
+        await holds(self.road)
 
     async def ended(self, status: RunStatus = RunStatus.SUCCEEDED, seconds: float = 40) -> RunState:
         """And everything agrees on how."""

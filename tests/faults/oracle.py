@@ -122,7 +122,7 @@ def _on_record(road: Road, events: Sequence[RunEvent]) -> None:
                 pass
     for seen in changes(road):
         path = seen.path.partition("?")[0]
-        kinds = next((kinds for found, kinds in ANSWERS if found.search(path)), set())
+        kinds = next((kinds for found, kinds in ANSWERS if found.search(path)), set[EffectKind]())
         keys = {i.key for event, i in begun if i.effect in kinds and event.at <= seen.at}
         assert keys, f"done without an intent: {seen}"
         told = {outcome.key for event, outcome in over if event.at >= seen.at}

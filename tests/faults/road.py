@@ -314,6 +314,15 @@ class Process:
         if self._process.returncode is None:
             self._process.kill()
 
+    def pause(self) -> None:
+        """It does nothing and knows nothing of it, until it is resumed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     async def ended(self) -> None:
         assert self._process is not None
         await until(lambda: self._process and self._process.returncode is not None, 30)
