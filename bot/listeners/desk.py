@@ -27,6 +27,7 @@ class Desk:
     slack: Slack
     linking: Linking
     _working: dict[int, asyncio.Task[Any]] = field(default_factory=dict[int, "asyncio.Task[Any]"])
+    _unmarked: set[int] = field(default_factory=set[int])  #: done, which could not be stored
 
     def busy(self, delivery: int) -> bool:
         return delivery in self._working
@@ -37,7 +38,10 @@ class Desk:
             return
         self._working[delivery] = task
         try:
-            await self._guarded(delivery, body, work, again)
+            if delivery not in self._unmarked:
+                await self._guarded(delivery, body, work, again)
+            else:  # whoever was told what came of it can rely on that
+                await self._mark(delivery)
         finally:
             del self._working[delivery]
 
@@ -64,7 +68,15 @@ class Desk:
             error_id = secrets.token_hex(4)
             log.exception("listener_broke", extra={"delivery": delivery, "error_id": error_id})
             await self._tell(body, errors.broken(error_id))
-        await self.deliveries.handled(delivery)
+        await self._mark(delivery)
+
+    async def _mark(self, delivery: int) -> None:
+        try:
+            await self.deliveries.handled(delivery)
+            self._unmarked.discard(delivery)
+        except Unavailable as error:
+            self._unmarked.add(delivery)
+            log.warning("delivery_unmarked", extra={"delivery": delivery, "reason": str(error)})
 
     async def _worked(self, body: Json, work: Work) -> None:
         try:
