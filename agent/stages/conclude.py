@@ -61,7 +61,7 @@ async def _end(
 ) -> None:
     ended = DeliveryEnded(number=delivery.number, outcome=outcome, reason=reason)
     if continues(delivery):
-        await close(work, status, reason, *news, ended)
+        await close(work, status, reason, *news, ended, ours=outcome != "superseded")
         return
     taken = await _on_their_own(work)
     await work.journal.write(*news, *taken, ended, await last_word(work, status, reason))

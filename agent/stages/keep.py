@@ -137,9 +137,12 @@ async def park(
     )
 
 
-async def close(work: Hold, status: RunStatus, reason: str, *news: Payload) -> None:
-    """Ends a run that watched; what it changed stands in its merge request already."""
-    if status is not RunStatus.SUCCEEDED:
+async def close(
+    work: Hold, status: RunStatus, reason: str, *news: Payload, ours: bool = True
+) -> None:
+    """Ends a run that watched; what it changed stands in its merge request already, unless the
+    branch is not `ours` any more."""
+    if status is not RunStatus.SUCCEEDED and ours:
         reason = f"{reason} {kept(work, None)}"
     await ended(work, *news, await last_word(work, status, reason))
 
