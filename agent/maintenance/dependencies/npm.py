@@ -47,9 +47,7 @@ class Npm:
 
     def claims(self, paths: Collection[str]) -> Sequence[str]:
         wanted = ("package.json", "package-lock.json")
-        if not set(wanted) <= set(paths):
-            return ()
-        return [*wanted, *((".npmrc",) if ".npmrc" in paths else ())]
+        return wanted if set(wanted) <= set(paths) else ()
 
     async def outdated(self, shop: Shop) -> Outdated:
         package = _package(shop)
