@@ -47,9 +47,12 @@ class Journal:
             wake_after=wake_after,
         )
         async with self._lock:
-            epoch = self.run.epoch
-            self.run = await self._store.write(self.run.id, write, actor=ACTOR, epoch=epoch)
-            await self._catch_up()
+            run = self.run
+            self.run, added = await self._store.append(run.id, write, actor=ACTOR, epoch=run.epoch)
+            if added and added[0].seq == self.state.seq + 1:
+                self._take_in(added)
+            else:  # others have written, too
+                await self._catch_up()
 
     async def move(self, status: RunStatus, reason: str = "") -> None:
         await self.write(StatusChanged(status=status, reason=reason))
@@ -60,7 +63,10 @@ class Journal:
             await self._catch_up()
 
     async def _catch_up(self) -> None:
-        for event in await self._store.events(self.run.id, after=self.state.seq):
+        self._take_in(await self._store.events(self.run.id, after=self.state.seq))
+
+    def _take_in(self, events: Sequence[RunEvent]) -> None:
+        for event in events:
             self.events.append(event)
             self.state = step(self.state, event)
 

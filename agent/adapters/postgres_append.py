@@ -14,7 +14,7 @@ from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Connection, Row
 from agent.errors import Conflict
-from agent.events import Payload, RunEnded, StatusChanged, kind_of
+from agent.events import Payload, RunEnded, RunEvent, StatusChanged, StopAsked, kind_of
 from agent.intents import Intent
 from agent.run import ACTIVE, ENDED, PARKED, TRANSITIONS, Run, RunId, RunStatus
 
@@ -78,6 +78,7 @@ class Append:
         self.wake_after = 0.0
         self.seq: int = row["head_seq"]
         self.hash: str = row["head_hash"]
+        self._appended: Sequence[Row] = ()
 
     def move(self, wanted: RunStatus | None) -> None:
         """Makes row and log agree on the status; raises `Conflict` where it may not follow."""
@@ -121,9 +122,17 @@ class Append:
             *(self.seq, self.hash, self.stops),
         )
         assert row is not None
+        columns = ("seq", "at", "kind", "data", "hash")
+        appended = zip(seqs, row["times"], kinds, self._texts, hashes, strict=True)
+        of_all = {"run": run, "actor": self._actor}
+        self._appended = [of_all | dict(zip(columns, each, strict=True)) for each in appended]
         if wake != self._row["wake"]:
             await self._enqueue(connection, run, wake)
         return sql.run_of(row)
+
+    def events(self) -> Sequence[RunEvent]:
+        """What was appended, as whoever reads the log gets it."""
+        return [event for row in self._appended if (event := sql.event_of(row))]
 
     async def stands(self, connection: Connection) -> bool:
         """Whether exactly this addition is in the log; the hash says so."""
@@ -153,3 +162,15 @@ class Append:
             await connection.execute(sql.UNPARK, f"run:{run}:")
         later = timedelta(seconds=self.wake_after)
         await connection.execute(sql.ENQUEUE, list(jobs.values()), list(jobs), payload, later)
+
+
+async def cancel(connection: Connection, row: Row, asked: Payload | None, actor: str) -> Run:
+    """Ends a run that nobody works on, and fences who might think so."""
+    by = f" by @{asked.by.name}" if isinstance(asked, StopAsked) else ""
+    ended = RunEnded(status=RunStatus.CANCELLED, reason=f"Stopped{by}.")
+    payloads = (asked, ended) if asked else (ended,)
+    append = Append(row, await prepared(payloads), actor=actor)
+    append.move(None)
+    append.epoch += 1
+    append.cancel = append.stops = True
+    return await append.write(connection)

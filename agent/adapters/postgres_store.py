@@ -11,12 +11,12 @@ from typing import Any
 from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Connection, Pool, Row
-from agent.adapters.postgres_append import Append, prepared, unpacked
+from agent.adapters.postgres_append import Append, cancel, prepared, unpacked
 from agent.adapters.postgres_freezes import FreezeTable, heed
 from agent.adapters.postgres_listener import CHANGES, STOPS, Listener
 from agent.adapters.postgres_retry import retried, transact
 from agent.errors import Conflict, Fenced, NotFound, Unavailable
-from agent.events import Payload, RunAccepted, RunClaimed, RunEnded, RunEvent, StopAsked
+from agent.events import Payload, RunAccepted, RunClaimed, RunEvent
 from agent.freeze import Freeze
 from agent.gate import GateId
 from agent.intents import Intent
@@ -153,7 +153,7 @@ class PostgresStore(FreezeTable):
             if status in ENDED | WAITING:
                 return None
             if row["cancel"]:
-                await _cancel(connection, row, None, "worker")
+                await cancel(connection, row, None, "worker")
                 return None
             if freeze := await heed(connection, row):
                 return freeze
@@ -184,13 +184,34 @@ class PostgresStore(FreezeTable):
         expect: Collection[RunStatus] | None = None,
         expect_seq: int | None = None,
     ) -> Run:
+        row, _ = await self._write(
+            run, write, actor=actor, epoch=epoch, expect=expect, expect_seq=expect_seq
+        )
+        return row
+
+    async def append(
+        self, run: RunId, write: Write, *, actor: str, epoch: int
+    ) -> tuple[Run, Sequence[RunEvent]]:
+        row, append = await self._write(run, write, actor=actor, epoch=epoch)
+        return row, append.events() if append else ()
+
+    async def _write(
+        self,
+        run: RunId,
+        write: Write,
+        *,
+        actor: str,
+        epoch: int | None,
+        expect: Collection[RunStatus] | None = None,
+        expect_seq: int | None = None,
+    ) -> tuple[Run, Append | None]:
         ready = await prepared(write.payloads, write.bodies, write.intents)
         earlier: list[Append] = []
 
-        async def once(connection: Connection) -> Run:
+        async def once(connection: Connection) -> tuple[Run, Append | None]:
             row = await _fetched(connection, sql.LOCK_RUN, run)
             if earlier and await earlier.pop().stands(connection):
-                return sql.run_of(row)  # it was committed, only the answer was lost
+                return sql.run_of(row), None  # it was committed, only the answer was lost
             if epoch is not None and row["epoch"] != epoch:
                 raise Fenced(f"Run {run} was taken over by another worker.")
             if expect is not None and row["status"] not in expect:
@@ -203,7 +224,7 @@ class PostgresStore(FreezeTable):
             if write.wake and epoch is not None:
                 append.owner = None
             earlier.append(append)
-            return await append.write(connection)
+            return await append.write(connection), append
 
         return await transact(self._pool, once)
 
@@ -230,7 +251,7 @@ class PostgresStore(FreezeTable):
             if status in ENDED or row["cancel"]:
                 return sql.run_of(row)
             if row["owner"] is None or status in WAITING | {RunStatus.QUEUED}:
-                return await _cancel(connection, row, payload, actor)
+                return await cancel(connection, row, payload, actor)
             append = Append(row, ready, actor=actor)
             append.cancel = append.stops = True
             return await append.write(connection)
@@ -264,18 +285,6 @@ class PostgresStore(FreezeTable):
                 f"Run {row['id']} waits: {held} runs are at work, more may not be.",
                 retry_after=_BUSY,
             )
-
-
-async def _cancel(connection: Connection, row: Row, asked: Payload | None, actor: str) -> Run:
-    """Ends a run that nobody works on, and fences who might think so."""
-    by = f" by @{asked.by.name}" if isinstance(asked, StopAsked) else ""
-    ended = RunEnded(status=RunStatus.CANCELLED, reason=f"Stopped{by}.")
-    payloads = (asked, ended) if asked else (ended,)
-    append = Append(row, await prepared(payloads), actor=actor)
-    append.move(None)
-    append.epoch += 1
-    append.cancel = append.stops = True
-    return await append.write(connection)
 
 
 async def _fetched(connection: Connection, query: str, argument: Any) -> Row:

@@ -50,6 +50,7 @@ WITH stored AS (
     INSERT INTO events (run, seq, kind, actor, data, hash)
     SELECT $1, seq, kind, $5, data::json, hash
     FROM unnest($6::bigint[], $7::text[], $8::text[], $9::text[]) AS e (seq, kind, data, hash)
+    RETURNING seq, at
 ), intended AS (
     INSERT INTO intents (run, key, kind, data)
     SELECT $1, key, kind, data::json
@@ -60,7 +61,8 @@ WITH stored AS (
 UPDATE runs SET status = $13, cancel = $14, epoch = $15, owner = $16, wake = $17,
     head_seq = $18, head_hash = $19, updated_at = clock_timestamp()
 WHERE id = $1
-RETURNING {_RUN}, pg_notify('journeyman_runs', id::text),
+RETURNING {_RUN}, ARRAY(SELECT at FROM appended ORDER BY seq) AS times,
+    pg_notify('journeyman_runs', id::text),
     CASE WHEN $20 THEN pg_notify('journeyman_stops', id::text) END"""
 
 #: What PgQueuer's own enqueue does, in our transaction and without importing PgQueuer.

@@ -117,6 +117,12 @@ class Store(Freezes, Protocol):
         present one."""
         ...
 
+    async def append(
+        self, run: RunId, write: Write, *, actor: str, epoch: int
+    ) -> tuple[Run, Sequence[RunEvent]]:
+        """A worker's write, with the events that it added; none of them where that is not known."""
+        ...
+
     async def run_of_gate(self, gate: GateId) -> RunId | None:
         """The run that opened it."""
         ...

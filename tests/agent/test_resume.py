@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from engine_bench import BAD, FINISH, PLAN, Bench, edit
 
 from agent.adapters.postgres_store import PostgresStore
-from agent.events import kind_of
+from agent.events import RunEvent, kind_of
 from agent.ports import Write
 from agent.run import Run, RunStatus
 from agent.testing import ScriptedModel, call, say
@@ -47,13 +48,21 @@ class DyingStore:
         return getattr(self._store, name)
 
     async def write(self, run: int, write: Write, **more: Any) -> Run:
+        with self._mortal(write):
+            return await self._store.write(run, write, **more)
+
+    async def append(self, run: int, write: Write, **more: Any) -> tuple[Run, Sequence[RunEvent]]:
+        with self._mortal(write):
+            return await self._store.append(run, write, **more)
+
+    @contextmanager
+    def _mortal(self, write: Write) -> Iterator[None]:
         when = self._dies(write)
         if when == "before":
             raise Crash
-        row = await self._store.write(run, write, **more)
+        yield
         if when == "after":
             raise Crash
-        return row
 
 
 Dies = Callable[[Write], str]

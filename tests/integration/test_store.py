@@ -34,6 +34,7 @@ from agent.events import (
     ToolReturned,
 )
 from agent.intents import LinkBack, Push
+from agent.journal import Journal
 from agent.ports import Write
 from agent.run import (
     CommitSha,
@@ -328,6 +329,7 @@ class LosesTheFirstAnswer:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.fetch = pool.fetch
         self.lost = False
 
     @asynccontextmanager
@@ -353,6 +355,34 @@ async def test_a_write_whose_answer_was_lost_is_not_written_twice(db: Database) 
     log = [event.payload for event in await db.store.events(run.id)]
     assert log.count(question) == 1
     assert await db.store.verify(run.id) is None
+
+    pool.lost = False
+    journal = await Journal.load(store, run)
+    await journal.move(RunStatus.WORKING)
+    assert pool.lost
+    assert journal.events == list(await db.store.events(run.id))
+
+
+async def test_a_worker_that_appends_knows_its_log_without_reading_it(db: Database) -> None:
+    run = await working(db)
+    seen = list(await db.store.events(run.id))
+    odd = InstructionGiven(by=ANN, text="caf\udce9 \x00")
+    moved = Write(payloads=(odd, STOP), status=RunStatus.TESTING)
+    row, added = await db.store.append(run.id, moved, actor="worker", epoch=run.epoch)
+    assert row.status is RunStatus.TESTING
+    assert len(added) == 3
+    assert [*seen, *added] == list(await db.store.events(run.id))
+
+
+async def test_a_journal_takes_in_what_others_have_written_before_it(db: Database) -> None:
+    run = await working(db)
+    journal = await Journal.load(db.store, run)
+    await db.store.write(run.id, Write(payloads=(STOP,)), actor="U1")
+    await journal.write(StatusChanged(status=RunStatus.TESTING))
+    await journal.write(StatusChanged(status=RunStatus.WORKING))
+    log = list(await db.store.events(run.id))
+    assert journal.events == log
+    assert journal.state == fold(log)
 
 
 async def test_the_fleet_takes_no_more_than_it_may(db: Database) -> None:
