@@ -80,10 +80,12 @@ class Harness:
         env = {**packages.env, "PYTHONDONTWRITEBYTECODE": "1"}  # caches would be committed
         return await self._box.exec(argv, env=env, mounts=packages.mounts, limits=limits)
 
-    async def test(self, selection: Sequence[str] = ()) -> Tests | None:
+    async def test(
+        self, selection: Sequence[str] = (), *, seconds: float | None = None
+    ) -> Tests | None:
         """The project's tests on the work tree as it is; None when no way to run any is known."""
         await self._packages()
-        return await self._test(self._box, self._folder, selection)
+        return await self._test(self._box, self._folder, selection, seconds)
 
     async def baseline(self) -> TestReport | None:
         """The same at the base commit, where nothing of the change is."""
@@ -142,12 +144,15 @@ class Harness:
         await self._journal.write(ran, bodies=[printed(tests)])
         return tests.report
 
-    async def _test(self, box: Box, folder: Path, selection: Sequence[str]) -> Tests | None:
+    async def _test(
+        self, box: Box, folder: Path, selection: Sequence[str], seconds: float | None = None
+    ) -> Tests | None:
         if self._tests is None:
             return None
         packages = await self._installed(folder)  # the change may have declared new ones
         await self._set_up(box, folder, packages)
-        limits = CommandLimits(seconds=self._project.test_seconds, head=1 << 20, tail=3 << 20)
+        seconds = seconds or self._project.test_seconds
+        limits = CommandLimits(seconds=seconds, head=1 << 20, tail=3 << 20)
         report = self._sandbox.new_folder("report")
         try:
             return await run_tests(

@@ -35,7 +35,7 @@ async def edit(context: ToolContext, arguments: Arguments) -> ToolOutcome:
         )
     line = text[: text.index(old)].count("\n") + 1
     context.files.write(path, text.replace(old, new).encode("utf-8", "surrogateescape"))
-    removed, added = len(old.splitlines()), len(new.splitlines())
+    removed, added = _changed(old.splitlines(), new.splitlines())
     return ToolOutcome(
         output=f"Edited {path} at line {line}.", summary=f"{path}:{line} +{added} −{removed}"
     )
@@ -46,6 +46,13 @@ async def write(context: ToolContext, arguments: Arguments) -> ToolOutcome:
     context.files.write(path, content.encode("utf-8", "surrogateescape"))
     lines = len(content.splitlines())
     return ToolOutcome(output=f"Wrote {path}, {lines} lines.", summary=f"{path}, {lines} lines")
+
+
+def _changed(old: list[str], new: list[str]) -> tuple[int, int]:
+    """Lines that went and came; those that only show the place do not count."""
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    same = sum(block.size for block in blocks)
+    return len(old) - same, len(new) - same
 
 
 def _places(text: str, old: str) -> list[int]:

@@ -57,7 +57,9 @@ def how_it_ended(result: CommandResult) -> str:
 
 
 async def run_tests(context: ToolContext, arguments: Arguments) -> ToolOutcome:
-    tests = await context.harness.test(arguments.texts("selection"))
+    longest = int(context.project.test_seconds)
+    seconds = arguments.number("timeout", longest, low=1, high=longest)
+    tests = await context.harness.test(arguments.texts("selection"), seconds=seconds)
     if tests is None:
         raise ToolFailed("No test command was found for this project. Use `run`.")
     report = tests.report
@@ -114,7 +116,11 @@ RUN_TESTS = Tool(
     spec=ToolSpec(
         name="run_tests",
         description="Run the project's tests, all or a selection (files or test ids).",
-        parameters=schema("", selection={"type": "array", "items": {"type": "string"}}),
+        parameters=schema(
+            "",
+            selection={"type": "array", "items": {"type": "string"}},
+            timeout={"type": "integer", "description": "seconds"},
+        ),
     ),
     act=run_tests,
     changes=True,

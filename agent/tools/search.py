@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ LEFT_OUT = (
 )  # fmt: skip
 LINE = 200  #: characters shown of a line
 ROWS = 60
+OF_A_FILE = 40  #: matches shown of one file
+MORE = "[… more in this file. Narrow the query.]"
 SECONDS = 30.0
 NEAR = 8  #: lines that count as one place
 #: The ranked search reads all matches; what the model sees is a small part of them.
@@ -43,7 +45,8 @@ async def search(context: ToolContext, arguments: Arguments) -> ToolOutcome:
             rows = await _ranked(context, query, where)
         case _:
             raise ToolFailed("`mode` must be text, names or ranked.")
-    found = f"{len(rows)} found" if rows else "nothing found"
+    count = sum(not row.endswith(MORE) for row in rows)
+    found = f"{count} found" if rows else "nothing found"
     if len(rows) > ROWS:
         rest = len(rows) - ROWS
         rows = [*rows[:ROWS], f"[… {rest} more. Narrow the query, or name a folder in `path`.]"]
@@ -64,9 +67,14 @@ async def _names(context: ToolContext, query: str, where: str) -> list[str]:
 
 
 async def _text(context: ToolContext, query: str, where: str) -> list[str]:
-    command = _grep(["-E", "-m", "40", "-e", query], where)
-    lines = await _lines(context, command, _PLAIN)
-    return [f"{m.path}:{m.line}: {m.text[:LINE]}" for m in _matches(lines)]
+    command = _grep(["-E", "-m", str(OF_A_FILE + 1), "-e", query], where)
+    rows, seen = list[str](), Counter[str]()
+    for match in _matches(await _lines(context, command, _PLAIN)):
+        seen[match.path] += 1
+        cut = seen[match.path] > OF_A_FILE
+        shown = f" {MORE}" if cut else f"{match.line}: {match.text[:LINE]}"
+        rows.append(f"{match.path}:{shown}")
+    return rows
 
 
 async def _ranked(context: ToolContext, query: str, where: str) -> list[str]:

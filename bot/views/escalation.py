@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.events import EffectFailed, Escalation
+from agent.events import Attempt, EffectFailed, Escalation
 from agent.state import RunState
 from bot.views import blocks as b
 from bot.views import pipeline
@@ -66,12 +66,20 @@ def _report(state: RunState, report: Escalation) -> str:
         more = f" and {len(attempt.failing) - 3} more" if len(attempt.failing) > 3 else ""
         still = f" Still failing: {failing}{more}." if failing else ""
         tried = t.line(attempt.tried, 300).rstrip(".")
-        lines.append(f"- Attempt {attempt.number}: {tried}.{still}")
+        lines.append(f"- Attempt {attempt.number}{_where(state, attempt)}: {tried}.{still}")
     if report.likely_cause:
         lines.append(f"**Most likely cause:** {report.likely_cause}")
     if report.not_tried:
         lines.append(f"**Not tried:** {report.not_tried}")
     return "\n".join(lines)
+
+
+def _where(state: RunState, attempt: Attempt) -> str:
+    """Most attempts are never committed; the run's page has each tree as a checkpoint."""
+    if attempt.tree is None:
+        return ""
+    made = next((c.commit for c in state.commits if c.tree == attempt.tree), None)
+    return f" (commit {made[:8]})" if made else f" (not committed, tree {attempt.tree[:8]})"
 
 
 def taken(state: RunState) -> str:

@@ -11,7 +11,7 @@ import pytest
 from engine_bench import BAD, FINISH, GOOD, MIA, PLAN, Bench
 
 from agent import hands
-from agent.errors import StoreUnavailable
+from agent.errors import ModelRejected, StoreUnavailable
 from agent.events import (
     ContextCompacted,
     HealStarted,
@@ -306,3 +306,11 @@ async def test_the_window_that_counts_is_that_of_the_model_asked(bench: Bench):
     kinds = [type(event.payload) for event in await bench.log(run)]
     assert kinds.count(ContextCompacted) == 2, await bench.story(run)
     assert kinds.index(ContextCompacted) > kinds.index(HealStarted)
+
+
+async def test_the_model_may_give_its_tests_less_time(bench: Bench):
+    bench.project = replace(bench.project, test_command="sleep 60")
+    run = await bench.ask()
+    look = say(call("run_tests", timeout=1))
+    model = await bench.go(run, [PLAN, look, ModelRejected("enough")])
+    assert b"stopped: timeout after" in model.prompts[2]

@@ -108,6 +108,17 @@ async def test_search_stays_in_a_folder_and_says_when_nothing_is_there(desk: Des
         await desk.use("search", query="x", path="nowhere")
 
 
+async def test_search_says_that_it_shows_a_part_of_a_file(desk: Desk):
+    (desk.root / "many.txt").write_text("needle\n" * 41)
+    (desk.root / "all.txt").write_text("needle\n" * 3)
+    found = await desk.use("search", query="^needle$")
+    assert found.summary == "text '^needle$': 43 found"
+    shown = [row for row in found.output.splitlines() if row.startswith("many.txt:")]
+    assert len(shown) == 41
+    assert shown[-1] == "many.txt: [… more in this file. Narrow the query.]"
+    assert sum(row.startswith("all.txt:") for row in found.output.splitlines()) == 3
+
+
 async def test_search_by_name_takes_words_and_globs(desk: Desk):
     found = await desk.use("search", query="invoice", mode="names")
     assert found.output.splitlines() == [
@@ -173,6 +184,14 @@ async def test_edit_replaces_exactly_one_place(desk: Desk):
     done = await desk.use("edit", path="src/store.py", old="return []", new="return [1]")
     assert done.output == "Edited src/store.py at line 2."
     assert "return [1]" in (desk.root / "src/store.py").read_text()
+
+
+async def test_edit_counts_the_lines_that_changed_and_not_those_that_show_the_place(desk: Desk):
+    old = "def issued():\n    return []\n"
+    done = await desk.use("edit", path="src/store.py", old=old, new=f"import os\n\n{old}")
+    assert done.summary == "src/store.py:1 +2 −0"
+    done = await desk.use("edit", path="src/store.py", old="return []", new="return [1]")
+    assert done.summary == "src/store.py:4 +1 −1"
 
 
 async def test_edit_says_why_it_cannot(desk: Desk):

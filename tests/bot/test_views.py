@@ -188,7 +188,14 @@ RUNS: dict[str, RunState] = {
             reason="The tests still fail after 3 repairs.",
             escalation=e.Escalation(
                 reason="The tests still fail after 3 repairs.",
-                attempts=(e.Attempt(number=1, failing=("a::b",), tried="registered the route"),),
+                attempts=(
+                    e.Attempt(
+                        number=1,
+                        failing=("a::b",),
+                        tried="registered the route",
+                        tree=TreeSha("b2" * 20),
+                    ),
+                ),
                 likely_cause="The image lacks the `reporting` schema.",
                 not_tried="changing .gitlab-ci.yml",
             ),
@@ -549,7 +556,8 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
             "The changes so far (2 files) are kept with the run. Nothing was merged.",
             "Tests: 212 passed, 1 failed",
             "What was tried",
-            "- Attempt 1: registered the route. Still failing: a::b.",
+            "- Attempt 1 (not committed, tree b2b2b2b2): registered the route. "
+            "Still failing: a::b.",
             "Most likely cause: The image lacks the reporting schema.",
             "Not tried: changing .gitlab-ci.yml",
             "[Try again with a hint…]",
