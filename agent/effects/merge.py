@@ -7,6 +7,7 @@ from agent.effects.context import Effect, EffectContext, Handler, Later, NotYet,
 from agent.effects.passing import (
     approved,
     nobody_is_asked,
+    not_stopped,
     on_its_way,
     settled,
     stands_still,
@@ -85,6 +86,7 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     if request.state == "merged":
         return _was_merged(effect, request)
     _same(delivery, request, intent.commit)
+    await not_stopped(context, state)
     if request.detailed_status in TRANSITIONAL or request.target_changed:
         raise NotYet(f"GitLab is still checking whether !{iid} can be merged.")
     try:

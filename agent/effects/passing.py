@@ -27,6 +27,13 @@ def on_its_way(state: RunState, number: int) -> Delivery:
     return delivery
 
 
+async def not_stopped(context: EffectContext, state: RunState) -> None:
+    """Somebody may have stopped it since the log was read."""
+    status = (await context.store.run(state.run)).status
+    if status is not RunStatus.DELIVERING:
+        raise Refused(f"The run is {status.replace('_', ' ')} by now, so nothing more is done.")
+
+
 def approved(
     state: RunState, gate: GateId, commit: CommitSha, *, environment: str = "", job: int = 0
 ) -> GateState:

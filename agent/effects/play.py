@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from agent.delivery import Delivery
 from agent.effects.context import Effect, EffectContext, Handler, found
-from agent.effects.passing import approved, nobody_is_asked, on_its_way, settled, stands_still
+from agent.effects.passing import (
+    approved,
+    nobody_is_asked,
+    not_stopped,
+    on_its_way,
+    settled,
+    stands_still,
+)
 from agent.errors import ForgeRejected, Refused
 from agent.events import EffectDone, EffectKind
 from agent.intents import PlayJob
@@ -51,6 +58,7 @@ async def _play(context: EffectContext, effect: Effect[PlayJob]) -> EffectDone:
         gate = approved(state, intent.gate, merged, environment=rule.name, job=intent.job)
         await stands_still(context, tuple(effect.events), state, gate)
     await context.heed(state.run)
+    await not_stopped(context, state)
     try:
         job = await context.merger.play_job(project, intent.job)
     except ForgeRejected as refusal:

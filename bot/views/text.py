@@ -66,7 +66,8 @@ def cell(text: str, limit: int = 150) -> str:
 
 def link(url: str, label: str) -> str:
     """A link of our own making."""
-    safe = url.replace("&", "&amp;").replace("<", "%3C").replace(">", "%3E").replace("|", "%7C")
+    safe = "".join(clean(url).split())
+    safe = safe.replace("&", "&amp;").replace("<", "%3C").replace(">", "%3E").replace("|", "%7C")
     return f"<{safe}|{quoted(label).replace('|', '/')}>"
 
 

@@ -52,8 +52,9 @@ DOINGS = ("approve", "again", "reject", "work", "effects", "instruct", "tend")
 MEDDLINGS = (
     *("push", "push", "retarget", "demote", "tighten", "expire", "close"),
     *("reject", "revise", "approve", "again", "instruct", "stop", "tend", "work", "effects"),
-    "anew",
+    *("anew", "edit"),
 )
+SPOILERS = ("push", "retarget", "demote", "tighten", "expire", "edit", "reject", "revise", "stop")
 
 
 class Delivering(RuleBasedStateMachine):
@@ -233,6 +234,8 @@ class Delivering(RuleBasedStateMachine):
                     self.push()
                 case "retarget":
                     self.change(target_branch="elsewhere")
+                case "edit":  # as a target that moves on does
+                    self.forge.differences[len(self.forge.requests)] = b"another difference"
                 case "close":
                     self.change(state="closed")
                 case "demote":
@@ -267,10 +270,10 @@ class Delivering(RuleBasedStateMachine):
     def lie_in_wait(self, point: str, what: str) -> None:
         """What no request to GitLab can be bound to is asked right before the deed, and may
         change in that very moment; a push may not, nor may anything that stands in the log."""
-        read_before = {"demote", "tighten", "expire"}
+        read_before = {"demote", "tighten", "expire", "edit"}
         if what in read_before and point not in ("events", "write", "claim"):
             point = "events"
-        if what == "retarget" and point == "merge":
+        if what in ("retarget", "stop") and point == "merge":
             point = "pipelines"
         self.store.meddler.waiting = (point, self.meddling(what))
 
@@ -348,22 +351,24 @@ class Delivering(RuleBasedStateMachine):
         self.lie_in_wait(point, what)
         self.do(self.meddling(doing)())
 
-    @rule(
-        point=st.sampled_from(POINTS),
-        what=st.sampled_from(MEDDLINGS),
-        late=st.booleans(),
-        approvals=st.sampled_from([1, 2]),
-    )
-    def approved_and_between(self, point: str, what: str, late: bool, approvals: int) -> None:
-        """On the way from the last click to the merge."""
+    @rule(what=st.sampled_from(MEDDLINGS), approvals=st.sampled_from([1, 2]))
+    def something_comes_after_the_last_click(self, what: str, approvals: int) -> None:
         self.put_right(approvals)
         self.all_approve()
-        if late:
-            self.do(self.work())
-            self.lie_in_wait(point, what)
-            self.do(self.effects())
-        else:
-            self.do(self.meddling(what)())
+        self.do(self.meddling(what)())
+        self.do(self.goes_on())
+
+    @rule(
+        point=st.sampled_from(POINTS),
+        what=st.sampled_from(SPOILERS),
+        approvals=st.sampled_from([1, 1, 2]),
+    )
+    def something_comes_before_the_merge(self, point: str, what: str, approvals: int) -> None:
+        self.put_right(approvals)
+        self.all_approve()
+        self.do(self.work())
+        self.lie_in_wait(point, what)
+        self.do(self.effects())
         self.do(self.goes_on())
 
     @rule(
