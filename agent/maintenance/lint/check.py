@@ -93,6 +93,9 @@ async def run(
 ) -> CommandResult:
     """`folder` gets the report; what is said beside it is in the result."""
     upkeep = night.project.maintenance
+    if command.in_git:  # a workspace has no repository; this one is thrown away with it
+        await place.exec(["git", "init", "-q"])
+        await place.exec(["git", "add", "-A"])
     path = place.packages.env.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return await place.exec(
         ["bash", "-c", _STDERR if command.on_stderr else _STDOUT, "lint", *argv],

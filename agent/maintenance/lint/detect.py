@@ -35,6 +35,7 @@ class Command:
     read: Parser
     fine: frozenset[int]
     on_stderr: bool = False
+    in_git: bool = False
     mends_always: bool = False
 
 
@@ -77,6 +78,7 @@ def _command(linter: Linter, given: tuple[str, ...]) -> Command:
         read=linter.read,
         fine=linter.fine,
         on_stderr=linter.on_stderr,
+        in_git=linter.in_git,
         mends_always=linter.mends_always,
     )
 

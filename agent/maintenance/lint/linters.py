@@ -21,6 +21,7 @@ class Linter:
     targets: tuple[str, ...] = ()  #: when the settings name none
     fine: frozenset[int] = frozenset({0, 1})  #: exit codes of a linter that did its work
     on_stderr: bool = False
+    in_git: bool = False  #: it asks git for the files
     mends_always: bool = False  #: it changes files although it is only to look
 
     @property
@@ -152,6 +153,7 @@ LINTERS: tuple[Linter, ...] = (
         check=("--all-files", "--color=never"),
         read=parse.pre_commit,
         fix=("--all-files", "--color=never"),
+        in_git=True,
         mends_always=True,
     ),
 )
