@@ -183,7 +183,7 @@ def _values(text: str) -> list[Any]:
     while (at := len(text) - len(text[at:].lstrip())) < len(text):
         try:
             value, at = decoder.raw_decode(text, at)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unavailable(
                 "The registry answered npm with something that is no JSON."
             ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,6 +11,7 @@ from agent.errors import ToolFailed
 from agent.maintenance.dependencies import python_audit
 from agent.maintenance.dependencies.ecosystem import Audit, Outdated
 from agent.maintenance.dependencies.found_only import rows, table
+from agent.maintenance.dependencies.lockfiles import read_toml
 from agent.maintenance.dependencies.python_index import canonical, reach
 from agent.maintenance.dependencies.shop import Shop
 from agent.maintenance.dependencies.versions import level
@@ -86,7 +86,4 @@ def _direct(shop: Shop) -> set[str]:
 
 
 def _toml(shop: Shop, path: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(shop.text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ToolFailed(f"{path} cannot be read: {error}.") from error
+    return read_toml(path, shop.text(path))

@@ -38,7 +38,7 @@ def read(text: str) -> tuple[Known, ...]:
             for package in packages
             if package.get("vulns")
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ToolFailed("pip-audit answered something that is no report of its own.") from error
 
 

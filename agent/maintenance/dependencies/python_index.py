@@ -4,12 +4,12 @@ prereleases and those for another Python are not answers to it."""
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from agent.errors import ToolFailed, Unavailable
+from agent.errors import Unavailable
+from agent.maintenance.dependencies.lockfiles import read_toml
 from agent.maintenance.dependencies.shop import UV, Shop, is_down, telling
 from agent.maintenance.dependencies.versions import (
     Grammar,
@@ -57,10 +57,7 @@ def python_arguments(shop: Shop) -> list[str]:
     data = shop.given.get("pyproject.toml")
     if data is None:
         return []
-    try:
-        parsed = tomllib.loads(data.decode("utf-8", "replace"))
-    except tomllib.TOMLDecodeError as error:
-        raise ToolFailed(f"pyproject.toml cannot be read: {error}.") from error
+    parsed = read_toml("pyproject.toml", data.decode("utf-8", "replace"))
     project: Any = parsed.get("project")
     text = cast("dict[str, Any]", project).get("requires-python") if project else None
     match = _LOWEST.search(text) if isinstance(text, str) else None

@@ -30,6 +30,9 @@ _DOWN = re.compile(
 )
 
 
+_SOURCE = re.compile(rb"""\bregistry *= *"([^"]*)"|"resolved": *"https?://([^/"@]*)""")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """`out` is what the program answered, `err` what it said besides."""
@@ -108,7 +111,16 @@ class Shop:
         for path in mine:
             if self.given.get(path, b"").strip() and not now.get(path, b"").strip():
                 raise ToolFailed(f"It emptied {path}, and was refused.")
-        return {path: now[path] for path in mine if path in now and now[path] != self.given[path]}
+        changed = {p: now[p] for p in mine if p in now and now[p] != self.given[p]}
+        for path, data in changed.items():
+            before = _sources(self.given[path])
+            if before and (new := _sources(data) - before):
+                named = ", ".join(sorted(new)[:3])
+                raise ToolFailed(
+                    f"{path} would name another registry than before ({named}), since this machine"
+                    " is configured to use it; that is left to people."
+                )
+        return changed
 
 
 @asynccontextmanager
@@ -151,6 +163,12 @@ _QUIET: Mapping[str, str] = {
     "UV_HTTP_TIMEOUT": "30",
     "NO_COLOR": "1",
 }
+
+
+def _sources(data: bytes) -> set[str]:
+    """The registries that a lock file of uv or npm says packages come from."""
+    found = (match[1] or match[2] for match in _SOURCE.finditer(data))
+    return {source.decode("utf-8", "replace").lower() for source in found}
 
 
 def is_down(said: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,6 +10,7 @@ from typing import Any, cast
 from agent.errors import ToolFailed
 from agent.maintenance.dependencies import python_audit
 from agent.maintenance.dependencies.ecosystem import Audit, Outdated
+from agent.maintenance.dependencies.lockfiles import read_toml
 from agent.maintenance.dependencies.python_index import (
     canonical,
     no_build,
@@ -117,7 +117,7 @@ def _locked(shop: Shop, *, now: bool = False) -> dict[str, str]:
     text = shop.text("uv.lock") if now else shop.given["uv.lock"].decode("utf-8", "replace")
     found: dict[str, str] = {}
     twice: set[str] = set()
-    for package in cast("list[dict[str, Any]]", _toml("uv.lock", text).get("package", [])):
+    for package in cast("list[dict[str, Any]]", read_toml("uv.lock", text).get("package", [])):
         name, version = package.get("name"), package.get("version")
         if "registry" not in cast("dict[str, Any]", package.get("source") or {}):
             continue
@@ -128,7 +128,7 @@ def _locked(shop: Shop, *, now: bool = False) -> dict[str, str]:
 
 
 def _asked(shop: Shop) -> list[_Asked]:
-    data = _toml("pyproject.toml", shop.given["pyproject.toml"].decode("utf-8", "replace"))
+    data = read_toml("pyproject.toml", shop.given["pyproject.toml"].decode("utf-8", "replace"))
     project = cast("dict[str, Any]", data.get("project") or {})
     found = list(_lines(project.get("dependencies"), ()))
     extras = cast("Mapping[str, Any]", project.get("optional-dependencies") or {})
@@ -151,10 +151,3 @@ def _lines(value: Any, place: tuple[str, ...]) -> Iterator[_Asked]:
                 marker=match["marker"] or "",
                 place=place,
             )
-
-
-def _toml(path: str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ToolFailed(f"{path} cannot be read: {error}.") from error
