@@ -8,22 +8,25 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from agent.errors import Unavailable
 from agent.ports import Clock, Store
-from agent.run import ENDED, RunId
+from agent.run import ENDED, WAITING, RunId
 from agent.state import RunState, fold, step
 from bot.slack import DECISION, PROGRESS, Slack
 from bot.slack_api import SlackRejected
 from bot.views import thread as view
 from bot.views.blocks import Message
+from bot.views.outcome import stranded
 from bot.views.words import Links, request_title
 
 log = logging.getLogger("journeyman.presenter")
 
 _GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+#: What Slack says of a thread that the bot cannot write to any more.
+_LOST = frozenset({"channel_not_found", "is_archived", "not_in_channel", "thread_not_found"})
 _POSTED = "posted"
 _AGAIN = 5.0  # seconds until the next attempt while Slack or the database is away
 
@@ -130,6 +133,8 @@ class Presenter:
                 page, wait = None, _AGAIN
             except SlackRejected as error:
                 log.warning("thread_refused", extra={"run": run, "code": error.code})
+                if page is not None and error.code in _LOST:
+                    await page.stranded()
                 return
             if page and page.finished and wait is None and not changed.is_set():
                 return
@@ -187,6 +192,22 @@ class _Page:
         self._edited_at = self.presenter.clock.monotonic()
         await self._put(view.CARD, card)
         return None
+
+    async def stranded(self) -> None:
+        """Whoever asked is told where a run waits that nobody can see, once for each wait."""
+        state, slack = self._now, self.presenter.slack
+        if state.status not in WAITING:
+            return
+        asker = replace(state.request.thread, channel=state.request.requester.id, ts="")
+
+        async def send(_: str) -> str:
+            return await slack.post(asker, stranded(state))
+
+        wait = state.gate.seq if state.gate else max(state.question_seq, state.held_seq)
+        try:
+            await self._once("stranded", str(wait), send)
+        except (SlackRejected, Unavailable) as error:
+            log.warning("stranded_untold", extra={"run": state.run, "reason": str(error)})
 
     async def _put(self, slot: str, message: Message) -> None:
         async def send(ts: str) -> str:

@@ -102,13 +102,15 @@ class Slack:
         mark: tuple[RunId, str] | None = None,
         priority: int = DECISION,
     ) -> str:
-        """Posts once: when the answer is lost, the thread is read back for the mark first."""
+        """Posts once: when the answer is lost, the thread is read back for the mark first. The
+        channel may be a person's id, and the thread none: a direct message."""
         arguments: Json = {
             "channel": thread.channel,
-            "thread_ts": thread.ts,
             "unfurl_links": False,
             "unfurl_media": False,
         }
+        if thread.ts:
+            arguments["thread_ts"] = thread.ts
         if mark:
             arguments["metadata"] = _metadata(mark)
         for attempt in range(1, ATTEMPTS + 1):

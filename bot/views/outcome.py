@@ -255,3 +255,15 @@ def _feedback(state: RunState) -> Block:
             }
         ],
     }
+
+
+def stranded(state: RunState) -> Message:
+    """For who asked alone, when the thread cannot be written to any more."""
+    what = "an approval" if state.gate else "an answer"
+    told = (
+        f"I can't write to the thread of run {state.run} (“{w.request_title(state)}”) any more, "
+        f"and it waits there for {what}. Nothing is merged or deployed without it, and the run "
+        "ends by itself when nobody decides in time. Let me into the channel again, or ask anew "
+        "elsewhere."
+    )
+    return b.message(f"stranded:{state.run}", state.seq, told, {"head": b.section(told)}, more="")
