@@ -14,7 +14,7 @@ _ESCAPE = re.compile(r"\\([0-7]{3}|.)")
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "v": "\v", "f": "\f"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
     number: int
     text: str
@@ -29,6 +29,7 @@ class FileDiff:
     old_mode: str = ""
     new_mode: str = ""
     binary: int = 0  #: bytes of binary content that the patch carries
+    unseen: bool = False  #: binary content that the patch only names
     added: list[Line] = field(default_factory=list[Line])
     removed: list[Line] = field(default_factory=list[Line])
 
@@ -88,6 +89,8 @@ def _take(file: FileDiff, line: str, lines: Iterator[str]) -> None:
         file.old = _name(rest)
     elif word == "+++" and file.new is not None and rest != "/dev/null":
         file.new = _name(rest)
+    elif line.startswith("Binary files ") and line.endswith(" differ"):
+        file.unseen = True
     elif size := _SIZE.match(line):
         # the second one is the way back, to the old content
         file.binary = file.binary or int(size[1])

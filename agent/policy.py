@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.difference import LINK, SUBMODULE, FileDiff
 from agent.globs import fold, matches
 from agent.pipeline import Violation
+
+_POINTER = re.compile(r"oid sha256:[0-9a-f]{64}")  #: in a file that Git LFS keeps elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,10 @@ def _kinds(policy: Policy, diff: FileDiff) -> Iterator[Violation]:
         yield _path(diff.path, f"this is a symbolic link{where}{out or (rule and f', but {rule}')}")
     elif old and new and old != new and diff.old is not None and diff.new is not None:
         yield _path(diff.path, f"its mode changed from {old} to {new}")
+    if diff.unseen and diff.new is not None:
+        yield _path(diff.path, "it is binary, and how large it is cannot be seen")
+    elif any(_POINTER.fullmatch(line.text) for line in diff.added[:3]):
+        yield _path(diff.path, "its content is kept in Git LFS, and cannot be seen")
 
 
 def _sizes(policy: Policy, diffs: Sequence[FileDiff]) -> Iterator[Violation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from agent.adapters.gitlab_client import Get
@@ -11,8 +12,10 @@ from agent.ports import ForgeCommit
 from agent.run import CommitSha
 
 MOST = 20_000_000  #: bytes of a difference
+LINES = 250_000  #: of a difference: each takes far more memory than its bytes
 _PAGE = 100
 _PAGES = 20
+_ASKER = re.compile(r"^Requested-by: [^()\n]{0,200}\((\S{1,200})\)$", re.MULTILINE)
 _NO_FILE = "/dev/null"
 
 
@@ -22,6 +25,7 @@ class Gathered:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._size = 0
+        self._lines = 0
 
     def add(self, piece: bytes) -> None:
         self._size += len(piece)
@@ -29,6 +33,12 @@ class Gathered:
             raise ForgeRejected(
                 f"The difference of the merge request is larger than {MOST // 1_000_000} MB, so it "
                 "cannot be shown in one piece. Divide the change."
+            )
+        self._lines += piece.count(b"\n")
+        if self._lines > LINES:
+            raise ForgeRejected(
+                f"The difference of the merge request has more than {LINES:,} lines, so it cannot "
+                "be shown in one piece. Divide the change."
             )
         self._pieces.append(piece)
 
@@ -77,6 +87,7 @@ def _commit(found: Json) -> ForgeCommit:
         title=text(found, "title"),
         names=frozenset(both("name")),
         emails=frozenset(each.lower() for each in both("email")),
+        askers=frozenset(_ASKER.findall(text(found, "message"))),
     )
 
 

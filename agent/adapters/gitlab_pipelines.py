@@ -48,7 +48,8 @@ async def of_commit(get: Get, project: str, sha: CommitSha) -> Sequence[Pipeline
         return await _of_merge_requests(get, project, sha)
     if len(found) >= _PAGE:
         raise ForgeRejected(
-            f"GitLab has {_PAGE} pipelines of {sha[:8]} or more: too many to tell whether it passed."
+            f"GitLab has {_PAGE} pipelines of {sha[:8]} or more: too many to tell whether it "
+            "passed."
         )
     pipelines = [pipeline_of(item) for item in found]
     told: Sequence[Json] | None = None

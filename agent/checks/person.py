@@ -76,6 +76,13 @@ async def involved(case: Case) -> str | None:
                 f"You can't decide this. The commit {commit.sha[:8]} in it is yours, so somebody "
                 "else has to."
             )
+        if {user.username.casefold(), case.by.id.casefold()} & {
+            asker.casefold() for asker in commit.askers
+        }:
+            return (
+                f"You can't decide this. The commit {commit.sha[:8]} in it was made on your "
+                "request, so somebody else has to."
+            )
     return None
 
 

@@ -69,6 +69,7 @@ class ForgeCommit:
     title: str
     names: frozenset[str]  #: of author and committer
     emails: frozenset[str]  #: of author and committer, in lower case
+    askers: frozenset[str] = frozenset()  #: on whose request an agent made it, by its own message
 
 
 @dataclass(frozen=True, kw_only=True)

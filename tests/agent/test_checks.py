@@ -89,6 +89,14 @@ async def _namesake(bench: GateBench, run: Run, gate: Gate) -> None:
     ]
 
 
+async def _asked_for(bench: GateBench, run: Run, gate: Gate) -> None:
+    """By another run, whose change is promoted along with this one's."""
+    made = ForgeCommit(
+        sha=HEAD, title="", names=frozenset(), emails=frozenset(), askers=frozenset({"User8"})
+    )
+    bench.forge.contents[gate.iid] = [made]
+
+
 def _user(**more: Any) -> Callable[[GateBench, Run, Gate], Awaitable[None]]:
     async def then(bench: GateBench, run: Run, gate: Gate) -> None:
         plain = ForgeUser(id=8, username="sam", name="Sam", active=True, bot=False)
@@ -175,6 +183,7 @@ ATTACKS = [
     attack("involved", "gave the run instructions")(_instructed),
     attack("involved", "aaaaaaaa in it is yours")(_committed),
     attack("involved", "aaaaaaaa in it is yours")(_namesake),
+    attack("involved", "aaaaaaaa in it was made on your request")(_asked_for),
     attack("once", "approved this already", rule=TWO)(_votes),
     attack("freeze", "is frozen until", rule=ALWAYS)(nothing),
     attack("freeze", "Frozen by @lee: a fair")(_frozen),

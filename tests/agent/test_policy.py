@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.canaries import Canaries
-from agent.difference import FileDiff, Line
+from agent.difference import FileDiff, Line, read_patch
 from agent.globs import matches
 from agent.policy import Policy, breaches
 from agent.tamper.ci import includes, is_ci
@@ -108,6 +108,31 @@ def test_links_submodules_and_modes_are_named():
         "run: its mode changed from 100644 to 100755"
     ]
     assert told(Policy(), changed("run", None, new_mode="100755")) == []
+
+
+def test_content_that_a_difference_does_not_show_is_named():
+    patch = """diff --git a/app.so b/app.so
+index 1..2 100755
+Binary files a/app.so and b/app.so differ
+diff --git a/gone.so b/gone.so
+deleted file mode 100644
+index 1..0
+Binary files a/gone.so and /dev/null differ
+diff --git a/model.bin b/model.bin
+index 1..2 100644
+--- a/model.bin
++++ b/model.bin
+@@ -1,3 +1,3 @@
+ version https://git-lfs.github.com/spec/v1
+-oid sha256:{}
+-size 12
++oid sha256:{}
++size 900000000
+""".format("1" * 64, "2" * 64)
+    assert told(Policy(), *read_patch(patch)) == [
+        "app.so: it is binary, and how large it is cannot be seen",
+        "model.bin: its content is kept in Git LFS, and cannot be seen",
+    ]
 
 
 def test_caps_count_files_lines_and_bytes():

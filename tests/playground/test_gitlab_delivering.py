@@ -249,6 +249,11 @@ async def test_a_difference_that_is_not_whole_is_refused(
     with pytest.raises(ForgeRejected, match="larger than"):
         await here.reader.difference(PATH, request.iid)
 
+    monkeypatch.setattr(gitlab_changes, "MOST", 20_000)
+    monkeypatch.setattr(gitlab_changes, "LINES", 2)
+    with pytest.raises(ForgeRejected, match="more than 2 lines"):
+        await here.reader.difference(PATH, request.iid)
+
     async def answer(asked: web.Request) -> web.Response:
         if asked.path.endswith("raw_diffs"):
             raise web.HTTPNotFound
@@ -257,6 +262,18 @@ async def test_a_difference_that_is_not_whole_is_refused(
     async def ask(reader: GitLabReader) -> None:
         with pytest.raises(ForgeRejected, match=r"whole difference of big\.txt"):
             await reader.difference(PATH, 1)
+
+    await served(answer, ask)
+
+
+async def test_a_commit_tells_on_whose_request_it_was_made(here: Here) -> None:
+    async def answer(asked: web.Request) -> web.Response:
+        told = "Mend it\n\nRequested-by: Mia (of (us) mia)\nRequested-by: Ada L. (ada)\n"
+        return web.json_response([{"id": "a" * 40, "title": "Mend it", "message": told}])
+
+    async def ask(reader: GitLabReader) -> None:
+        (commit,) = await reader.commits(PATH, 1)
+        assert commit.askers == {"ada"}
 
     await served(answer, ask)
 
