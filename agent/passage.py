@@ -177,8 +177,9 @@ def passage(
 
 
 def _asks(rule: Rule) -> Rule:
-    """The one by which people are asked where the change could have merged itself."""
-    return rule if rule.approvals else Rule()
+    """The one by which people are asked where the change could have merged itself: as if nothing
+    more was said, but for the times when nothing may pass."""
+    return rule if rule.approvals else Rule(freezes=rule.freezes)
 
 
 def landing(

@@ -15,6 +15,7 @@ from agent.ports import Clock, ForgeReader, ForgeWriter, Store, Vault
 from agent.project import Projects
 from agent.run import CommitSha, RunId
 from agent.state import RunState
+from agent.work import Holder
 
 I = TypeVar("I", bound=Intent)  # noqa: E741  (the intent's class)
 
@@ -38,6 +39,7 @@ class EffectContext:
     clock: Clock | None = None
     canaries: Canaries = field(default_factory=Canaries)
     public_url: str = ""
+    holder: Holder | None = None  #: who has linked an account; None: what a vote says stands
 
     def now(self) -> datetime:
         return self.clock.now() if self.clock else datetime.now(UTC)

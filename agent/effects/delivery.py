@@ -12,7 +12,7 @@ from agent.events import EffectDone, EffectKind
 from agent.intents import OpenDelivery
 from agent.mergerequest import marker
 from agent.ports import ForgeCommit, MergeRequest
-from agent.run import RunId
+from agent.run import CommitSha, RunId
 from agent.serialize import gitlab_line, who
 from agent.state import RunState
 
@@ -32,8 +32,9 @@ async def _open(context: EffectContext, effect: Effect[OpenDelivery]) -> EffectD
     begun = delivery.begun
     if settled(context, effect.state).target(begun.target) is None:
         raise Refused(f"There is no rule for `{begun.target}`; merging there is left to people.")
+    made: CommitSha | None = None
     if begun.kind == "revert":
-        await _revert(context, effect, delivery)
+        made = await _revert(context, effect, delivery)
     else:
         await _something_to_bring(context, effect.state, delivery)
     request, before = await _opened(context, effect.state, delivery)
@@ -55,7 +56,7 @@ async def _open(context: EffectContext, effect: Effect[OpenDelivery]) -> EffectD
         result=f"!{request.iid}",
         url=request.url,
         iid=request.iid,
-        commit=request.sha,
+        commit=_own_head(made, commits) if begun.kind == "revert" else request.sha,
     )
     return found(done) if before else done
 
@@ -115,7 +116,15 @@ async def _something_to_bring(context: EffectContext, state: RunState, delivery:
         raise Refused(_nothing(delivery))
 
 
-async def _revert(context: EffectContext, effect: Effect[OpenDelivery], delivery: Delivery) -> None:
+def _own_head(made: CommitSha | None, commits: Sequence[ForgeCommit]) -> CommitSha | None:
+    """Of a revert that brings what GitLab made for us just now, and nothing of anybody else's."""
+    return made if [each.sha for each in commits] == [made] else None
+
+
+async def _revert(
+    context: EffectContext, effect: Effect[OpenDelivery], delivery: Delivery
+) -> CommitSha | None:
+    """What GitLab made; None where that was before, and its answer is not known any more."""
     begun, project = delivery.begun, effect.state.request.project
     if begun.reverts is None or not begun.source.startswith(f"agent/{effect.state.run}-"):
         raise Refused("It is not known what is to be reverted, so nothing was.")
@@ -128,13 +137,14 @@ async def _revert(context: EffectContext, effect: Effect[OpenDelivery], delivery
                 "ask again."
             ) from conflict
     if effect.before and await _own(context, effect.state, delivery):
-        return  # what comes before it was done
+        return None  # what comes before it was done
     try:
-        await context.writer.revert(project, begun.reverts, begun.source)
+        return await context.writer.revert(project, begun.reverts, begun.source)
     except ForgeRejected as refusal:
         # one that stands on the branch already leaves nothing to take back: its commits tell
         if not effect.before or refusal.status != 400:
             raise Refused(f"{_conflict(delivery)} {refusal}") from refusal
+    return None
 
 
 def _conflict(delivery: Delivery) -> str:

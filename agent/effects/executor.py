@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from agent.canaries import Canaries
 from agent.effects.context import Effect, EffectContext, Handler, Later, NotYet
@@ -25,7 +25,14 @@ from agent.errors import (
     Refused,
     Unavailable,
 )
-from agent.events import EffectDone, EffectFailed, EffectIntended, EffectKind, RunEvent
+from agent.events import (
+    EffectDone,
+    EffectFailed,
+    EffectIntended,
+    EffectKind,
+    Payload,
+    RunEvent,
+)
 from agent.intents import (
     KIND,
     HandOver,
@@ -43,6 +50,7 @@ from agent.ports import Clock, ForgeReader, ForgeWriter, Store, Vault, Write
 from agent.project import Projects
 from agent.run import RunId
 from agent.state import fold
+from agent.work import Holder
 
 #: GitLab shows a pushed branch to its merge requests up to 40 s later; in all 121 s.
 BRANCH_LAG = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
@@ -50,6 +58,7 @@ BRANCH_LAG = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 OUTAGE = (*BRANCH_LAG, *(120.0,) * 30)
 #: For what GitLab has accepted and not done; in all two hours.
 TRAIN = (5.0, 15.0, 30.0, *(60.0,) * 119)
+MOST = len(OUTAGE) + len(TRAIN)  #: attempts in all
 TRIES = 25  #: people may say something at any moment
 #: Seconds until a freeze is looked at again; its end wakes what it held sooner.
 FROZEN = 30.0
@@ -82,6 +91,7 @@ class EffectExecutor:
         clock: Clock | None = None,
         public_url: str = "",
         canaries: Canaries | None = None,
+        holder: Holder | None = None,
     ) -> None:
         self._store = store
         self._context = EffectContext(
@@ -94,6 +104,7 @@ class EffectExecutor:
             clock=clock,
             public_url=public_url,
             canaries=canaries or Canaries(),
+            holder=holder,
         )
 
     async def run_pending(self, run: RunId) -> None:
@@ -156,9 +167,11 @@ class EffectExecutor:
         *,
         at_least: float = 0,
     ) -> EffectFailed:
-        """The attempts are counted in the log, so that they survive a restart."""
-        failed = sum(isinstance(e.payload, EffectFailed) and e.payload.key == key for e in events)
-        if failed >= len(delays):
+        """The attempts are counted in the log, so that they survive a restart. What GitLab says
+        has its own patience, whatever outage came before."""
+        before = [e.payload.problem for e in events if _failed(e.payload, key)]
+        failed = len(before) if delays is OUTAGE else before.count(problem)
+        if failed >= len(delays) or len(before) >= MOST:
             return EffectFailed(key=key, effect=kind, problem=problem)
         delay = max(delays[failed], at_least)
         await self._log(run, EffectFailed(key=key, effect=kind, problem=problem, retry_in=delay))
@@ -173,6 +186,10 @@ class EffectExecutor:
 
     async def _log(self, run: RunId, payload: EffectFailed) -> None:
         await self._store.write(run, Write(payloads=(payload,)), actor="effects")
+
+
+def _failed(payload: Payload, key: str) -> TypeGuard[EffectFailed]:
+    return isinstance(payload, EffectFailed) and payload.key == key
 
 
 class _Overtaken(Exception):

@@ -24,6 +24,8 @@ def on_its_way(state: RunState, number: int) -> Delivery:
     if state.status is not RunStatus.DELIVERING:
         told = state.status.replace("_", " ")
         raise Refused(f"The run is {told} by now, so nothing more is done for it.")
+    if state.stop is not None:
+        raise Refused(f"@{state.stop.by.name} has stopped the run, so nothing more is done for it.")
     return delivery
 
 
@@ -35,14 +37,21 @@ async def not_stopped(context: EffectContext, state: RunState) -> None:
 
 
 def approved(
-    state: RunState, gate: GateId, commit: CommitSha, *, environment: str = "", job: int = 0
+    state: RunState,
+    gate: GateId,
+    delivery: Delivery,
+    commit: CommitSha,
+    *,
+    environment: str = "",
+    job: int = 0,
 ) -> GateState:
     """Bound to exactly this."""
     found = next((each for each in state.gates if each.gate.id == gate), None)
     if found is None or not found.approved:
         raise Refused("This has not been approved, or the approval was taken back.")
     bound = found.gate
-    if (bound.commit, bound.environment, bound.job) != (commit, environment, job):
+    wanted = (delivery.number, commit, environment, job)
+    if (bound.delivery, bound.commit, bound.environment, bound.job) != wanted:
         raise Refused("What was approved is something else.")
     return found
 
@@ -50,7 +59,8 @@ def approved(
 async def stands_still(
     context: EffectContext, events: tuple[RunEvent, ...], state: RunState, gate: GateState
 ) -> None:
-    """Raises `Refused`, or `ForgeUnavailable` where it could not be checked just now."""
+    """Raises `Refused`, or what is `Unavailable` where it could not be checked just now."""
+    await _still_linked(context, state, gate)
     said = await still_stands(
         events,
         state,
@@ -64,6 +74,18 @@ async def stands_still(
     if said.unsure:
         raise ForgeUnavailable(said.sentence)
     raise Refused(said.sentence)
+
+
+async def _still_linked(context: EffectContext, state: RunState, gate: GateState) -> None:
+    """Somebody may have been linked to another account since, or to none."""
+    holder, team = context.holder, state.request.thread.team
+    for voter in gate.votes if holder else ():
+        assert holder is not None
+        if voter.gitlab_id is None or await holder(team, voter.gitlab_id) != voter.id:
+            raise Refused(
+                f"@{voter.name}, who approved this, is not linked to that GitLab account any "
+                "more, so the approval does not count. Ask again for a new one."
+            )
 
 
 def settled(context: EffectContext, state: RunState) -> ProjectSettings:

@@ -15,9 +15,10 @@ from agent.effects.passing import (
 from agent.errors import ForgeRejected, Refused
 from agent.events import EffectDone, EffectKind
 from agent.intents import PlayJob
-from agent.pipeline import Job
+from agent.pipeline import Job, Verdict
 from agent.run import CommitSha
 from agent.state import RunState
+from agent.watch import judge
 
 
 def _stands(state: RunState, intent: PlayJob) -> tuple[Delivery, CommitSha]:
@@ -29,6 +30,7 @@ def _stands(state: RunState, intent: PlayJob) -> tuple[Delivery, CommitSha]:
         approved(
             state,
             intent.gate,
+            delivery,
             delivery.merged,
             environment=intent.environment,
             job=intent.job,
@@ -54,9 +56,13 @@ async def _play(context: EffectContext, effect: Effect[PlayJob]) -> EffectDone:
         return found(_done(effect, job))
     if intent.gate is None:
         nobody_is_asked(context, rule.rule, rule.name)
+        _, judged = judge(ours, merged, float("inf"))
+        if judged.verdict not in (Verdict.GREEN, Verdict.MANUAL):
+            raise Refused(f"{judged.sentence} Only what passed is deployed.")
     else:
-        gate = approved(state, intent.gate, merged, environment=rule.name, job=intent.job)
+        gate = approved(state, intent.gate, delivery, merged, environment=rule.name, job=intent.job)
         await stands_still(context, tuple(effect.events), state, gate)
+    await _nowhere_else(context, state, intent, merged)
     await context.heed(state.run)
     await not_stopped(context, state)
     try:
@@ -70,6 +76,22 @@ async def _play(context: EffectContext, effect: Effect[PlayJob]) -> EffectDone:
             raise Refused(f"{told} {refusal} Start it at GitLab, or let me deploy there.") from None
         raise Refused(f"The job `{job.name}` cannot be started. {refusal}") from refusal
     return _done(effect, job)
+
+
+async def _nowhere_else(
+    context: EffectContext, state: RunState, intent: PlayJob, merged: CommitSha
+) -> None:
+    """Where a job deploys to is said in the repository, and may be another place than its name
+    tells of: what opens one environment must not open another."""
+    for other in settled(context, state).environments:
+        if other.name == intent.environment:
+            continue
+        made = await context.reader.deployment(state.request.project, other.name, merged)
+        if made is not None and made.job == intent.job:
+            raise Refused(
+                f"By the project's CI file this job deploys to `{other.name}`, and not to "
+                f"`{intent.environment}`. It was not started: correct the file or the settings."
+            )
 
 
 def _done(effect: Effect[PlayJob], job: Job) -> EffectDone:

@@ -118,7 +118,7 @@ async def _pass(
         policy=policy,
     )
     gate = newest_gate(work, delivery)
-    why = "" if rule.rule.approvals else beyond(work, rule, change)
+    why = "" if rule.rule.approvals else _added(delivery, head) or beyond(work, rule, change)
     match passage(rule.rule, gate, bound, work.clock.now(), why=why):
         case Leave() as step:
             await left(work, delivery, step)
@@ -133,6 +133,13 @@ async def _pass(
             stands = await standing(work, lookout, delivery)
             await work.journal.write(stands, intents=[_merge(delivery, head, gate_id)])
     return None
+
+
+def _added(delivery: Delivery, head: CommitSha) -> str:
+    """Anybody who may push can push to the branch of a revert."""
+    if delivery.begun.kind != "revert" or head == delivery.commit:
+        return ""
+    return f"Its branch stands at {head[:8]}, which may be more than the revert that I made."
 
 
 def beyond(work: Hold, rule: TargetRule, change: Change) -> str:

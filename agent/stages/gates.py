@@ -88,11 +88,12 @@ async def _facts(work: Hold, lookout: Lookout, ask: Ask, bound: Bound, showing: 
     state, files, pipeline = work.state, showing.change.files, showing.pipeline
     rule = work.project.target(bound.target)
     kind = showing.delivery.begun.kind
+    own = showing.request.sha == showing.delivery.commit  # somebody may have merged another head
     return Facts(
         files=len(files),
         added=sum(len(each.added) for each in files),
         removed=sum(len(each.removed) for each in files),
-        tests=_tests(state) if kind == "change" else "",
+        tests=_tests(state) if kind == "change" and own else "",
         pipeline=pipeline.id if pipeline else 0,
         pipeline_url=pipeline.url if pipeline else "",
         outside=tuple(job.name for job in pipeline.jobs if job.external) if pipeline else (),
@@ -100,7 +101,7 @@ async def _facts(work: Hold, lookout: Lookout, ask: Ask, bound: Bound, showing: 
         weakened=tuple(v for each in state.lifted for v in each.violations),
         gitlab=await _gitlab(lookout.forge, state.request.project, bound, showing.request.iid),
         deploys=rule.deploys if rule and not bound.environment else (),
-        authors=await _authors(lookout.forge, showing) if kind == "promotion" else (),
+        authors=await _authors(lookout.forge, showing) if kind == "promotion" or not own else (),
         money=state.usage.money,
         why=ask.why,
     )

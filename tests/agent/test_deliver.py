@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -10,7 +11,8 @@ from engine_bench import FINISH, MIA, Bench, git
 from pipeline_bench import Scene, job, pipeline, scene
 
 from agent.effects import EffectExecutor
-from agent.errors import ForgeRejected, ForgeUnavailable, Unavailable
+from agent.effects.passing import approved
+from agent.errors import ForgeRejected, ForgeUnavailable, Refused, Unavailable
 from agent.events import (
     DeliveryBegun,
     DeliveryEnded,
@@ -22,10 +24,11 @@ from agent.events import (
 from agent.gate import Click, Deed, EnvironmentRule, Place, Rule, TargetRule, Window
 from agent.gatekeeper import Gatekeeper
 from agent.policy import Policy
-from agent.ports import Write
+from agent.ports import Deployment, Write
 from agent.run import CommitSha, Person, Run, RunId, RunStatus
 from agent.service import RunService
 from agent.testing import FakeForge, call, say
+from agent.work import Holder
 
 ALONE = TargetRule(branch="main", rule=Rule(approvals=0))
 ASKED = TargetRule(branch="main")
@@ -61,7 +64,7 @@ class Way(Scene):
         if self.forge.requests and self.forge.requests[0].state == "opened":
             self.forge.change(1, sha=CommitSha(git(self.bench.repository, "rev-parse", "agent/1")))
 
-    async def bare_effects(self, run: Run) -> None:
+    async def bare_effects(self, run: Run, holder: Holder | None = None) -> None:
         await EffectExecutor(
             store=self.bench.db.store,
             vaults=self.bench.vaults.of,
@@ -69,6 +72,7 @@ class Way(Scene):
             writer=self.forge,
             projects=lambda path: self.bench.project,
             clock=self.bench.clock,
+            holder=holder,
         ).run_pending(run.id)
 
     def service(self) -> RunService:
@@ -695,3 +699,142 @@ async def test_a_revert_has_a_merge_request_and_a_gate_of_its_own(bench: Bench):
     here.target_says("success", job(), id=50)
     await here.on(run)
     assert (await here.reason(run)).startswith("Merged !2 into main as "), await bench.story(run)
+
+
+# --- what somebody else may do meanwhile ---
+
+
+class Reverts(FakeForge):
+    """With the branches of a real repository."""
+
+    async def revert(self, project: str, commit: CommitSha, branch: str) -> CommitSha:
+        git(Path(self.clone_url), "branch", branch, "main")
+        self.branches[branch] = CommitSha(git(Path(self.clone_url), "rev-parse", branch))
+        return self.branches[branch]
+
+
+@pytest.mark.parametrize("foreign", [False, True], ids=["own", "somebody else's too"])
+async def test_a_revert_merges_itself_only_as_it_was_made(bench: Bench, foreign: bool):
+    here = way(bench, ALONE)
+    here.forge.__class__ = Reverts
+    run = await here.delivered()
+    merged = here.forge.requests[0].merged
+    assert merged is not None
+    await here.begin(run, "revert", source="agent/1-revert-2", target="main", reverts=merged)
+    await here.look(run)
+    await here.bare_effects(run)
+    if foreign:  # anybody who may push to branches
+        git(bench.repository, "checkout", "-q", "agent/1-revert-2")
+        git(bench.repository, "commit", "-q", "--allow-empty", "-m", "And a present")
+    head = CommitSha(git(bench.repository, "rev-parse", "agent/1-revert-2"))
+    here.forge.change(2, sha=head)
+    here.forge.lines.insert(0, pipeline(head, "success", job(), id=40, ref="agent/1-revert-2"))
+    await here.look(run)
+    if await bench.wants(run):
+        await here.bare_effects(run)
+    assert here.forge.requests[1].state == ("opened" if foreign else "merged")
+    if foreign:
+        assert await here.status(run) is RunStatus.WAITING_FOR_APPROVAL, await bench.story(run)
+        why = (await bench.state(run)).gates[-1].gate.facts.why
+        assert why.startswith(f"Its branch stands at {head[:8]}")
+
+
+async def test_a_stop_wins_over_a_merge_while_a_worker_has_the_run(bench: Bench):
+    here = way(bench, ALONE)
+    run = await here.green()
+    await here.look(run)
+    await bench.db.store.claim(run.id, "another")
+    await here.service().stop(run.id, MIA, how="mention")
+    await here.bare_effects(run)
+    assert here.forge.requests[-1].state == "opened"
+    assert "merge" not in here.forge.calls
+
+
+async def test_a_train_is_asked_once_whatever_gitlab_says_meanwhile(bench: Bench):
+    here = way(bench, ALONE)
+    here.forge.merges_later = True
+    run = await here.green()
+    await here.look(run)
+    for fault in (None, ForgeUnavailable("The line broke."), None):
+        here.forge.faults["merge_request"] = [fault] if fault else []
+        with pytest.raises(Unavailable):
+            await here.effects(run)
+    assert here.forge.calls.count("merge") == 1
+
+
+async def test_an_outage_uses_up_no_patience_with_what_gitlab_works_out(bench: Bench):
+    here = way(bench, ALONE)
+    run = await here.green()
+    await here.look(run)
+    down = [ForgeUnavailable("GitLab is down.") for _ in range(10)]
+    here.forge.faults["merge_request"] = [*down]
+    here.forge.change(1, draft=False, detailed_status="checking")
+    for _ in (*down, "checking"):
+        with pytest.raises(Unavailable):
+            await here.effects(run)
+    here.forge.change(1, detailed_status="mergeable")
+    await here.effects(run)
+    assert here.forge.requests[-1].state == "merged", await bench.story(run)
+
+
+async def test_a_job_of_one_environment_does_not_deploy_to_another(bench: Bench):
+    here = way(bench, ALONE, places=(replace(PLACES[0], rule=Rule(approvals=0)), PLACES[1]))
+    run = await here.green()
+    await here.on(run)
+    here.target_says("success", job("deploy staging", "manual", id=81))
+    merged = here.forge.requests[-1].merged
+    assert merged is not None
+    here.forge.deployments = [
+        Deployment(id=1, environment="production", commit=merged, status="created", job=81)
+    ]
+    await here.on(run)
+    await here.on(run)
+    assert "play_job" not in here.forge.calls
+    assert "this job deploys to `production`" in await here.reason(run)
+
+
+async def test_nothing_is_deployed_of_what_failed_meanwhile(bench: Bench):
+    here = way(bench, ALONE, places=(replace(PLACES[0], rule=Rule(approvals=0)),))
+    run = await here.green()
+    await here.on(run)
+    staging = job("deploy staging", "manual", id=81)
+    here.target_says("success", staging)
+    await here.look(run)
+    assert await bench.wants(run)
+    here.target_says("failed", job(id=80, status="failed"), staging)
+    await here.bare_effects(run)
+    assert "play_job" not in here.forge.calls
+
+
+async def test_an_approval_counts_for_its_own_delivery_only(bench: Bench):
+    here = way(bench, ASKED)
+    run = await here.green()
+    await here.on(run)
+    await here.approve(run)
+    state = await bench.state(run)
+    delivery, gate = state.deliveries[-1], state.gates[-1].gate
+    assert approved(state, gate.id, delivery, gate.commit)
+    other = replace(delivery, begun=replace(delivery.begun, number=2))
+    with pytest.raises(Refused, match="something else"):
+        approved(state, gate.id, other, gate.commit)
+
+
+@pytest.mark.parametrize("now", [None, "USOMEBODY", LEE.id], ids=["nobody", "another", "still"])
+async def test_a_vote_counts_as_long_as_its_link_stands(bench: Bench, now: str | None):
+    here = way(bench, ASKED)
+    run = await here.green()
+    await here.on(run)
+    await here.approve(run)
+    await here.look(run)
+    asked: list[tuple[str, int]] = []
+
+    async def holder(team: str, account: int) -> str | None:
+        asked.append((team, account))
+        return now
+
+    await here.bare_effects(run, holder)
+    assert asked == [("T", 9)]
+    assert here.forge.requests[-1].state == ("merged" if now == LEE.id else "opened")
+    if now != LEE.id:
+        await here.look(run)
+        assert "@lee, who approved this, is not linked" in await here.reason(run)

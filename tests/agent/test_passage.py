@@ -101,6 +101,12 @@ def test_who_is_asked(approvals: int, why: str, before: GateState | None, step: 
     assert passage(Rule(approvals=approvals), before, BOUND, NOW, why=why) == step
 
 
+def test_whoever_is_asked_in_place_of_the_limits_keeps_the_freeze():
+    asked = passage(Rule(approvals=0, freezes=(ALWAYS,)), None, BOUND, NOW, why="Too large.")
+    assert isinstance(asked, Ask)
+    assert (asked.rule.approvals, asked.rule.freezes) == (1, (ALWAYS,))
+
+
 @pytest.mark.parametrize("before", [None, gate("approved")])
 def test_nothing_passes_in_a_freeze(before: GateState | None):
     rule = Rule(approvals=0 if before is None else 1, freezes=(ALWAYS,))
