@@ -43,6 +43,7 @@ log = logging.getLogger("journeyman.gates")
 
 TRIES = 25  #: others may click in the same moment, and each time all is checked again
 KEPT = 20  #: refused clicks of one person at one gate that are kept in the log
+HINTED = 15.0  #: seconds between two looks that hints bring about
 REMIND = 4  #: after this part of the time that there is
 
 #: Where the message of a slot stands; None: nowhere.
@@ -59,6 +60,7 @@ class Gatekeeper:
         self._clock = clock
         self._cards = cards
         self._runs = RunService(store=store, forge=forge, projects=projects)
+        self._hinted: dict[RunId, float] = {}
         self._noting = asyncio.Lock()  # a flood of clicks is counted as it comes
 
     # --- people --------------------------------------------------------------------------
@@ -127,6 +129,15 @@ class Gatekeeper:
         return await self._onward(run, by, onward.again)
 
     # --- the clock -----------------------------------------------------------------------
+
+    async def hinted(self, run: RunId) -> None:
+        """GitLab tells of whatever anybody pushes, as often as they push; what is put off here
+        the clock looks at within the minute."""
+        now = self._clock.monotonic()
+        if now - self._hinted.get(run, -HINTED) < HINTED:
+            return
+        self._hinted = {r: at for r, at in self._hinted.items() if now - at < HINTED} | {run: now}
+        await self.look_after(run)
 
     async def look_after(self, run: RunId) -> None:
         """Ends what expired, reminds once, and closes what was made for something that is no

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.errors import Refused, Unavailable
+from agent.errors import JourneymanError, Refused, Unavailable
 from agent.gate import Click, Deed, GateId, Place
 from agent.run import Person, RunId, Thread
 from bot.listeners.desk import where
@@ -79,7 +79,7 @@ class GateControls:
         user = where(body).user
         try:
             return await self.people.person(user)
-        except Refused as refusal:
+        except JourneymanError as refusal:
             name = str(record(body.get("user")).get("username", "")) or user
             stranger = Person(id=user, name=name)
             await self.gates.refused(gate, stranger, deed, "person", str(refusal))

@@ -299,6 +299,17 @@ async def test_a_gate_that_nobody_decides_expires(bench: GateBench):
     assert len(await bench.facts(run, RunEnded)) == 1
 
 
+async def test_a_flood_of_hints_asks_gitlab_once(bench: GateBench):
+    run, _ = await bench.waiting()
+    keeper = bench.keeper()
+    for _ in range(20):
+        await keeper.hinted(run.id)
+    assert bench.forge.calls.count("merge_request") == 1
+    other, _ = await bench.waiting()
+    await keeper.hinted(other.id)
+    assert bench.forge.calls.count("merge_request") == 2
+
+
 async def test_people_are_reminded_once(bench: GateBench):
     run, gate = await bench.waiting()
     bench.clock.hours = 5.9
