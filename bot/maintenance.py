@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from bot.settings import Settings, load
 from bot.views import words as w
 
 SHOWN = 20  #: findings of a kind that a terminal is given
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 Tell = Callable[[str], None]
 
@@ -49,7 +52,7 @@ async def maintenance_command(arguments: argparse.Namespace) -> int:
     else:
         for report in reports:
             for line in told(report, dry_run=arguments.dry_run):
-                print(line)
+                print(safe(line))
     return 1 if any(report.status == "failed" for report in reports) else 0
 
 
@@ -74,13 +77,18 @@ def _progress(*, quiet: bool) -> Generator[Tell]:
     """What is being done: one line that changes on a terminal, else a line for each thing."""
     if quiet or not sys.stdout.isatty():
         out = sys.stderr if quiet else sys.stdout
-        yield lambda line: print(f"  {line} …", file=out, flush=True)
+        yield lambda line: print(f"  {safe(line)} …", file=out, flush=True)
         return
     from rich.console import Console
     from rich.markup import escape
 
     with Console(highlight=False).status("Beginning …") as status:
-        yield lambda line: status.update(f"{escape(line)} …")
+        yield lambda line: status.update(f"{escape(safe(line))} …")
+
+
+def safe(line: str) -> str:
+    """Names of files are in it, which could tell the terminal anything."""
+    return _CONTROLS.sub("?", line.encode("utf-8", "replace").decode())
 
 
 def told(report: TaskReport, *, dry_run: bool) -> list[str]:
