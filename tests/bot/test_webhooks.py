@@ -158,6 +158,39 @@ async def test_a_delivery_counts_once(ear: Ear, db: Database) -> None:
     assert await _stored(db) == [("gitlab", "k1", True)]
 
 
+async def test_what_says_that_it_is_old_is_a_replay_even_with_the_right_token(
+    ear: Ear, db: Database
+) -> None:
+    headers = {"X_Gitlab_Token": SECRET, "webhook_id": "k1"}
+    for moment in (int(time.time()) - 400, int(time.time()) + 400, "abc", ""):
+        assert await ear.post(push(), webhook_timestamp=str(moment), **headers) == 401
+    assert (ear.changed, await _stored(db)) == ([], [])
+    assert await ear.post(push(), webhook_timestamp=str(int(time.time())), **headers) == 200
+    assert ear.changed == [(PATH, "agent/1")]
+
+
+async def test_a_forged_success_is_only_ever_a_reason_to_look(ear: Ear, db: Database) -> None:
+    """Whatever it says of a pipeline, a commit or an approval: none of it is kept."""
+    forged = {
+        "object_kind": "pipeline",
+        "object_attributes": {
+            "id": 1,
+            "ref": "agent/1",
+            "sha": "a" * 40,
+            "status": "success",
+            "detailed_status": "passed",
+        },
+        "project": {"path_with_namespace": PATH},
+        "approved": True,
+    }
+    keys = ["k1", "k1", "k2"]
+    for key in keys:
+        assert await ear.post(forged, X_Gitlab_Token=SECRET, Idempotency_Key=key) == 200
+    assert ear.changed == [(PATH, "agent/1")] * 2
+    kept = {row["payload"] for row in await db.pool.fetch("SELECT payload FROM inbox")}
+    assert all("success" not in each and "a" * 40 not in each for each in kept)
+
+
 async def test_what_is_forged_stale_or_altered_is_refused(signed: Ear, db: Database) -> None:
     body, now = json.dumps(push()).encode(), int(time.time())
 
