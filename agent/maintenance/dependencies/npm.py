@@ -60,6 +60,9 @@ class Npm:
         if not found and answer.code and "error" in answer.err:
             raise Unavailable(f"`npm outdated` failed: {answer.err.strip()[:300]}")
         known = {each.name: each for each in asked if each.name in pins}
+        if absent := sorted({each.name for each in asked} - pins.keys()):
+            named = ", ".join(absent[:8])
+            odd.append(f"{named}: not checked: package-lock.json does not say which version it is.")
         ahead = [
             name
             for name, (wanted, latest) in found.items()

@@ -30,6 +30,9 @@ class Poetry:
     async def outdated(self, shop: Shop) -> Outdated:
         pins, direct = _locked(shop), _direct(shop)
         found, odd = await reach(shop, {n: v for n, v in pins.items() if n in direct})
+        if absent := sorted(direct - pins.keys()):
+            told = "poetry.lock names no version of a registry"
+            odd = (*odd, f"{', '.join(absent[:8])}: not checked: {told}.")
         updates = {
             (name, target): Update(
                 ecosystem=self.name,

@@ -50,6 +50,9 @@ class Uv:
         pins = _locked(shop)
         direct = {asked.name for asked in _asked(shop)}
         found, odd = await reach(shop, {n: v for n, v in pins.items() if n in direct})
+        if absent := sorted(direct - pins.keys()):
+            told = "uv.lock names no one version of a registry"
+            odd = (*odd, f"{', '.join(absent[:8])}: not checked: {told}.")
         targets = [(n, t) for n, r in found.items() for t in (r.within, r.latest)]
         targets += [(n, t) for n, t in await self._indirect(shop) if n not in direct]
         updates = {
