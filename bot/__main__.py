@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from bot.cli import main as main
+try:
+    from bot.cli import main as main
+except KeyboardInterrupt:
+    sys.exit("Interrupted before anything was begun.")
 
 if __name__ == "__main__":
     sys.exit(main())

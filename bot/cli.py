@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
         return FAILED
 
 

@@ -55,6 +55,9 @@ class Progress:
         for line in lines(before, self._state, event):
             self._print(line)
 
+    def say(self, line: str) -> None:
+        self._print(line)
+
     def end(self, result: LocalResult) -> None:
         for line in closing(result):
             self._print(line)

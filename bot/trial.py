@@ -8,20 +8,24 @@ import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.adapters.database import open_database
 from agent.adapters.system_clock import SystemClock
 from agent.errors import JourneymanError, SettingsError
-from agent.events import QuestionAsked, StopAsked
+from agent.events import QuestionAsked, RunEvent, StopAsked
 from agent.local import LocalResult, LocalRuns
 from agent.ports import Store
 from agent.run import Person, RunId, RunStatus
 from agent.testreport import TestReport
 from bot.build import make_canaries, make_installer, make_model, make_sandbox, make_vaults
 from bot.progress import Progress, make_progress
-from bot.settings import load, require
+from bot.settings import Settings, load, require
+
+if TYPE_CHECKING:
+    from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 
 
 async def try_command(
@@ -44,11 +48,38 @@ async def try_command(
         raise SettingsError("The request is empty: say what to do.")
     sandbox = make_sandbox(settings)
     _ = sandbox.host  # says what is missing before anything is begun
-    progress = make_progress(quiet=as_json)
+    interrupts = Interrupts(progress=make_progress(quiet=as_json))
+    try:
+        with interrupts.heard():
+            result = await _run(
+                settings, sandbox, interrupts, repository, request, test_command, branch, as_json
+            )
+    except asyncio.CancelledError:
+        if not interrupts.asked:
+            raise
+        return 1
+    if as_json:
+        print(json.dumps(as_record(result)))
+    else:
+        interrupts.progress.end(result)
+    return 0 if result.status is RunStatus.SUCCEEDED else 1
+
+
+async def _run(
+    settings: Settings,
+    sandbox: BubblewrapSandbox,
+    interrupts: Interrupts,
+    repository: Path,
+    request: str,
+    test_command: str | None,
+    branch: str | None,
+    as_json: bool,
+) -> LocalResult:
     async with (
         open_database(home=settings.home, url=settings.database_url) as database,
         make_model(settings) as model,
     ):
+        interrupts.store = database.store
         runs = LocalRuns(
             store=database.store,
             model=model,
@@ -61,20 +92,15 @@ async def try_command(
             model_plan=settings.model_plan or None,
             model_repair=settings.model_repair or None,
         )
-        with _stopping(database.store, progress), progress:
-            result = await runs.run(
+        with interrupts.progress:
+            return await runs.run(
                 repository,
                 request,
                 test_command=test_command,
                 branch=branch,
-                progress=progress.show,
+                progress=interrupts.show,
                 answer=None if as_json or not sys.stdin.isatty() else _ask,
             )
-    if as_json:
-        print(json.dumps(as_record(result)))
-    else:
-        progress.end(result)
-    return 0 if result.status is RunStatus.SUCCEEDED else 1
 
 
 async def _ask(asked: QuestionAsked) -> str | None:
@@ -85,30 +111,53 @@ async def _ask(asked: QuestionAsked) -> str | None:
     return said or None
 
 
-@contextmanager
-def _stopping(store: Store, progress: Progress) -> Generator[None]:
-    """Ctrl-C stops the run as a person in the thread would; a second one ends the program."""
-    loop = asyncio.get_running_loop()
-    stops: set[asyncio.Task[Any]] = set()
+@dataclass(kw_only=True)
+class Interrupts:
+    """Ctrl-C stops the run as a person in the thread would, once there is one; before that, and
+    the second time, it ends the program."""
 
-    async def ask(run: RunId) -> None:
-        by = Person(id="local", name="you")
+    progress: Progress
+    store: Store | None = None  #: None: no run can have begun
+    asked: bool = False
+    _asking: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def heard(self) -> Generator[None]:
+        loop, program = asyncio.get_running_loop(), asyncio.current_task()
+        assert program is not None
+
+        def stop() -> None:
+            loop.remove_signal_handler(signal.SIGINT)
+            self.asked = True
+            if self.store is None:
+                self.progress.say("Interrupted before the run began; nothing was changed.")
+                program.cancel()
+                return
+            self.progress.say("Stopping the run. Press Ctrl-C again to leave at once.")
+            if self.progress.run is not None:
+                self._ask(self.progress.run)
+
+        loop.add_signal_handler(signal.SIGINT, stop)
         try:
-            await store.ask_stop(run, StopAsked(by=by, how="shell"), actor="local")
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+
+    def show(self, event: RunEvent) -> None:
+        self.progress.show(event)
+        if self.asked and self._asking is None:  # Ctrl-C came between the start and its first word
+            self._ask(event.run)
+
+    def _ask(self, run: RunId) -> None:
+        self._asking = asyncio.create_task(self._stop(run))
+
+    async def _stop(self, run: RunId) -> None:
+        by = Person(id="local", name="you")
+        assert self.store is not None
+        try:
+            await self.store.ask_stop(run, StopAsked(by=by, how="shell"), actor="local")
         except JourneymanError as error:
-            print(error, file=sys.stderr)
-
-    def stop() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
-        if progress.run is None:
-            raise KeyboardInterrupt
-        stops.add(asyncio.create_task(ask(progress.run)))
-
-    loop.add_signal_handler(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
+            self.progress.say(str(error))
 
 
 def as_record(result: LocalResult) -> dict[str, Any]:

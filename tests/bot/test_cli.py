@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters.database import Database
+from agent.run import Limits, Person, Request, RunStatus, Thread
+from bot.progress import Progress
+from bot.trial import Interrupts
 from playground.model.server import ModelStandIn
 
 ROOT = Path(__file__).parents[2]
@@ -144,3 +149,63 @@ def test_the_installed_command_takes_no_code_from_the_folder_it_is_called_in(tmp
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "one run on a local repository" in done.stdout
+
+
+async def test_ctrl_c_is_answered_at_once_and_stops_the_run(tmp_path: Path) -> None:
+    plan = {"steps": [{"title": "Wait"}]}
+    waits = [
+        {"name": "update_plan", "arguments": plan},
+        {"name": "run", "arguments": {"command": "sleep 60"}},
+    ]
+    async with ModelStandIn(answer=lambda _: {"content": None, "tool_calls": waits}) as model:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "try", "--repo", str(repository(tmp_path)), "wait"),
+            cwd=ROOT,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "OPENAI_BASE_URL": model.url,
+                "JOURNEYMAN_MODEL": "scripted",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        told: list[str] = []
+        async for line in process.stdout:
+            told.append(line.decode().strip())
+            if "Working" in told[-1]:
+                process.send_signal(signal.SIGINT)
+    assert "Stopping the run. Press Ctrl-C again to leave at once." in told
+    assert any("Stopped by @you" in line for line in told), told
+    assert await process.wait() == 1
+
+
+async def test_ctrl_c_before_there_is_a_run_ends_the_program_with_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def begin() -> None:
+        with Interrupts(progress=Progress()).heard():
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(begin())
+    assert "Interrupted before the run began; nothing was changed." in capsys.readouterr().out
+
+
+async def test_ctrl_c_between_the_start_and_its_first_word_is_not_lost(db: Database) -> None:
+    me = Person(id="local", name="you")
+    where = Thread(team="local", channel="local", ts="1")
+    asked = Request(
+        text="x", project="/repo", base_branch=None, requester=me, thread=where, message="1"
+    )
+    run, _ = await db.store.create("1", asked, Limits())
+    interrupts = Interrupts(progress=Progress(), store=db.store)
+    with interrupts.heard():
+        os.kill(os.getpid(), signal.SIGINT)
+        while not interrupts.asked:  # noqa: ASYNC110  (the loop itself has to hear the signal)
+            await asyncio.sleep(0)
+        interrupts.show((await db.store.events(run.id))[0])
+        await db.store.stop_asked(run.id)
+    assert (await db.store.run(run.id)).status is RunStatus.CANCELLED
