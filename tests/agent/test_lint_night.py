@@ -142,8 +142,9 @@ async def test_nothing_to_do_is_nothing_and_leaves_nothing(nights: Nights):
         ("bash -c 'echo calc.py:1: bad; kill -9 $$'", "it ended with exit code 137"),
         ("sleep 60", "it did not end within"),
         ("head -c 100000000 /dev/zero", "it printed more than 16 MB"),
-        ("mypy", "it is not among the project's installed packages"),
-        ("'unclosed", "it is not among the project's installed packages"),
+        ("mypy", "it is installed neither with the project's packages nor"),
+        (" ", "it is installed neither"),
+        ("'unclosed", "it is installed neither with the project's packages nor"),
     ],
 )
 async def test_a_linter_that_fails_is_not_checked_and_nothing_else(
@@ -192,6 +193,14 @@ async def test_a_linter_that_writes_while_it_looks_changes_nothing(nights: Night
     assert "`lint` changed files although it was only to look" in report.problems[0]
     assert report.groups[0].files == ("calc.py",)
     assert "it is bad" not in nights.left(report, "calc.py")
+
+
+async def test_a_linter_that_fills_the_workspace_takes_nothing_from_the_next(nights: Nights):
+    nights.program("lint", "for n in {1..12}; do truncate -s 19M big$n; done")
+    report = await nights.run("lint", "ruff check")
+    assert "`lint` changed files" in report.problems[0]
+    assert rules(report.findings) == ["F841"]
+    assert report.groups[0].files == ("calc.py",)
 
 
 async def test_fixes_that_break_a_test_are_left_out_and_others_kept(nights: Nights):

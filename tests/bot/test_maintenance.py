@@ -79,7 +79,7 @@ def test_no_linter_that_works_exits_1(tmp_path: Path, repository: str):
     settings = '[defaults.maintenance]\nlint = ["bash nothing.sh"]\n'
     done = maintenance(tmp_path, "--repo", repository, "--task", "lint", settings=settings)
     assert done.returncode == 1
-    assert "`bash nothing.sh` was not checked: it is not among" in done.stdout
+    assert "`bash nothing.sh` was not checked: " in done.stdout
 
 
 def test_a_wrong_setting_is_one_sentence(tmp_path: Path):

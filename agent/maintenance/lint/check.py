@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.errors import ToolFailed
+from agent.errors import GitFailed, Refused, ToolFailed
 from agent.files import WorkspaceFiles
 from agent.maintenance.lint.detect import Command
 from agent.maintenance.lint.linters import ENVIRONMENT
@@ -15,6 +15,7 @@ from agent.maintenance.lint.parse import ROOT, plain
 from agent.maintenance.night import Finding
 from agent.maintenance.workshop import Night, Place
 from agent.ports import CommandLimits, CommandResult, Mount
+from agent.run import TreeSha
 
 OUTPUT = 16 * 2**20  #: bytes of a linter's report that are read
 FINDINGS = 5_000  #: of one linter
@@ -40,19 +41,27 @@ async def look(night: Night, treeish: str, commands: Sequence[Command]) -> Look:
     seen, todo = Look(), list(commands)
     while todo:
         async with night.place(treeish) as place:
-            clean = (await night.collect(place)).tree
+            clean = await _tree(night, place)
             untouched = True
             while todo and untouched:
                 command = todo.pop(0)
                 night.tell(f"{command.name} looks")
                 await _check(night, place, command, seen)
-                untouched = (await night.collect(place)).tree == clean
+                untouched = await _tree(night, place) == clean
                 if not untouched and not command.mends_always:
                     seen.problems.append(
                         f"`{command.name}` changed files although it was only to look; what it "
                         "changed was thrown away."
                     )
     return seen
+
+
+async def _tree(night: Night, place: Place) -> TreeSha | None:
+    """None: more was written than git is given."""
+    try:
+        return (await night.collect(place)).tree
+    except (GitFailed, Refused):
+        return None
 
 
 async def _check(night: Night, place: Place, command: Command, seen: Look) -> None:
@@ -121,7 +130,7 @@ def unusable(command: Command, result: CommandResult, report: bytes) -> str:
     if len(report) > OUTPUT:
         return f"it printed more than {OUTPUT // 2**20} MB"
     if result.exit_code in (126, 127):
-        return "it is not among the project's installed packages"
+        return "it is installed neither with the project's packages nor on this machine"
     if result.exit_code not in command.fine:
         return f"it ended with exit code {result.exit_code}{_said(result)}"
     return ""

@@ -52,11 +52,11 @@ async def commands(settled: Sequence[str], paths: Sequence[str], read: Read) -> 
 
 async def _settled(text: str, paths: Sequence[str], read: Read) -> Command:
     try:
-        words = tuple(shlex.split(text))
+        words = tuple(shlex.split(text)) or (text,)
     except ValueError:
-        words = (text,)
+        words = (text,)  # no program has that name, which is what will be told
     for starter in _STARTERS:
-        if words[: len(starter)] == starter:
+        if words[: len(starter)] == starter and len(words) > len(starter):
             words = words[len(starter) :]
             break
     known = [each for each in LINTERS if words[: len(each.words)] == each.words]
