@@ -179,24 +179,6 @@ async def test_the_socket_drops_between_card_and_click(crossing: Crossing):
 # --- the place
 
 
-async def test_a_card_that_was_deleted_is_posted_anew_and_the_old_one_counts_no_more(
-    crossing: Crossing, ahead: type[Ahead]
-):
-    road = crossing.road
-    async with road.serving():
-        old = await crossing.gate()
-        payload = crossing.click("sam", old)
-        road.slack.people.delete(old)
-        ahead.hours = 7.0  # people are reminded
-        card = await crossing.card()
-        assert card.ts != old.ts
-        await crossing.send(payload)
-        await until(lambda: _refused(crossing, "place"), story=road.story)
-        await crossing.waits()
-        assert await crossing.press("sam", card)
-        await crossing.merged()
-
-
 @pytest.mark.parametrize("what", ["archived", "removed", "thread"])
 async def test_without_a_thread_nothing_is_merged_who_asked_is_told_and_the_run_ends(
     crossing: Crossing, ahead: type[Ahead], what: str
