@@ -47,6 +47,17 @@ _WORDS = {
     "help": Verb.HELP,
     "settings": Verb.SETTINGS,
 }
+#: The whole of what was said, but for its last mark: anything more may be a request.
+_QUESTIONS = {
+    Verb.STATUS: re.compile(
+        r"(?:what(?:'s| is) (?:running|going on|happening|the status)"
+        r"|what are you (?:doing|working on)|is (?:anything|something) running|any news"
+        r"|how(?:'s| is) it going)(?: (?:now|right now|here|at the moment))?"
+    ),
+    Verb.HELP: re.compile(
+        r"what can you do(?: for me)?|who are you|how do you work|how (?:do|can) i use you"
+    ),
+}
 _KEY = "[a-z][a-z_]{1,14}"
 _BRACKETS = re.compile(rf"\[((?:\s*{_KEY}=[^\s\[\]]+)+\s*)\]")
 #: Code is matched first, so that nothing in it is taken for an option.
@@ -80,8 +91,7 @@ def parse(text: str, bot: str) -> Command:
     said, options = _options(_without_mention(text, bot))
     if found := _FOR_ALL.fullmatch(said):
         return _for_all(found, options)
-    verb = _WORDS.get(said.lower()) if said else Verb.HELP
-    if verb:
+    if verb := _plain_verb(said):
         return Command(verb=verb)
     again = re.match(r"new\b[:,]?\s+(?=\S)", said, re.IGNORECASE)
     return Command(
@@ -92,6 +102,15 @@ def parse(text: str, bot: str) -> Command:
         model=options.model,
         plan_only=options.plan_only,
     )
+
+
+def _plain_verb(said: str) -> Verb | None:
+    """None for what may be a request."""
+    bare = " ".join(said.lower().replace("’", "'").rstrip("?!. ").split())
+    if not bare:
+        return Verb.HELP
+    asked = (verb for verb, forms in _QUESTIONS.items() if forms.fullmatch(bare))
+    return _WORDS.get(bare) or next(asked, None)
 
 
 def _for_all(found: re.Match[str], options: _Options) -> Command:

@@ -208,9 +208,11 @@ def slug(path: Path) -> str:
 
 def settings_file(world: World, state: State, projects: Mapping[str, str]) -> str:
     """journeyman.toml for this playground. `projects`: channel name -> project path."""
+    every = json.dumps(sorted(projects.values()))
     lines = [
         "# Written by the playground at every start.",
-        f"[channels]\ndirect = {json.dumps(sorted(projects.values()))}",
+        f"[channels]\ndirect = {every}",
+        f"{world.channel_named('random').id} = {every}  # shows the picker",
     ]
     for channel, path in projects.items():
         ids = json.dumps([world.channel_named(channel).id])

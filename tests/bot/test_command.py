@@ -20,6 +20,27 @@ BOT = "U0BOT"
         ("<@U0BOT> abort", Command(verb=Verb.STOP)),
         ("<@U0BOT> stop the flicker", Command(verb=Verb.START, text="stop the flicker")),
         ("<@U0BOT> status", Command(verb=Verb.STATUS)),
+        ("<@U0BOT> status?", Command(verb=Verb.STATUS)),
+        ("what is running?", Command(verb=Verb.STATUS)),
+        ("<@U0BOT> What’s  running right now", Command(verb=Verb.STATUS)),
+        ("<@U0BOT> what are you working on?", Command(verb=Verb.STATUS)),
+        ("<@U0BOT> what can you do?", Command(verb=Verb.HELP)),
+        (
+            "<@U0BOT> what is running in the cron job?",
+            Command(verb=Verb.START, text="what is running in the cron job?"),
+        ),
+        (
+            "<@U0BOT> how does this work?",
+            Command(verb=Verb.START, text="how does this work?"),
+        ),
+        (
+            "<@U0BOT> show what is running",
+            Command(verb=Verb.START, text="show what is running"),
+        ),
+        (
+            "<@U0BOT> what is running? project=a/b",
+            Command(verb=Verb.STATUS),
+        ),
         ("<@U0BOT> retry", Command(verb=Verb.RETRY)),
         ("<@U0BOT> settings", Command(verb=Verb.SETTINGS)),
         ("<@U0BOT> help", Command(verb=Verb.HELP)),

@@ -130,7 +130,14 @@ async def test_the_settings_name_the_branch_for_requests(town: Scene) -> None:
     file = town.folder / "journeyman.toml"
     projects = {"billing": PATH, "platform": "demo/own"}
     file.write_text(seed.settings_file(world, town.server.state, projects))
-    known = read(file, model="gpt")["projects"]
+    told = read(file, given={"model": "gpt"})
+    # where several are allowed and none is the channel's own, people pick
+    everywhere = world.channel_named("random").id
+    assert dict(told["channels"]) == {
+        "direct": (PATH, "demo/own"),
+        everywhere: (PATH, "demo/own"),
+    }
+    known = told["projects"]
     assert {path: entry.default_branch for path, entry in known.items()} == {
         PATH: "develop",
         "demo/own": None,
