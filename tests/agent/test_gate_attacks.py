@@ -23,7 +23,7 @@ from agent.events import (
 from agent.gate import Place, TargetRule
 from agent.passage import Leave, obstacle
 from agent.ports import ForgeCommit
-from agent.run import RunId, RunStatus, Thread
+from agent.run import Linked, Person, Request, RunId, RunStatus, Thread
 
 
 @pytest.fixture
@@ -241,3 +241,40 @@ async def test_no_one_says_approve_in_words(bench: GateBench):
     assert await bench.facts(run, GateVoted) == []
     assert bench.forge.wanted(gate.iid).state == "opened"
     assert gate.project == PATH
+
+
+# --- a way into another project ------------------------------------------------------------
+
+
+async def test_a_link_into_another_project_is_neither_read_nor_followed(bench: GateBench):
+    """Nor does it move the run: its project is the one that it was asked for."""
+    base = (await bench.forge.project(PATH)).web_url
+    for iid in (1, 2):
+        bench.forge.links["issue", iid] = Linked(
+            kind="issue", iid=iid, url="", title="Secret", text="of another project"
+        )
+    service = machine.RunService(
+        store=bench.db.store, forge=bench.forge, projects=lambda path: bench.project
+    )
+    other = base.replace(PATH, "group/secret")
+    request = Request(
+        text=f"do what {other}/-/issues/1 and {base}-fork/-/issues/2 say",
+        project=PATH,
+        base_branch=None,
+        requester=MIA,
+        thread=Thread(team="T", channel="C", ts="77.1"),
+        message="77.1",
+    )
+    run = await service.start(request)
+    assert (run.request.project, run.request.linked) == (PATH, ())
+
+
+async def test_a_right_in_one_project_is_none_in_another(bench: GateBench):
+    """Whoever maintains another project presses, with the gate of this one."""
+    run, gate = await bench.waiting()
+    stranger = Person(id="UEVE", name="eve", gitlab_id=66)
+    with pytest.raises(Refused, match="you are no member"):
+        await bench.press(gate, stranger)
+    with pytest.raises(Refused, match="you are no member"):
+        await bench.keeper().begin(run.id, "promotion", stranger)
+    assert await bench.facts(run, GateVoted) == []
