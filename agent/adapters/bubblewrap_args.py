@@ -11,7 +11,6 @@ from agent.ports import CommandLimits, Mount
 
 WORKSPACE = "/workspace"
 BWRAP = "/usr/bin/bwrap"  # not a copy: AppArmor rules name this path
-PRLIMIT = "/usr/bin/prlimit"
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/home/agent",
@@ -96,20 +95,22 @@ def inner_folder(cwd: str) -> str:
     return str(folder)
 
 
-def limited(argv: Sequence[str], limits: CommandLimits, *, data: bool, nproc: bool) -> list[str]:
-    """The command behind the kernel's own limits, set inside, where only its processes count."""
-    wanted = {
-        "core": (resource.RLIMIT_CORE, 0),
-        "nofile": (resource.RLIMIT_NOFILE, 4096),
-        "fsize": (resource.RLIMIT_FSIZE, limits.file_mb * _MB),
-    }
+def kernel_limits(limits: CommandLimits, *, data: bool, nproc: bool) -> str:
+    """The kernel's own limits in the words of a POSIX shell, which sets them inside, where only
+    the command's processes count."""
+    set_ = [
+        "ulimit -c 0",
+        f"ulimit -n {_allowed(resource.RLIMIT_NOFILE, 4096)}",
+        f"ulimit -f {_allowed(resource.RLIMIT_FSIZE, limits.file_mb * _MB) // 512}",
+    ]
     if data:
-        wanted["data"] = (resource.RLIMIT_DATA, limits.memory_mb * _MB)
+        set_.append(f"ulimit -d {_allowed(resource.RLIMIT_DATA, limits.memory_mb * _MB) // 1024}")
     if nproc:
-        wanted["nproc"] = (resource.RLIMIT_NPROC, limits.processes)
-    arguments: list[str] = []
-    for name, (kind, value) in wanted.items():
-        ceiling = resource.getrlimit(kind)[1]  # our own, which nobody inside may raise
-        value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
-        arguments.append(f"--{name}={value}")
-    return [PRLIMIT, *arguments, "--", *argv]
+        count = _allowed(resource.RLIMIT_NPROC, limits.processes)
+        set_.append(f"{{ ulimit -u {count} 2>/dev/null || ulimit -p {count}; }}")  # bash, dash
+    return " && ".join(set_)
+
+
+def _allowed(kind: int, value: int) -> int:
+    ceiling = resource.getrlimit(kind)[1]  # our own, which nobody inside may raise
+    return value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)

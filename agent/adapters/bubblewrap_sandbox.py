@@ -32,7 +32,6 @@ DEFAULT_UIDS = range(71_000, 71_064)
 
 _TOOLS = {
     arguments.BWRAP: "bubblewrap",
-    arguments.PRLIMIT: "util-linux",
     "/usr/bin/setpriv": "util-linux",
 }
 
@@ -197,14 +196,14 @@ class BubblewrapBox:
             self._group.limit(limits)
             self._limited = limits
         host = self._sandbox.host
-        inner = arguments.limited(argv, limits, data=self._group is None, nproc=_COUNTED_INSIDE)
         return Start(
             prefix=self._sandbox.users.prefix(self._uid),
             arguments=[
                 *host.fixed,
                 *arguments.command_arguments(self._workspace, cwd, env, mounts),
             ],
-            argv=inner,
+            limits=arguments.kernel_limits(limits, data=self._group is None, nproc=_COUNTED_INSIDE),
+            argv=argv,
             seccomp=host.seccomp,
         )
 

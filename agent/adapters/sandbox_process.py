@@ -28,18 +28,21 @@ _READ = 256 * 1024
 _PIPE = 1024 * 1024
 _DYING = 2.0  # seconds in which a killed tree has to be gone
 #: Inside, before the command: speaks to us and waits for our word, so that nothing runs for a
-#: service that died before bubblewrap had bound its life to it.
-_GATE = ("/bin/sh", "-c", 'echo >&0; read -r _ && exec "$@" </dev/null', "sh")
+#: service that died before bubblewrap had bound its life to it. It sets the limits, too: a
+#: program of its own for these would take longer than this shell does.
+_GATE = 'echo >&0; read -r _ && {limits} && exec "$@" </dev/null'
 #: of the outer process: whatever stands here can be read inside as /proc/1/environ
 _OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """`prefix` changes the user, `arguments` are bubblewrap's, `argv` runs inside."""
+    """`prefix` changes the user, `arguments` are bubblewrap's, `argv` runs inside, after the shell
+    commands in `limits`."""
 
     prefix: Sequence[str]
     arguments: Sequence[str]
+    limits: str
     argv: Sequence[str]
     seccomp: bytes
 
@@ -284,10 +287,11 @@ def _admit(group: Group, pid: int) -> None:
 def _spawn(
     start: Start, arguments: int, word: int, output: int, more: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
+    gate = ("/bin/sh", "-c", _GATE.format(limits=start.limits), "sh")
     # without `user=`, Popen can use vfork, which does not copy this process's page tables
     try:
         return subprocess.Popen(
-            [*start.prefix, BWRAP, "--args", str(arguments), "--", *_GATE, *start.argv],
+            [*start.prefix, BWRAP, "--args", str(arguments), "--", *gate, *start.argv],
             stdin=word,
             stdout=output,
             stderr=output,
