@@ -48,6 +48,8 @@ class Shop:
     files: WorkspaceFiles
     given: Mapping[str, bytes]  #: the manifests at the base
     indexed: bool  #: False: this machine has no index of Python packages, only local folders
+    #: for what writes a lock file: folders of this machine have no place in it
+    remote: Mapping[str, str]
     _out: Path
     _box: Box
     _env: Mapping[str, str]
@@ -144,6 +146,14 @@ async def opened(
                 files=files,
                 given=given,
                 indexed=bool(installer.sources.index or installer.sources.extra_indexes),
+                remote={
+                    "UV_INDEX": " ".join(
+                        each
+                        for each in installer.sources.extra_indexes
+                        if each.startswith(("http://", "https://"))
+                    ),
+                    "UV_FIND_LINKS": "",
+                },
                 _out=out,
                 _box=box,
                 _env={**environment(installer.sources), **_QUIET},

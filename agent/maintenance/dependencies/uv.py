@@ -83,7 +83,7 @@ class Uv:
         argv = [UV, "lock", *no_build(shop)]
         for update in updates:
             argv += ["--upgrade-package", f"{update.package}=={update.target}"]
-        await shop.run(argv)
+        await shop.run(argv, env=shop.remote)
         pins = _locked(shop, now=True)
         for update in updates:
             if pins.get(update.package, update.target) != update.target:
@@ -95,7 +95,7 @@ class Uv:
     async def _indirect(self, shop: Shop) -> list[tuple[str, str]]:
         """Where packages that others bring along could go within their major version."""
         argv = [UV, "lock", "--upgrade", "--dry-run", *no_build(shop)]
-        answer = await shop.run(argv)
+        answer = await shop.run(argv, env=shop.remote)
         return [
             (canonical(name), target)
             for name, current, target in _MOVED.findall(answer.err)
@@ -112,7 +112,7 @@ class Uv:
         requirement = f"{line.name}{line.extras}{span}{line.marker}"
         argv = [UV, "add", "--no-sync", "--raw", *no_build(shop), *line.place]
         argv += ["--upgrade-package", f"{update.package}=={update.target}", "--", requirement]
-        await shop.run(argv)
+        await shop.run(argv, env=shop.remote)
 
 
 def _locked(shop: Shop, *, now: bool = False) -> dict[str, str]:
