@@ -50,6 +50,8 @@ def card(state: RunState, standing: GateState, links: w.Links) -> Message:
             "act": b.actions(*_buttons(state, standing)),
             "foot": b.context(
                 _rule(state, gate) if is_open else _how(standing),
+                # the card changes with the reminder, so that one that is gone is posted again
+                "People were reminded." if is_open and standing.reminded else "",
                 t.link(page, "Audit trail") if page else "",
             ),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.run import ENDED, RunStatus
 from agent.state import RunState
-from bot.views import delivery, gate, pipeline
+from bot.views import delivery, gate, gate_reminder, pipeline
 from bot.views.blocks import Message
 from bot.views.hold import hold, reminder
 from bot.views.outcome import outcome, proposal, result
@@ -34,6 +34,7 @@ def messages(state: RunState, links: Links) -> dict[str, Message]:
         shown[f"result:{state.rounds}"] = result(state, links)
     shown |= pipeline.messages(state, links)
     shown |= gate.messages(state, links)
+    shown |= gate_reminder.messages(state)
     shown |= delivery.messages(state, links)
     if state.status in ENDED and not _told(state, stands):
         shown[f"outcome:{state.rounds}"] = outcome(state, links)

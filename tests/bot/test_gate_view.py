@@ -328,6 +328,20 @@ def test_an_expired_gate_can_be_asked_again():
     assert "[Ask again]" in lines
 
 
+def test_people_are_reminded_once_and_the_reminder_does_not_outlive_the_gate():
+    reminded = e.GateReminded(gate=gate().id)
+    slot = f"gate_reminder:{gate().id}"
+    waits = messages(asked(None, reminded), LINKS)
+    assert list(read(waits[slot])) == [
+        "<@U0SAM> <@U0LEE> *Reminder:* *main* still waits to be decided by a maintainer of "
+        "`platform/api`, above. It expires at 23 Sep 10:22 UTC."
+    ]
+    assert "People were reminded." in list(read(waits[CARD]))
+    over = messages(asked(None, reminded, *APPROVED), LINKS)
+    assert "does no longer" in next(read(over[slot]))
+    assert slot not in messages(RUNS["asked"], LINKS)
+
+
 def test_a_superseded_gate_says_why():
     lines = shown("superseded", CARD)
     assert lines[0] == "*No longer asked: main*"
