@@ -193,6 +193,23 @@ async def test_what_was_merged_somewhere_else_was_not_delivered(bench: GateBench
     assert "was merged into develop meanwhile, and not into main" in step.reason
 
 
+# --- between reading and announcing ---------------------------------------------------------
+
+
+def test_a_no_that_comes_before_the_merge_is_announced_is_first():
+    here = machine.Delivering()
+    here.asks(1)
+    here.do(here.click(SAM, "approve"))
+    here.do(here.work())
+    here.store.meddler.waiting = ("write", here.meddling("reject"))
+    here.do(here.effects())
+    assert here.facts(GateRefused) == []
+    assert here.facts(EffectIntended) == []
+    assert here.state.status is RunStatus.CANCELLED
+    assert here.forge.calls.count("merge") == 0
+    here.teardown()
+
+
 # --- moved ---------------------------------------------------------------------------------
 
 

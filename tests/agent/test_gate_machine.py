@@ -54,7 +54,10 @@ MEDDLINGS = (
     *("reject", "revise", "approve", "again", "instruct", "stop", "tend", "work", "effects"),
     *("anew", "edit"),
 )
-SPOILERS = ("push", "retarget", "demote", "tighten", "expire", "edit", "reject", "revise", "stop")
+SPOILERS = (
+    *("push", "retarget", "demote", "demote lee", "tighten", "expire", "edit"),
+    *("reject", "revise", "stop"),
+)
 
 
 class Delivering(RuleBasedStateMachine):
@@ -240,6 +243,8 @@ class Delivering(RuleBasedStateMachine):
                     self.change(state="closed")
                 case "demote":
                     self.forge.members[8] = 30
+                case "demote lee":
+                    self.forge.members[9] = 30
                 case "tighten":
                     self.settle(2)
                 case "expire":
@@ -270,7 +275,7 @@ class Delivering(RuleBasedStateMachine):
     def lie_in_wait(self, point: str, what: str) -> None:
         """What no request to GitLab can be bound to is asked right before the deed, and may
         change in that very moment; a push may not, nor may anything that stands in the log."""
-        read_before = {"demote", "tighten", "expire", "edit"}
+        read_before = {"demote", "demote lee", "tighten", "expire", "edit"}
         if what in read_before and point not in ("events", "write", "claim"):
             point = "events"
         if what in ("retarget", "stop") and point == "merge":
@@ -288,7 +293,7 @@ class Delivering(RuleBasedStateMachine):
     def put_right(self, approvals: int) -> None:
         """Up to an open gate, wherever it stood; else hardly anything would ever be merged."""
         self.settle(approvals)
-        self.forge.members[8] = 40
+        self.forge.members[8] = self.forge.members[9] = 40
         self.forge.lines = [replace(each, status="success") for each in self.forge.lines]
         newest, iid = self.state.deliveries[-1], len(self.forge.requests)
         if self.forge.requests[-1].state != "merged" and newest.iid == iid:
@@ -460,6 +465,8 @@ class Delivering(RuleBasedStateMachine):
         for each in state.gates:
             ends = [f.outcome for f in self.facts(GateClosed) if f.gate == each.gate.id]
             assert len(ends) <= 1 or ends == ["approved", "rejected"]
+            voters = [voter.gitlab_id for voter in each.votes]
+            assert len(voters) == len(set(voters))
         told = {d.iid for d in state.deliveries if d.merged}
         assert told <= {r.iid for r in self.forge.requests if r.state == "merged"}
         if state.status is RunStatus.SUCCEEDED:
