@@ -37,7 +37,6 @@ _log = logging.getLogger(__name__)
 
 _EFFECT_SLOTS = 4
 _WATCH_SLOTS = 4
-_HAND_BACK = 20.0  # seconds that a cancelled call has to clean up
 _POLL = timedelta(seconds=1)  # a job handed back with a delay comes without notification
 _REFRESH = 1.0  # seconds between two looks at the projects' limits
 _MEND = 30.0  # seconds between two looks for what was lost
@@ -92,7 +91,9 @@ DELETE FROM engine.pgqueuer_log WHERE created < now() - interval '7 days'"""
 
 class PgQueue:
     """`agent.ports.Queue`. `projects`: whose runs this process takes, None for all of them.
-    `lease`: seconds after which another worker takes a dead one's jobs."""
+    `lease`: seconds after which another worker takes a dead one's jobs; `hung`: after which those
+    of a process whose event loop shows no sign count as a dead one's; `hand_back`: which a
+    cancelled call has to clean up."""
 
     def __init__(
         self,
@@ -102,12 +103,16 @@ class PgQueue:
         *,
         projects: Collection[str] | None = None,
         lease: float = 10.0,
+        hung: float = 60.0,
+        hand_back: float = 20.0,
     ) -> None:
         self._dsn = dsn
         self._pool = pool
         self._listener = listener
         self._projects = projects
         self._lease = lease
+        self._hung = hung
+        self._hand_back = hand_back
 
     async def work(
         self, *, on_run: Call | None = None, on_effects: Call | None = None, slots: int = 4
@@ -118,13 +123,19 @@ class PgQueue:
             await asyncio.shield(serving)
         finally:
             stopping.set()
-            await asyncio.wait({serving}, timeout=_HAND_BACK + 5)
+            await asyncio.wait({serving}, timeout=self._hand_back + 5)
 
     async def _serve_all(
         self, on_run: Call | None, on_effects: Call | None, slots: int, stopping: asyncio.Event
     ) -> None:
         kinds = [
-            _Kind(call=call, slots=count, places=asyncio.Semaphore(count), limits=limits)
+            _Kind(
+                call=call,
+                slots=count,
+                places=asyncio.Semaphore(count),
+                limits=limits,
+                hand_back=self._hand_back,
+            )
             for call, count, limits in (
                 (on_run, slots, self._run_limits),
                 (on_run, _WATCH_SLOTS, self._watch_limits),
@@ -132,7 +143,8 @@ class PgQueue:
             )
             if call
         ]
-        async with Beats(self._dsn, every=self._lease / 4) as beats, _beside(self._mend()):
+        beating = Beats(self._dsn, every=self._lease / 4, hung=self._hung)
+        async with beating as beats, _beside(self._mend()):
             await asyncio.gather(*(self._serve(kind, beats, stopping) for kind in kinds))
 
     async def _serve(self, kind: _Kind, beats: Beats, stopping: asyncio.Event) -> None:
@@ -194,13 +206,14 @@ class _Kind:
     slots: int
     places: asyncio.Semaphore  #: as many as `slots`: PgQueuer's own count is never below two
     limits: Callable[[], Awaitable[Mapping[str, int]]]
+    hand_back: float
 
     def register(
         self, manager: QueueManager, limits: Mapping[str, int], stopping: asyncio.Event
     ) -> None:
         async def handle(job: Job) -> None:
             async with self.places:
-                await _carry_out(self.call, job, stopping)
+                await _carry_out(self.call, job, stopping, self.hand_back)
 
         registry = manager.entrypoint_registry
         for name, limit in limits.items():
@@ -220,7 +233,7 @@ async def _keep_limits(kind: _Kind, manager: QueueManager, stopping: asyncio.Eve
             kind.register(manager, await kind.limits(), stopping)
 
 
-async def _carry_out(call: Call, job: Job, stopping: asyncio.Event) -> None:
+async def _carry_out(call: Call, job: Job, stopping: asyncio.Event, hand_back: float) -> None:
     """Returns when the job is done with; raises `RetryRequested` for it to come again."""
     run = RunId(json.loads(job.payload or b"{}")["run"])
     working = asyncio.ensure_future(call(run))
@@ -229,7 +242,7 @@ async def _carry_out(call: Call, job: Job, stopping: asyncio.Event) -> None:
         await asyncio.wait({working, stops}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             working.cancel()
-            await asyncio.wait({working}, timeout=_HAND_BACK)
+            await asyncio.wait({working}, timeout=hand_back)
     finally:
         stops.cancel()
         working.cancel()

@@ -28,7 +28,6 @@ from agent.adapters.queue_settings import queue_settings
 from agent.errors import StoreUnavailable
 
 _SLOWEST = 1.0  # seconds between two attempts
-_HUNG = 60.0  # seconds without a sign of the event loop, after which its jobs are given up
 
 T = TypeVar("T")
 
@@ -178,11 +177,13 @@ def _as_json(record: TracebackRecord | None) -> str | None:
 
 class Beats:
     """Heartbeats from a thread and connection of their own, so that a busy event loop does not
-    look like a dead one; a loop that hangs for good does."""
+    look like a dead one; a loop that hangs for good does, after `hung` seconds without a sign of
+    it."""
 
-    def __init__(self, dsn: str, *, every: float) -> None:
+    def __init__(self, dsn: str, *, every: float, hung: float) -> None:
         self._dsn = dsn
         self._every = every
+        self._hung = hung
         self._held: dict[Any, dict[JobId, Any]] = {}
         self._over = threading.Event()
         self._alive = time.monotonic()
@@ -212,7 +213,7 @@ class Beats:
     async def _show_life(self) -> None:
         while True:
             self._alive = time.monotonic()
-            await asyncio.sleep(1)
+            await asyncio.sleep(self._hung / 60)
 
     def _run(self) -> None:
         asyncio.run(self._beat())
@@ -223,7 +224,7 @@ class Beats:
             try:
                 if connection is None or connection.is_closed():
                     connection = await connect(self._dsn)
-                if time.monotonic() - self._alive < _HUNG:
+                if time.monotonic() - self._alive < self._hung:
                     for holder, jobs in self._held.copy().items():
                         if ids := list(jobs.copy()):
                             await connection.execute(BEAT, ids, holder, timeout=5)

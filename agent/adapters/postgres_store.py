@@ -33,9 +33,12 @@ _GAP = 1.0  # seconds after which a hint may cut the waiting of a run short
 class PostgresStore(FreezeTable):
     """`agent.ports.Store`. `fleet`: how many runs may be at work at once, over all workers."""
 
-    def __init__(self, pool: Pool, listener: Listener, *, fleet: int | None = None) -> None:
+    def __init__(
+        self, pool: Pool, listener: Listener, *, fleet: int | None = None, code: int = CODE
+    ) -> None:
         super().__init__(pool, listener)
         self._fleet = fleet
+        self._code = code
 
     # --- reading -------------------------------------------------------------------------
 
@@ -133,7 +136,7 @@ class PostgresStore(FreezeTable):
                 sql.CREATE_RUN,
                 key,
                 *(thread.team, thread.channel, thread.ts, request.message, request.project),
-                *(RunStatus.QUEUED, codec.to_json(request), codec.to_json(limits), CODE),
+                *(RunStatus.QUEUED, codec.to_json(request), codec.to_json(limits), self._code),
             )
             if row is None:
                 return sql.run_of(await _fetched(connection, sql.RUN_OF_KEY, key)), False
@@ -276,7 +279,7 @@ class PostgresStore(FreezeTable):
         return await connection.fetchval(sql.HELD, working, run)
 
     def _admit(self, row: Row, held: int) -> None:
-        if row["min_code"] > CODE:
+        if row["min_code"] > self._code:
             raise Unavailable(
                 f"Run {row['id']} needs a newer worker than this one.", retry_after=_BUSY
             )

@@ -232,6 +232,31 @@ async def test_a_worker_that_stops_hands_its_runs_to_another(db: Database) -> No
         await until(lambda: _is(db, run, RunStatus.SUCCEEDED), seconds=3)
 
 
+async def test_a_call_that_does_not_heed_the_end_is_given_up_and_its_run_handed_back(
+    db: Database,
+) -> None:
+    run = await queued(db)
+    begun = asyncio.Event()
+
+    async def deaf(run: RunId) -> None:
+        await db.store.claim(run, "w1")
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(600)
+        await asyncio.sleep(600)  # it cleans up, and never comes to an end
+
+    forever = 600.0  # what another worker takes was given back, not lost
+    queue = PgQueue(db.dsn, db.pool, db.listener, lease=forever, hand_back=0.2)
+    async with asyncio.timeout(30), worker(queue, on_run=deaf):
+        await begun.wait()
+
+    async def on_run(run: RunId) -> None:
+        await finish(db, run)
+
+    async with worker(db.queue(lease=forever), on_run=on_run):
+        await until(lambda: _is(db, run, RunStatus.SUCCEEDED), seconds=30)
+
+
 async def test_a_run_whose_job_was_lost_is_found_again(db: Database, owner: Any) -> None:
     run = await queued(db)
     push = Push(commit=CommitSha("c" * 40))
@@ -319,6 +344,8 @@ WORKER = """
 import asyncio, sys, time
 from pathlib import Path
 from agent.adapters.database import open_database
+from agent.adapters.pg_queue import PgQueue
+from agent.errors import Fenced
 from agent.ports import Write
 from agent.run import RunStatus
 
@@ -333,9 +360,16 @@ async def main(home, url):
                 time.sleep(3)
                 await db.store.write(run, Write(payloads=()), actor="worker", epoch=mine.epoch)
                 print("still mine", flush=True)
+            if "hang" in sys.argv:
+                sys.stdin.readline()
+                try:
+                    await db.store.write(run, Write(payloads=()), actor="worker", epoch=mine.epoch)
+                except Fenced:
+                    print("not mine any more", flush=True)
             await asyncio.sleep(60)
 
-        await db.queue(lease=1.0).work(on_run=on_run)
+        queue = PgQueue(db.dsn, db.pool, db.listener, lease=1.0, hung=1.0)
+        await (queue if "hang" in sys.argv else db.queue(lease=1.0)).work(on_run=on_run)
 
 asyncio.run(main(*sys.argv[1:3]))
 """
@@ -349,6 +383,7 @@ async def worker_process(
     script.write_text(textwrap.dedent(WORKER))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(script), str(tmp_path), url, *arguments),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={"PYTHONPATH": str(Path(__file__).parents[2])},
     )
@@ -392,6 +427,24 @@ async def test_a_worker_with_a_busy_loop_keeps_its_run(db: Database, tmp_path: P
 
         async with worker(db.queue(lease=1.0), on_run=on_run):
             assert await process.stdout.readline() == b"still mine\n"
+
+
+async def test_a_worker_whose_loop_hangs_for_good_is_replaced_and_fenced(
+    db: Database, tmp_path: Path
+) -> None:
+    run = await queued(db)
+    async with worker_process(tmp_path, db.dsn, "hang") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"working\n"
+
+        async def on_run(run: RunId) -> None:
+            await finish(db, run, "heir")
+
+        async with worker(db.queue(lease=1.0), on_run=on_run):
+            await until(lambda: _is(db, run, RunStatus.SUCCEEDED), seconds=30)
+        process.stdin.write(b"\n")
+        assert await process.stdout.readline() == b"not mine any more\n"
 
 
 async def test_work_goes_on_after_a_restart_of_postgresql(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from agent.adapters.embedded_postgres import ADMIN, APP, EmbeddedPostgres
 from agent.adapters.migration import migrate
 from agent.adapters.postgres import Connection, Pool, connect
 from agent.adapters.postgres_listener import Listener
-from agent.adapters.postgres_store import PostgresStore
+from agent.adapters.postgres_store import CODE, PostgresStore
 from agent.errors import Conflict, Fenced, NotFound, Unavailable
 from agent.events import (
     EffectDone,
@@ -394,6 +394,17 @@ async def test_the_fleet_takes_no_more_than_it_may(db: Database) -> None:
     refused = [result for result in results if isinstance(result, Unavailable)]
     assert len(refused) == 2
     assert refused[0].retry_after
+
+
+async def test_a_run_of_a_newer_version_waits_for_a_worker_of_that_version(db: Database) -> None:
+    newer = PostgresStore(db.pool, db.listener, code=CODE + 1)
+    run, _ = await newer.create("newer", asked(), Limits())
+    with pytest.raises(Unavailable, match="needs a newer worker") as refused:
+        await db.store.claim(run.id, "w1")
+    assert refused.value.retry_after  # it is asked for again
+    assert (await db.store.run(run.id)).status is RunStatus.QUEUED
+    assert await newer.claim(run.id, "w2")
+    assert await newer.claim((await started(db)).id, "w2")  # and older ones it takes as well
 
 
 async def test_a_parked_run_takes_no_place_and_is_stopped_at_once(db: Database) -> None:
