@@ -35,6 +35,7 @@ HOMES = {
         "agent/adapters/outside_log.py",
     ),
     "apscheduler": ("bot/schedule.py",),
+    "matplotlib": ("bot/chart.py",),
     "openai": ("agent/adapters/",),
     "gitlab": ("agent/adapters/",),
     "asyncpg": ("agent/adapters/",),

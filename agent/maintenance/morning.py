@@ -1,0 +1,216 @@
+"""What a channel is told in the morning: of the nights that ended since, what is news."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta, tzinfo
+
+from agent.maintenance.diary import Entry
+from agent.maintenance.night import Finding, Group, LeftOut, Task, TaskReport, Update
+
+DAYS = 14  #: of the chart
+_LATE = timedelta(days=3)  #: a night that fired longer ago and never ended is not waited for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """How much stood open when it ended, over all projects; None: not known."""
+
+    date: date
+    findings: int | None
+    behind: int | None  #: dependencies for which there is an update
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectMorning:
+    """The nights of one project. `nights`: the entries that the reports come from."""
+
+    project: str
+    reports: tuple[TaskReport, ...] = ()
+    nights: tuple[int, ...] = ()
+    news: bool = False
+    first: bool = False  #: nothing was known of it before
+    paused: tuple[Task, ...] = ()  #: by these nights
+    unfinished: tuple[Task, ...] = ()
+
+    def of(self, task: Task) -> TaskReport | None:
+        return next((each for each in self.reports if each.task is task), None)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        return tuple(group for report in self.reports for group in report.groups)
+
+    @property
+    def judgement(self) -> tuple[tuple[Finding, ...], tuple[LeftOut, ...]]:
+        """What no tool could settle, and a run may: new findings, and updates that were left
+        out."""
+        lint, updates = self.of(Task.LINT), self.of(Task.DEPENDENCIES)
+        found = (lint.new or (lint.findings if self.first else ())) if lint else ()
+        return found, updates.left_out if updates else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Morning:
+    date: date
+    projects: tuple[ProjectMorning, ...]  #: those with nights that ended or are late
+    trend: tuple[Day, ...]
+    snoozed: frozenset[str] = frozenset()
+
+    @property
+    def told(self) -> tuple[ProjectMorning, ...]:
+        """Those with news, the gravest first."""
+        news = (each for each in self.projects if each.news and each.project not in self.snoozed)
+        return tuple(sorted(news, key=_gravity))
+
+    def reports(self, task: Task) -> tuple[TaskReport, ...]:
+        return tuple(report for each in self.projects if (report := each.of(task)))
+
+
+def morning(
+    day: date,
+    zone: tzinfo,
+    entries: Sequence[Entry],
+    *,
+    since: datetime,
+    until: datetime,
+    paused: Collection[tuple[str, Task]] = (),
+    snoozed: Iterable[str] = (),
+) -> Morning:
+    """`entries`: of all nights in the last weeks, oldest first. Of those that ended after `since`
+    the newest count; those before are what they are compared with."""
+    projects = sorted({entry.project for entry in entries})
+    made = (
+        _project(
+            project,
+            [entry for entry in entries if entry.project == project],
+            since,
+            until,
+            [task for named, task in paused if named == project],
+        )
+        for project in projects
+    )
+    return Morning(
+        date=day,
+        projects=tuple(each for each in made if each.reports or each.unfinished),
+        trend=_trend(day, zone, entries, until),
+        snoozed=frozenset(snoozed),
+    )
+
+
+def behind(report: TaskReport) -> tuple[Update, ...]:
+    """Every update that there is: those in merge requests, and those that were left out."""
+    return (*report.updates, *(left.update for left in report.left_out))
+
+
+def vulnerable(report: TaskReport) -> tuple[Update, ...]:
+    return tuple(update for update in behind(report) if update.advisories)
+
+
+def _project(
+    project: str,
+    entries: Sequence[Entry],
+    since: datetime,
+    until: datetime,
+    paused: Sequence[Task],
+) -> ProjectMorning:
+    reports: list[TaskReport] = []
+    nights: list[int] = []
+    unfinished: list[Task] = []
+    news = first = False
+    for task in Task:
+        mine = [entry for entry in entries if entry.task is task]
+        ended = [e for e in mine if e.ended_at and since < e.ended_at <= until and e.report]
+        before = [e.report for e in mine if e.ended_at and e.ended_at <= since and e.report]
+        known = [report for report in before if report.status != "failed"]
+        if any(e.ended_at is None and until - _LATE < e.fire_at <= until for e in mine):
+            unfinished.append(task)
+        if ended:
+            report = _joined([e.report for e in ended if e.report])
+            reports.append(report)
+            nights += [e.id for e in ended]
+            first = first or (task is Task.LINT and not known)
+            news = news or _is_news(report, known[-1] if known else None)
+    stopped = tuple(task for task in paused if any(r.task is task for r in reports))
+    return ProjectMorning(
+        project=project,
+        reports=tuple(reports),
+        nights=tuple(nights),
+        news=news or bool(stopped) or bool(unfinished),
+        first=first,
+        paused=stopped,
+        unfinished=tuple(unfinished),
+    )
+
+
+def _joined(reports: Sequence[TaskReport]) -> TaskReport:
+    """Several nights of one task between two mornings, as one: what stands is the newest's."""
+    good = [report for report in reports if report.status != "failed"]
+    newest = (good or reports)[-1]
+    if len(reports) == 1:
+        return newest
+    standing = {each.fingerprint for each in newest.findings}
+    new = {each.fingerprint: each for r in good for each in r.new if each.fingerprint in standing}
+    fixed = {each.fingerprint: each for r in good for each in r.fixed}
+    groups = {group.run or (group.base, group.tree): group for r in good for group in r.groups}
+    failed = [report for report in reports if report.status == "failed"]
+    return replace(
+        newest,
+        status=reports[-1].status,
+        new=tuple(new.values()),
+        fixed=tuple(fixed.values()),
+        groups=tuple(groups.values()),
+        problems=tuple(dict.fromkeys((*newest.problems, *(p for r in failed for p in r.problems)))),
+    )
+
+
+def _is_news(report: TaskReport, before: TaskReport | None) -> bool:
+    if report.status == "failed" or report.new:
+        return True
+    if before is None:
+        return bool(report.findings or behind(report) or report.groups or report.not_checked)
+    fixed = {each.fingerprint for each in report.fixed} - {e.fingerprint for e in before.fixed}
+    unknown = set(report.not_checked) - set(before.not_checked)
+    tried = set(report.problems) - set(before.problems)
+    return bool(fixed or unknown or tried) or bool(_offers(report) - _offers(before))
+
+
+def _offers(report: TaskReport) -> frozenset[tuple[object, ...]]:
+    made = ((u.ecosystem, u.package, u.target, "in") for u in report.updates)
+    left = ((e.update.ecosystem, e.update.package, e.update.target, "out") for e in report.left_out)
+    warned = ((u.package, a.id, "advisory") for u in behind(report) for a in u.advisories)
+    return frozenset((*made, *left, *warned))
+
+
+def _gravity(each: ProjectMorning) -> tuple[object, ...]:
+    failed = any(report.status == "failed" for report in each.reports)
+    updates, lint = each.of(Task.DEPENDENCIES), each.of(Task.LINT)
+    return (
+        -len(vulnerable(updates)) if updates else 0,
+        not (failed or each.paused),
+        -len(lint.new) if lint else 0,
+        each.project,
+    )
+
+
+def _trend(day: date, zone: tzinfo, entries: Sequence[Entry], until: datetime) -> tuple[Day, ...]:
+    """A day without a night, or with one that failed, has what was known before."""
+    days: list[Day] = []
+    known = [e for e in entries if e.report and e.report.status != "failed"]
+    for back in range(DAYS - 1, -1, -1):
+        end = day - timedelta(days=back)
+        newest: dict[tuple[str, Task], TaskReport] = {}
+        for e in known:
+            if e.ended_at and e.ended_at <= until and e.ended_at.astimezone(zone).date() <= end:
+                assert e.report is not None
+                newest[e.project, e.task] = e.report
+        found = [len(r.findings) for (_, task), r in newest.items() if task is Task.LINT]
+        late = [len(behind(r)) for (_, task), r in newest.items() if task is Task.DEPENDENCIES]
+        days.append(
+            Day(
+                date=end,
+                findings=sum(found) if found else None,
+                behind=sum(late) if late else None,
+            )
+        )
+    return tuple(days)
