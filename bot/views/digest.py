@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
@@ -16,6 +17,7 @@ from bot.views import words as w
 from bot.views.blocks import Message
 
 PROJECTS = 10  #: that one digest tells of
+ROOM = 9000  #: characters for all of them
 FIX, MENU = "digest_fix", "digest_menu"
 SNOOZE_DAYS = 7
 _NAMES = 3  #: of packages in one sentence
@@ -37,9 +39,12 @@ def digest(
         "sum": b.section("\n".join(_totals(morning))),
         "chart": _image(chart, morning) if chart else None,
     }
-    for number, each in enumerate(shown, 1):
-        blocks[f"p{number}"] = b.section(_project(each, states))
-        blocks[f"p{number}:do"] = _actions(each, states)
+    pressed = [_actions(each, states) for each in shown]
+    room = (ROOM - len(json.dumps(pressed))) // len(shown)
+    for number, (each, buttons) in enumerate(zip(shown, pressed, strict=True), 1):
+        text = _within(_project(each, states), max(150, min(room, 2500)))
+        blocks[f"p{number}"] = b.section(text)
+        blocks[f"p{number}:do"] = buttons
     blocks["foot"] = b.context(_foot(morning, len(shown)))
     return b.message(subject(morning.date), 1, _spoken(morning), blocks)
 
@@ -142,10 +147,11 @@ def _gaps(reports: Sequence[TaskReport]) -> str:
     return f". Not everything was checked in {t.count(gaps, 'project')}." if gaps else "."
 
 
-def _project(each: ProjectMorning, states: States) -> str:
+def _project(each: ProjectMorning, states: States) -> list[str]:
     """What is new, then merge requests, then what could not be done or looked at."""
     news = list(_news(each))
-    lines = [f"*{t.quoted(each.project, 100)}*{f' — {"; ".join(news)}' if news else ''}"]
+    head = f"*{t.quoted(each.project, 100)}*"
+    lines = [f"{head} — {'; '.join(news)}" if news else head]
     for group in each.groups[:4]:
         lines.append(f"• {_group(group.title, states.get(group.run) if group.run else None)}")
     if len(each.groups) > 4:
@@ -169,7 +175,17 @@ def _project(each: ProjectMorning, states: States) -> str:
         f"`journeyman maintenance run` out of turn, or `@agent maintenance`, says more."
         for task in each.paused
     ]
-    return t.cut("\n".join(lines), 2900)
+    return lines
+
+
+def _within(lines: Sequence[str], room: int) -> str:
+    """Whole lines only: a cut one could lose the end of a link."""
+    kept = lines[:1]
+    for line in lines[1:]:
+        if len("\n".join((*kept, line))) > room:
+            return "\n".join((*kept, f"• … {len(lines) - len(kept)} more"))
+        kept = [*kept, line]
+    return "\n".join(kept)
 
 
 _NAME = {Task.LINT: "Lint", Task.DEPENDENCIES: "Dependencies"}
