@@ -81,7 +81,8 @@ class Desk:
         state = await self.road.reached(lambda s: bool(s.gate and s.gate.gate.subject == subject))
         assert state.gate is not None
         account = seed.account(self.road.gitlab.state, "sam")
-        sam = Person(id="USAM", name="sam", gitlab_id=account.id)
+        user = self.road.slack.world.user_named("sam").id
+        sam = Person(id=user, name="sam", gitlab_id=account.id)
         click = Click(gate=state.gate.gate.id, deed="approve", by=sam, place=CARD)
         await self.keeper.decide(click)
         return state
