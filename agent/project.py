@@ -19,6 +19,8 @@ class Maintenance:
     zone: str = "UTC"
     tasks: tuple[str, ...] = ("lint", "dependencies")
     digest: str = ""  #: channel that is told in the morning; empty: the project's own
+    digest_at: str = "07:30"  #: by the clock of `zone`
+    quiet_line: bool = False  #: one line also after nights without news
     lint: tuple[str, ...] = ()  #: command lines; empty: found by looking at the project
     lint_seconds: float = 300.0  #: for one linter
     lint_memory_mb: int = 2048

@@ -12,7 +12,7 @@ GRANT SELECT, INSERT ON events, bodies TO {role};
 GRANT SELECT, INSERT, UPDATE ON inbox, runs, intents, messages, projects TO {role};
 GRANT DELETE ON inbox TO {role};
 GRANT SELECT, INSERT, DELETE ON freezes TO {role};
-GRANT SELECT, INSERT, UPDATE ON schedules, nights, findings TO {role};
+GRANT SELECT, INSERT, UPDATE ON schedules, nights, findings, digests, snoozes TO {role};
 GRANT SELECT, INSERT ON operator_events TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON people, link_requests TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA engine TO {role};

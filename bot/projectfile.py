@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -66,7 +67,14 @@ def _zone(text: str) -> str:
     return text
 
 
+def _time(text: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise PydanticCustomError("time", "a time of day looks like 07:30")
+    return text
+
+
 _Cron = Annotated[str, AfterValidator(_cron)]
+_Time = Annotated[str, AfterValidator(_time)]
 _Zone = Annotated[str, AfterValidator(_zone)]
 
 
@@ -116,6 +124,8 @@ class _Maintenance(_Strict):
     zone: _Zone | None = None
     tasks: list[Literal["lint", "dependencies"]] | None = None
     digest: _Channel | None = None
+    digest_at: _Time | None = None
+    quiet_line: bool | None = None
 
     def over(self, base: Maintenance) -> Maintenance:
         minutes = self.lint_minutes
@@ -125,6 +135,8 @@ class _Maintenance(_Strict):
             zone=self.zone or base.zone,
             tasks=base.tasks if self.tasks is None else tuple(self.tasks),
             digest=self.digest or base.digest,
+            digest_at=self.digest_at or base.digest_at,
+            quiet_line=base.quiet_line if self.quiet_line is None else self.quiet_line,
             lint=base.lint if self.lint is None else tuple(self.lint),
             lint_seconds=minutes * 60 if minutes else base.lint_seconds,
         )

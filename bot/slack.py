@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from bot.views.blocks import Message
 log = logging.getLogger("journeyman.slack")
 
 METADATA = "journeyman_message"
+_NEWEST = 200  # messages of a channel that are read back
 DECISION, PROGRESS = 0, 1  # priorities of a post
 
 _BAD_TOKEN = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked"})
@@ -70,6 +72,7 @@ class Slack:
     api: SlackApi
     post_gap: float = 1.0  #: Slack allows about one message a second and channel
     edit_gap: float = 1.0
+    settle: float = 2.0  #: seconds until Slack shows a file that was uploaded
     canaries: Canaries = field(default_factory=Canaries)  #: what no message may carry
     _paces: dict[tuple[str, str], Pace] = field(default_factory=dict[tuple[str, str], Pace])
 
@@ -158,8 +161,10 @@ class Slack:
             log.warning("ephemeral_lost", extra={"channel": channel, "reason": str(error)})
 
     async def find(self, thread: Thread, mark: tuple[RunId, str]) -> str | None:
-        """The message that carries the mark, if it stands in the thread."""
-        async for said in self.thread(thread.channel, thread.ts):
+        """The message that carries the mark, if it stands in the thread or, where that is none,
+        among the newest of the channel."""
+        where = self.thread(thread.channel, thread.ts) if thread.ts else self.newest(thread.channel)
+        async for said in where:
             if said.mark == mark:
                 return said.ts
         return None
@@ -177,6 +182,24 @@ class Slack:
             cursor = record(answer.get("response_metadata")).get("next_cursor", "")
             if not cursor:
                 return
+
+    async def newest(self, channel: str) -> AsyncIterator[Said]:
+        """What was last said in a channel outside of threads, newest first."""
+        arguments = {"channel": channel, "limit": _NEWEST, "include_all_metadata": True}
+        answer = await self.api.patiently("conversations.history", arguments, get=True)
+        for message in answer.get("messages", []):
+            yield _said(message)
+
+    async def upload(self, name: str, content: bytes, alt_text: str) -> str:
+        """Slack's id of a file that a message can show. Raises `SlackUnavailable`,
+        `SlackRejected`."""
+        asked = {"filename": name, "length": len(content), "alt_txt": alt_text[:1000]}
+        place = await self.api.patiently("files.getUploadURLExternal", asked, get=True)
+        await self.api.put(place["upload_url"], content)
+        files = [{"id": place["file_id"], "title": name}]
+        await self.api.patiently("files.completeUploadExternal", {"files": files})
+        await asyncio.sleep(self.settle)
+        return str(place["file_id"])
 
     # --- reactions, sessions, modals, people
 
@@ -226,7 +249,7 @@ class Slack:
         if self.canaries.found(message.rendering):
             log.error("message_withheld", extra={"method": method})
             message = Message(text=WITHHELD)
-        for content in (message, message.without("plan"), Message(text=message.text)):
+        for content in _simpler(message):
             async with pace.turn(priority):
                 try:
                     return await self.api.call(method, arguments | _content(content), pace=pace)
@@ -249,6 +272,16 @@ class Slack:
     def _pace(self, method: str, channel: str) -> Pace:
         gap = self.post_gap if method == "chat.postMessage" else self.edit_gap
         return self._paces.setdefault((method, channel), Pace(gap=gap))
+
+
+def _simpler(message: Message) -> list[Message]:
+    """The message, and what is left of it without the blocks that Slack may refuse."""
+    contents = [message]
+    for block_type in ("plan", "image"):
+        content = contents[-1].without(block_type)
+        if content != contents[-1]:
+            contents.append(content)
+    return [*contents, Message(text=message.text)]
 
 
 def _content(message: Message) -> Json:

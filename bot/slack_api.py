@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aiohttp import ClientError
+from aiohttp import ClientError, ClientSession
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -85,6 +85,18 @@ class SlackApi:
             except Doubtful:
                 await self.back_off(attempt)
         raise SlackUnavailable("Slack does not answer at the moment.")
+
+    async def put(self, url: str, content: bytes) -> None:
+        """The content of a file, to where Slack said. Raises `SlackUnavailable`."""
+        session = cast("ClientSession", self.client.session)
+        try:
+            async with session.post(url, data=content) as answer:
+                if answer.status == 200:
+                    return
+                told = f"Slack does not take the file ({answer.status})."
+        except (ClientError, TimeoutError, OSError) as error:
+            raise SlackUnavailable(f"Slack does not take the file ({error}).") from error
+        raise SlackUnavailable(told)
 
     async def back_off(self, attempt: int) -> None:
         wait = min(30.0, self.patience * 2 ** (attempt - 1))

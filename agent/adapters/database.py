@@ -18,6 +18,7 @@ from agent.adapters.postgres import (
     translated,
     user_of,
 )
+from agent.adapters.postgres_digests import DigestStore
 from agent.adapters.postgres_inbox import Inbox
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_nights import NightStore
@@ -45,6 +46,7 @@ class Database:
     threads: ThreadStore
     people: PeopleStore
     nights: NightStore
+    digests: DigestStore
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
@@ -85,6 +87,7 @@ async def open_database(
             threads=ThreadStore(pool),
             people=PeopleStore(pool),
             nights=NightStore(pool),
+            digests=DigestStore(pool),
         )
 
 

@@ -11,7 +11,7 @@ from agent.maintenance.night import Task, TaskReport, Update
 from agent.run import RunId
 from agent.state import RunState
 from bot.views import blocks as b
-from bot.views import pipeline
+from bot.views import pipeline, trend
 from bot.views import text as t
 from bot.views import words as w
 from bot.views.blocks import Message
@@ -35,7 +35,7 @@ def digest(
         return _quiet(morning) if quiet_line and morning.projects else None
     shown = morning.told[:PROJECTS]
     blocks: dict[str, b.Block | None] = {
-        "head": {"type": "header", "text": b.plain(f"Nightly digest, {_long(morning.date)}", 150)},
+        "head": {"type": "header", "text": b.plain(f"Nightly digest, {t.day(morning.date)}", 150)},
         "sum": b.section("\n".join(_totals(morning))),
         "chart": _image(chart, morning) if chart else None,
     }
@@ -53,44 +53,11 @@ def subject(day: date) -> str:
     return f"dig:{day:%m%d}"
 
 
-def alt_text(morning: Morning) -> str:
-    """All that the chart shows, in words."""
-    told = " ".join(
-        _trend(name, points)
-        for name, points in (
-            ("open lint findings", findings(morning)),
-            ("dependencies behind", behind(morning)),
-        )
-        if points
-    )
-    return t.cut(told, 1900)
-
-
-def findings(morning: Morning) -> tuple[tuple[date, int], ...]:
-    return tuple((d.date, d.findings) for d in morning.trend if d.findings is not None)
-
-
-def behind(morning: Morning) -> tuple[tuple[date, int], ...]:
-    return tuple((d.date, d.behind) for d in morning.trend if d.behind is not None)
-
-
-def _trend(name: str, points: Sequence[tuple[date, int]]) -> str:
-    (start, first), (end, last) = points[0], points[-1]
-    way = "unchanged at" if first == last else "down to" if last < first else "up to"
-    lowest = min(points, key=lambda point: point[1])
-    highest = max(points, key=lambda point: point[1])
-    return (
-        f"Line chart of {name}: from {first:,} on {_long(start)} {way} {last:,} on {_long(end)}. "
-        f"Lowest {lowest[1]:,} on {_long(lowest[0])}, highest {highest[1]:,} on "
-        f"{_long(highest[0])}."
-    )
-
-
 def _image(chart: str, morning: Morning) -> b.Block:
     return {
         "type": "image",
         "slack_file": {"id": chart},
-        "alt_text": alt_text(morning),
+        "alt_text": trend.alt_text(morning),
         "title": b.plain("What stands open, last 14 days"),
     }
 
@@ -111,7 +78,7 @@ def _spoken(morning: Morning) -> str:
     if failed:
         parts.append(f"{t.count(failed, 'task')} failed")
     where = t.count(len(morning.projects), "project")
-    return f"Nightly digest, {_short(morning.date)}: {', '.join(parts) or 'news'} in {where}."
+    return f"Nightly digest, {t.short_day(morning.date)}: {', '.join(parts) or 'news'} in {where}."
 
 
 def _totals(morning: Morning) -> Iterator[str]:
@@ -291,7 +258,7 @@ def _foot(morning: Morning, shown: int) -> str:
 
 def _quiet(morning: Morning) -> Message:
     told = (
-        f"Nightly digest, {_short(morning.date)}: nothing new in "
+        f"Nightly digest, {t.short_day(morning.date)}: nothing new in "
         f"{t.count(len(morning.projects), 'project')}."
     )
     return b.message(subject(morning.date), 1, told, {"sum": b.section(told)})
@@ -311,11 +278,3 @@ def _new(reports: Iterable[TaskReport]) -> int:
 
 def _vulnerable(reports: Iterable[TaskReport]) -> list[Update]:
     return [update for report in reports for update in vulnerable(report)]
-
-
-def _long(day: date) -> str:
-    return f"{day.day} {day:%B}"
-
-
-def _short(day: date) -> str:
-    return f"{day.day} {day:%b}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 #: Characters that hide, reorder or overwrite what is read.
@@ -80,6 +80,14 @@ def at(moment: datetime, form: str = "{time}") -> str:
     """A moment in the reader's own time zone."""
     fallback = moment.strftime("%H:%M UTC" if form == "{time}" else "%d %b %H:%M UTC")
     return f"<!date^{int(moment.timestamp())}^{form}|{fallback}>"
+
+
+def day(date: date) -> str:
+    return f"{date.day} {date:%B}"
+
+
+def short_day(date: date) -> str:
+    return f"{date.day} {date:%b}"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
