@@ -126,7 +126,8 @@ async def _revert(
 ) -> CommitSha | None:
     """What GitLab made; None where that was before, and its answer is not known any more."""
     begun, project = delivery.begun, effect.state.request.project
-    if begun.reverts is None or not begun.source.startswith(f"agent/{effect.state.run}-"):
+    own = f"{effect.state.branch}-revert-{begun.number}"
+    if begun.reverts is None or begun.source != own:
         raise Refused("It is not known what is to be reverted, so nothing was.")
     try:
         await context.writer.create_branch(project, begun.source, begun.target)

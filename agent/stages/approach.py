@@ -126,6 +126,10 @@ async def _pass(
             return Waits(step=step)
         case Asked():
             await work.journal.move(RunStatus.WAITING_FOR_APPROVAL)
+        case Ask() if not work.state.request.thread.channel:
+            told = f"!{request.iid} is ready, and waits at GitLab for people: nobody is asked for "
+            told += "what a night did."
+            await left(work, delivery, Leave(reason=told))
         case Ask() as ask:
             showing = Showing(delivery=delivery, request=request, change=change, pipeline=pipeline)
             await open_gate(work, lookout, ask, bound, showing)

@@ -25,7 +25,7 @@ from agent.gate import Click, Deed, EnvironmentRule, Place, Rule, TargetRule, Wi
 from agent.gatekeeper import Gatekeeper
 from agent.policy import Policy
 from agent.ports import Deployment, Write
-from agent.run import CommitSha, Person, Run, RunId, RunStatus
+from agent.run import CommitSha, Person, Run, RunId, RunStatus, Thread
 from agent.service import RunService
 from agent.testing import FakeForge, call, say
 from agent.work import Holder
@@ -180,6 +180,17 @@ async def test_people_are_asked_where_the_rule_says_so(bench: Bench, rule: Targe
     assert gate.facts.tests
     assert why in gate.facts.why
     assert bool(gate.facts.why) == bool(why)
+    assert "merge" not in here.forge.calls
+
+
+async def test_what_has_no_thread_asks_nobody_and_waits_at_gitlab(bench: Bench):
+    here = way(bench, ASKED)
+    run = await here.green(thread=Thread(team="", channel="", ts="night:1"))
+    await here.on(run)
+    state = await bench.state(run)
+    assert state.gates == ()
+    assert state.deliveries[-1].ended is not None
+    assert "waits at GitLab" in state.deliveries[-1].ended.reason
     assert "merge" not in here.forge.calls
 
 
