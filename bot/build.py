@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from agent.canaries import Canaries
+from agent.files import make_enterable
 from agent.maintenance.diary import Schedule
 from agent.maintenance.night import Task
 from agent.project import ProjectSettings
@@ -29,8 +30,11 @@ SYSTEM_FOLDER = Path("/var/lib/journeyman")
 def sandbox_folder(home: Path) -> Path:
     if os.geteuid() != 0:
         return home / "sandbox"
-    name = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:12]
-    return SYSTEM_FOLDER / f"sandbox-{name}"
+    home = home.resolve()
+    folder = SYSTEM_FOLDER / f"sandbox-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
+    make_enterable(folder)
+    (folder / "home").write_text(str(home))  # whose it is, for who tidies up
+    return folder
 
 
 def make_sandbox(settings: Settings) -> BubblewrapSandbox:

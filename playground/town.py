@@ -18,7 +18,7 @@ from agent.adapters.package_config import RegistryEndpoints, read_sources
 from agent.dependencies import Installer
 from agent.ports import Sandbox
 from bot.build import sandbox_folder
-from playground import seed
+from playground import janitor, seed
 from playground.gitlab.server import GitLabStandIn
 from playground.image import ProjectImage
 from playground.keep import Keep, Ports
@@ -94,6 +94,8 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
     ports = Ports(home)
     async with AsyncExitStack() as stack:
         stack.enter_context(_lock(home))
+        sweeping = asyncio.create_task(asyncio.to_thread(janitor.sweep))
+        stack.push_async_callback(asyncio.wait, {sweeping})
         slack = SlackStandIn(
             seed.make_world(ROOT / "slack-manifest.json"), port=ports.take("slack")
         )

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -17,7 +13,7 @@ import pytest
 from agent.adapters.database import Database, open_database
 from agent.adapters.embedded_postgres import ADMIN, APP, EmbeddedPostgres
 from agent.adapters.postgres import Connection, connect
-from agent.adapters.postgres_files import SYSTEM_FOLDER
+from playground.janitor import sweep
 
 TEMPLATE = "template_migrated"
 _numbers = count(1)
@@ -27,7 +23,7 @@ _numbers = count(1)
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     from agent.adapters.migration import migrate
 
-    _sweep()
+    sweep()  # what sessions that were killed have left
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off"})
 
     async def start() -> None:
@@ -77,21 +73,6 @@ async def owner(admin_url: str) -> AsyncIterator[Connection]:
     connection = await connect(admin_url)
     yield connection
     await connection.close()
-
-
-def _sweep() -> None:
-    """Ends and removes the servers of root's earlier sessions that were killed; their homes are
-    gone, since pytest keeps only the newest folders."""
-    for note in SYSTEM_FOLDER.glob("*/home"):
-        home = Path(note.read_text())
-        recent = time.time() - note.stat().st_mtime < 3600  # another session may be at work on it
-        if "pytest-of-" not in str(home) or home.exists() or recent:
-            continue
-        with suppress(FileNotFoundError, ProcessLookupError):
-            pid = int((note.parent / "data/postmaster.pid").read_text().split()[0])
-            if "postgres" in Path(f"/proc/{pid}/comm").read_text():
-                os.kill(pid, signal.SIGQUIT)
-        shutil.rmtree(note.parent, ignore_errors=True)
 
 
 async def _as_admin(server: EmbeddedPostgres, statement: str, database: str = "postgres") -> None:
