@@ -41,6 +41,7 @@ from bot.build import (
     night_schedules,
 )
 from bot.cards import places
+from bot.digest import Digests, digest_channels
 from bot.front import open_front
 from bot.logs import set_up_logs
 from bot.schedule import Schedule
@@ -162,11 +163,23 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                     operating=operating,
                     clock=SystemClock(),
                     gates=gatekeeper,
+                    diary=database.nights,
+                    book=database.digests,
                     again={GITLAB: hear_again(database.inbox, hints.hear)},
                 )
             )
             tasks.append(asyncio.create_task(front.serve(), name="front"))
             stack.push_async_callback(_end, tasks[-1])
+            digests = Digests(
+                owner=f"{socket.gethostname()}:{os.getpid()}",
+                team=front.identity.team,
+                channels=digest_channels(settings),
+                diary=database.nights,
+                book=database.digests,
+                store=database.store,
+                slack=front.slack,
+                clock=SystemClock(),
+            )
             schedule = Schedule(
                 store=database.store,
                 clock=SystemClock(),
@@ -174,6 +187,7 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                 look_after=gatekeeper.look_after,
                 diary=database.nights,
                 nights=night_schedules(settings),
+                tell=digests.tick,
             )
             tasks.append(asyncio.create_task(schedule.serve(), name="schedule"))
             stack.push_async_callback(_end, tasks[-1])

@@ -18,6 +18,7 @@ class Verb(StrEnum):
     RETRY = "retry"
     HELP = "help"
     SETTINGS = "settings"
+    MAINTENANCE = "maintenance"
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
     STOP_ALL = "stop all"
@@ -46,6 +47,7 @@ _WORDS = {
     "retry": Verb.RETRY,
     "help": Verb.HELP,
     "settings": Verb.SETTINGS,
+    "maintenance": Verb.MAINTENANCE,
 }
 #: The whole of what was said, but for its last mark: anything more may be a request.
 _QUESTIONS = {

@@ -17,6 +17,7 @@ from agent.ports import Clock, Store
 from agent.run import RunId, Thread
 from agent.state import RunState, fold
 from bot.chart import Series, png
+from bot.settings import Settings
 from bot.slack import Slack
 from bot.slack_api import SlackRejected
 from bot.views import digest as view
@@ -65,6 +66,29 @@ class DigestChannel:
     zone: str = "UTC"
     at: str = "07:30"
     quiet_line: bool = False
+
+
+def digest_channels(settings: Settings, only: str = "") -> tuple[DigestChannel, ...]:
+    """Each channel that is told of nights, by what is set for the first of its projects."""
+    of: dict[str, list[str]] = {}
+    for path in settings.listed_projects:
+        entry = settings.project(path)
+        channel = entry.maintenance.digest or (*entry.channels, "")[0]
+        if entry.maintenance.schedule and channel and only in ("", channel):
+            of.setdefault(channel, []).append(path)
+    made: list[DigestChannel] = []
+    for channel, projects in of.items():
+        settled = settings.project(projects[0]).maintenance
+        made.append(
+            DigestChannel(
+                channel=channel,
+                projects=tuple(projects),
+                zone=settled.zone,
+                at=settled.digest_at,
+                quiet_line=settled.quiet_line,
+            )
+        )
+    return tuple(made)
 
 
 @dataclass(kw_only=True)

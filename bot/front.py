@@ -16,8 +16,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.errors import SettingsError
 from agent.linking import LinkStore, SignIn
+from agent.maintenance.diary import Diary
 from agent.ports import Clock, Store
 from bot.build import make_canaries
+from bot.digest import Digested
 from bot.inbox import SOURCE, Deliveries, Redelivery
 from bot.linking import Linking
 from bot.listeners.bolt import Door, make_door
@@ -25,6 +27,7 @@ from bot.listeners.controls import Controls
 from bot.listeners.desk import Desk
 from bot.listeners.gates import GateControls
 from bot.listeners.mentions import Mentions
+from bot.listeners.nights import NightControls
 from bot.listeners.operators import Operators
 from bot.people import People
 from bot.presenter import Presenter, Threads
@@ -66,6 +69,8 @@ async def open_front(
     operating: Operating,
     clock: Clock,
     gates: Gates | None = None,
+    diary: Diary | None = None,
+    book: Digested | None = None,
     again: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]] | None = None,
 ) -> AsyncGenerator[Front]:
     """Connected to Slack. Raises `SettingsError` when Slack refuses a token. `again`: for what
@@ -92,6 +97,17 @@ async def open_front(
             sign_in=sign_in,
             public_url=settings.public_url,
         )
+        nights = None
+        if diary and book:
+            nights = NightControls(
+                settings=settings,
+                slack=slack,
+                people=people,
+                runs=runs,
+                diary=diary,
+                book=book,
+                clock=clock,
+            )
         mentions = Mentions(
             settings=settings,
             identity=identity,
@@ -102,6 +118,7 @@ async def open_front(
             operators=Operators(slack=slack, people=people, operating=operating, links=links),
             store=store,
             links=links,
+            nights=nights,
         )
         controls = Controls(
             slack=slack, people=people, linking=linking, runs=runs, mentions=mentions
@@ -109,7 +126,7 @@ async def open_front(
         pressed = GateControls(slack=slack, people=people, gates=gates) if gates else None
         desk = Desk(deliveries=deliveries, slack=slack, linking=linking)
         stack.push_async_callback(desk.close)
-        door = make_door(client, identity, deliveries, desk, mentions, controls, pressed)
+        door = make_door(client, identity, deliveries, desk, mentions, controls, pressed, nights)
         if settings.slack_app_token:
             await _connect(stack, door, settings.slack_app_token)
         yield Front(

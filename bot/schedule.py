@@ -22,6 +22,7 @@ from agent.state import fold
 log = logging.getLogger("journeyman.schedule")
 
 TICK = 60  #: seconds
+TELL = TICK + 5  #: a morning is told of when the nights that were missed are known
 PATIENCE = timedelta(hours=24)  #: for an answer, or for a hold to be accepted
 REMIND = PATIENCE / 4
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -56,7 +57,7 @@ def fires(cron: str, zone: str) -> Callable[[datetime], datetime]:
 @dataclass(kw_only=True)
 class Schedule:
     """`prune` forgets deliveries that were dealt with long ago; `look_after` sees to one run that
-    waits for an approval."""
+    waits for an approval; `tell` posts the digests whose hour has come."""
 
     store: Store
     clock: Clock
@@ -64,6 +65,7 @@ class Schedule:
     look_after: Callable[[RunId], Awaitable[None]] | None = None
     diary: Diary | None = None
     nights: Sequence[NightSchedule] = ()
+    tell: Callable[[], Awaitable[None]] | None = None
 
     async def serve(self) -> None:
         """Until cancelled."""
@@ -78,6 +80,8 @@ class Schedule:
         add(self.tick, "interval", seconds=TICK)
         add(self.prune, "interval", seconds=PRUNE)
         add(self.fire, "interval", seconds=TICK)
+        if self.tell is not None:
+            add(self.tell, "interval", seconds=TELL)
         scheduler.start()
         try:
             await asyncio.Event().wait()

@@ -20,8 +20,10 @@ from bot.listeners.controls import Controls
 from bot.listeners.desk import Desk, Work
 from bot.listeners.gates import GateControls
 from bot.listeners.mentions import Mentions
+from bot.listeners.nights import NightControls
 from bot.records import Json
 from bot.slack import Identity
+from bot.views.digest import FIX, MENU
 from bot.views.reject import CALLBACK
 
 log = logging.getLogger("journeyman.slack")
@@ -62,6 +64,7 @@ def make_door(
     mentions: Mentions,
     controls: Controls,
     gates: GateControls | None = None,
+    nights: NightControls | None = None,
 ) -> Door:
     authorized = AuthorizeResult(
         enterprise_id=None,
@@ -86,7 +89,7 @@ def make_door(
         ssl_check_enabled=False,
     )
     _store_first(app, identity, deliveries)
-    _listen(app, desk, mentions, controls, gates)
+    _listen(app, desk, mentions, controls, gates, nights)
     return Door(app=app, deliveries=deliveries)
 
 
@@ -116,7 +119,12 @@ def _store_first(app: AsyncApp, identity: Identity, deliveries: Deliveries) -> N
 
 
 def _listen(
-    app: Any, desk: Desk, mentions: Mentions, controls: Controls, gates: GateControls | None
+    app: Any,
+    desk: Desk,
+    mentions: Mentions,
+    controls: Controls,
+    gates: GateControls | None,
+    nights: NightControls | None,
 ) -> None:
     def listener(work: Work) -> Callable[..., Awaitable[None]]:
         async def listen(ack: Ack, body: Json, context: dict[str, Any]) -> None:
@@ -151,6 +159,9 @@ def _listen(
     app.action(re.compile(r"view_.*"))(listener(nothing))
     app.view("run_text")(listener(controls.on_text_submitted))
     app.view("stop_run")(listener(controls.on_stop_submitted))
+    if nights is not None:
+        app.action(FIX)(listener(nights.on_fix))
+        app.action(MENU)(listener(nights.on_menu))
     if gates is None:
         return
     for action, work in {

@@ -13,6 +13,7 @@ from agent.run import ENDED, Request, Run, RunStatus, Thread, ThreadMessage
 from bot import command
 from bot.command import Command, Verb
 from bot.linking import Linking
+from bot.listeners.nights import NightControls
 from bot.listeners.operators import DEEDS, Operators
 from bot.people import People
 from bot.records import Json
@@ -25,6 +26,7 @@ from bot.views.words import Links
 _EARLIER = 50  # messages of the thread that become the request's context
 _OPEN = frozenset(RunStatus) - ENDED
 PICK_SECONDS = 3600
+NO_NIGHTS = "There are no nights of maintenance here."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class Mentions:
     operators: Operators
     store: Store
     links: Links
+    nights: NightControls | None = None
 
     async def on_message(self, body: Json) -> None:
         said = Words.of(body)
@@ -67,6 +70,9 @@ class Mentions:
             case Verb.SETTINGS:
                 shown = self._settings_text(said.channel)
                 await self.linking.tell_settings(said.user, said.channel, said.thread_ts, shown)
+            case Verb.MAINTENANCE:
+                told = await self.nights.standing(said.channel) if self.nights else NO_NIGHTS
+                await self._tell(said, told)
             case Verb.STATUS:
                 await self._tell(said, await self._status(said))
             case Verb.STOP:

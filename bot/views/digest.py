@@ -15,6 +15,7 @@ from bot.views import pipeline, trend
 from bot.views import text as t
 from bot.views import words as w
 from bot.views.blocks import Message
+from bot.views.nights import NAMES
 
 PROJECTS = 10  #: that one digest tells of
 ROOM = 9000  #: characters for all of them
@@ -128,17 +129,17 @@ def _project(each: ProjectMorning, states: States) -> list[str]:
             lines.append(f"• {_update(left.update)} is left out: {t.quoted(left.reason, 160)}")
         if report.status == "failed":
             told = t.quoted(" ".join(report.problems), 240)
-            lines.append(f"• {_NAME[report.task]} failed: {told or 'no reason was kept'}")
+            lines.append(f"• {NAMES[report.task]} failed: {told or 'no reason was kept'}")
     unchecked = list(dict.fromkeys(s for report in each.reports for s in report.not_checked))
     lines += [f"• Not checked: {t.quoted(sentence, 160)}" for sentence in unchecked[:_SENTENCES]]
     if len(unchecked) > _SENTENCES:
         lines.append(f"• Not checked: {len(unchecked) - _SENTENCES:,} more")
     lines += [
-        f"• Not checked: {_NAME[task].lower()}, since that night is not over yet"
+        f"• Not checked: {NAMES[task].lower()}, since that night is not over yet"
         for task in each.unfinished
     ]
     lines += [
-        f"• {_NAME[task]} is paused after three nights that failed in a row. "
+        f"• {NAMES[task]} is paused after three nights that failed in a row. "
         f"`journeyman maintenance run` out of turn, or `@agent maintenance`, says more."
         for task in each.paused
     ]
@@ -153,9 +154,6 @@ def _within(lines: Sequence[str], room: int) -> str:
             return "\n".join((*kept, f"• … {len(lines) - len(kept)} more"))
         kept = [*kept, line]
     return "\n".join(kept)
-
-
-_NAME = {Task.LINT: "Lint", Task.DEPENDENCIES: "Dependencies"}
 
 
 def _news(each: ProjectMorning) -> Iterator[str]:
@@ -227,8 +225,10 @@ def _actions(each: ProjectMorning, states: States) -> b.Block | None:
     return b.actions(fix, review, _menu(each))
 
 
-def _menu(each: ProjectMorning) -> b.Element:
-    snooze = b.option(f"Snooze for {SNOOZE_DAYS} days", f"snooze:{each.project}"[:150])
+def _menu(each: ProjectMorning) -> b.Element | None:
+    if len(each.project) > 140:
+        return None
+    snooze = b.option(f"Snooze for {SNOOZE_DAYS} days", f"snooze:{each.project}")
     return {"type": "overflow", "action_id": MENU, "options": [snooze]}
 
 

@@ -20,7 +20,7 @@ HELP = """\
 run the project's tests and open a draft merge request. What is merged or deployed, your rules and \
 your approvals decide.
 • In the thread of a run, mention me again to add instructions; I read them before my next step.
-• `@agent status` · `stop` · `retry` · `help` · `settings`
+• `@agent status` · `stop` · `retry` · `help` · `settings` · `maintenance`
 • `@agent new …` starts another run in the same thread. `!aside …` is for people only: I don't \
 read it.
 • `@agent freeze` holds all runs of a project until `unfreeze`, `@agent stop all` ends them; \
