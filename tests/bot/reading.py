@@ -46,7 +46,8 @@ def read(message: Message) -> Iterator[str]:
             case "markdown":
                 yield from block["text"].split("\n")
             case "actions":
-                yield " ".join(f"[{each['text']['text']}]" for each in block["elements"])
+                shown = [o for each in block["elements"] for o in each.get("options", [each])]
+                yield " ".join(f"[{each['text']['text']}]" for each in shown)
             case _:
                 pass
 
