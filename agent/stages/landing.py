@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agent.branch import failures
 from agent.delivery import Delivery
 from agent.errors import ForgeRejected, NotFound
 from agent.events import DeploymentSeen, EffectDone, EffectKind, TargetSeen
-from agent.gate import EnvironmentRule
 from agent.intents import PlayJob
 from agent.journal import digest_of
 from agent.passage import Ask, Asked, Bound, Done, Go, Leave, Place, Wait, landing
 from agent.pipeline import Job, Judgement, Pipeline, Verdict
-from agent.run import Digest, RunStatus
+from agent.run import CommitSha, Digest, RunStatus
 from agent.stages.approach import Waits, newest_gate
 from agent.stages.conclude import delivered, left
 from agent.stages.gates import Change, Showing, change_of, open_gate
@@ -24,12 +23,12 @@ _SHOWN = frozenset({"pending", "running", "success", "failed", "canceled", "prep
 
 
 async def land(work: Hold, lookout: Lookout, delivery: Delivery, waited: float) -> Waits | None:
-    pipeline, judged = await _target(work, lookout, delivery)
+    pipeline, judged, jobs = await _target(work, lookout, delivery)
     seen = TargetSeen(
         delivery=delivery.number, merged=delivery.merged, pipeline=pipeline, judgement=judged
     )
-    change = await _change(work, lookout, delivery, pipeline)
-    places = _places(work, delivery, pipeline, change.digest)
+    change = await _change(work, lookout, delivery, jobs)
+    places = _places(work, delivery, jobs, change.digest)
     news = [] if seen == delivery.target else [seen]
     fresh = await _deployments(work, lookout, delivery, [place for place, _ in places])
     all_news = (*news, *fresh)
@@ -68,8 +67,9 @@ async def land(work: Hold, lookout: Lookout, delivery: Delivery, waited: float) 
 
 async def _target(
     work: Hold, lookout: Lookout, delivery: Delivery
-) -> tuple[Pipeline | None, Judgement]:
-    """Of the target branch only: a fast-forward has another pipeline for the same commit."""
+) -> tuple[Pipeline | None, Judgement, dict[str, Job]]:
+    """Of the target branch only: a fast-forward has another pipeline for the same commit. With
+    the jobs of all that GitLab ran itself, whichever of them decides."""
     merged = delivery.merged
     assert merged is not None
     try:
@@ -78,9 +78,16 @@ async def _target(
         if not isinstance(error, NotFound) and error.status != 403:
             raise
         told = f"GitLab shows no pipelines of this project: {error}"
-        return None, Judgement(verdict=Verdict.ABSENT, sentence=told)
+        return None, Judgement(verdict=Verdict.ABSENT, sentence=told), {}
     ours = [each for each in listed if each.ref == delivery.begun.target]
-    return judge(ours, merged, _since_merge(work))
+    return *judge(ours, merged, _since_merge(work)), _own_jobs(ours, merged)
+
+
+def _own_jobs(pipelines: Sequence[Pipeline], merged: CommitSha) -> dict[str, Job]:
+    """By name; of one name the newest, which ran last."""
+    own = (each for each in pipelines if each.sha == merged and each.source != "external")
+    jobs = [job for each in own for job in each.jobs if not job.external]
+    return {job.name: job for job in sorted(jobs, key=lambda job: job.id)}
 
 
 def _since_merge(work: Hold) -> float:
@@ -94,13 +101,14 @@ def _since_merge(work: Hold) -> float:
 
 
 async def _change(
-    work: Hold, lookout: Lookout, delivery: Delivery, pipeline: Pipeline | None
+    work: Hold, lookout: Lookout, delivery: Delivery, jobs: Mapping[str, Job]
 ) -> Change:
     """Asked for only where a job waits to be started."""
     nothing = Change(digest=digest_of(b""), files=())
-    names = {name for rule in work.project.environments for name in rule.jobs}
-    jobs = pipeline.jobs if pipeline else ()
-    if delivery.iid is None or not any(j.name in names and j.status == "manual" for j in jobs):
+    waiting = {name for name, job in jobs.items() if job.status == "manual"}
+    if delivery.iid is None or waiting.isdisjoint(
+        name for rule in work.project.environments for name in rule.jobs
+    ):
         return nothing
     try:
         return await change_of(lookout.forge, work.state.request.project, delivery.iid)
@@ -109,12 +117,12 @@ async def _change(
 
 
 def _places(
-    work: Hold, delivery: Delivery, pipeline: Pipeline | None, diff: Digest
+    work: Hold, delivery: Delivery, jobs: Mapping[str, Job], diff: Digest
 ) -> list[tuple[Place, Bound]]:
     state, found = work.state, list[tuple[Place, Bound]]()
     done, failed = {each.key for each in state.done_effects}, failures(work)
     for rule in work.project.environments:
-        for job in _jobs(rule, pipeline):
+        for job in (jobs[name] for name in rule.jobs if name in jobs):  # in the settings' order
             key = PlayJob(delivery=delivery.number, job=job.id, environment=rule.name).key(
                 state.run
             )
@@ -139,14 +147,6 @@ def _places(
             )
             found.append((place, bound))
     return found
-
-
-def _jobs(rule: EnvironmentRule, pipeline: Pipeline | None) -> list[Job]:
-    """In the order of the settings; of one name the newest, which ran last."""
-    newest = (
-        {job.name: job for job in sorted(pipeline.jobs, key=lambda j: j.id)} if pipeline else {}
-    )
-    return [newest[name] for name in rule.jobs if name in newest]
 
 
 async def _deployments(

@@ -281,6 +281,19 @@ async def test_what_was_approved_is_merged_then_deployed_place_by_place(bench: B
     assert here.forge.calls.count("play_job") == 2
 
 
+async def test_what_another_system_reports_of_the_merge_opens_no_way_past_a_gate(bench: Bench):
+    here = way(bench, ALONE, places=PLACES)
+    run = await here.green()
+    await here.on(run)
+    here.target_says("success", job(), job("deploy production", "manual", id=82))
+    reported = job("deploy staging", id=90, external=True)
+    here.target_says("success", reported, id=31)
+    here.forge.lines[0] = replace(here.forge.lines[0], source="external")
+    await here.on(run)
+    gates = (await bench.state(run)).gates
+    assert [g.gate.environment for g in gates] == ["production"], await bench.story(run)
+
+
 async def test_a_gate_is_opened_once_and_anew_for_another_difference(bench: Bench):
     here = way(bench, ASKED)
     run = await here.green()
