@@ -437,6 +437,7 @@ class DeliveryEnded:
     number: int
     outcome: Literal["delivered", "left", "broken", "rejected", "expired", "superseded"]
     reason: str = ""  #: a sentence
+    unreached: tuple[str, ...] = ()  #: environments that should have been, and why not
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +17,7 @@ from agent.run import CommitSha, Digest
 UNSETTLED = frozenset({Verdict.AWAITED, Verdict.RUNNING, Verdict.BLOCKED})
 #: GitLab's words for a job that has not been reached, or was passed over.
 _UNREACHED = frozenset({"created", "skipped"})
+_UNDONE = {"created": "has not begun", "skipped": "was skipped", "manual": "was not started"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Done:
     """The delivery ends as it should."""
 
     told: str = ""
+    unreached: tuple[str, ...] = ()  #: where it should have been deployed to, and why it was not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,10 +190,13 @@ def landing(
     places: Sequence[tuple[Place, Bound]],
     target: str,
     now: datetime,
+    *,
+    missing: Sequence[EnvironmentRule] = (),
 ) -> Leave | Wait | Ask | Asked | Go | Done:
     """After the merge. `places` in the order in which they are deployed to: each one has to be
-    done before the next is looked at."""
-    for place, bound in places:
+    done before the next is looked at. `missing`: what belongs to the target, without a job."""
+    rest: Sequence[tuple[Place, Bound]] = ()
+    for at, (place, bound) in enumerate(places):
         job, name = place.job, f"`{place.rule.name}`"
         if job.status == "success":
             continue
@@ -202,6 +207,7 @@ def landing(
         if job.status in _UNREACHED:
             if judged.verdict in UNSETTLED:
                 return Wait(reason=judged.sentence)
+            rest = places[at:]
             break
         if job.status != "manual":
             return Wait(reason=f"The job `{job.name}` deploys to {name}: {job.status}.")
@@ -212,9 +218,28 @@ def landing(
         if judged.verdict in UNSETTLED:
             return Wait(reason=judged.sentence)
         if judged.verdict not in (Verdict.GREEN, Verdict.MANUAL):
+            rest = places[at:]
             break
         return passage(place.rule.rule, place.gate, bound, now, place=place)
-    return _settled(judged, before, target)
+    step = _settled(judged, before, target)
+    if isinstance(step, Done):
+        unreached = _unreached([place for place, _ in rest], missing)
+        return replace(step, unreached=unreached)
+    return step
+
+
+def _unreached(places: Sequence[Place], missing: Sequence[EnvironmentRule]) -> tuple[str, ...]:
+    """One sentence's part for each environment, by the first of its jobs that is not done."""
+    why: dict[str, str] = {}
+    for place in places:
+        status = place.job.status
+        if status != "success":
+            told = f"its job {place.job.name} {_UNDONE.get(status, f'is {status}')}"
+            why.setdefault(place.rule.name, told)
+    for rule in missing:
+        jobs = " or ".join(rule.jobs)
+        why.setdefault(rule.name, f"its job {jobs} is not in the pipeline")
+    return tuple(f"{name} was not reached: {told}" for name, told in why.items())
 
 
 def _settled(judged: Judgement, before: TargetSeen | None, target: str) -> Leave | Wait | Done:

@@ -6,28 +6,33 @@ from typing import Literal
 
 from agent.delivery import Delivery
 from agent.events import DeliveryEnded, GateClosed, InstructionTaken, Payload, StatusChanged
-from agent.passage import Leave
+from agent.passage import Done, Leave
 from agent.run import Request, RunStatus, ThreadMessage
 from agent.stages.keep import close, last_word
 from agent.state import Followup
 from agent.work import Hold
 
 
-async def delivered(work: Hold, delivery: Delivery, told: str, *news: Payload) -> None:
-    """`told`: what came after the merge, as the rest of a sentence."""
+async def delivered(work: Hold, delivery: Delivery, step: Done) -> None:
+    """Tells what came after the merge, too."""
     places = [d.environment for d in delivery.deployments if d.job.status == "success"]
     what = f"Merged !{delivery.iid} into {delivery.begun.target}"
-    parts = [f"{what} as {delivery.merged[:8]}" if delivery.merged else what, told]
+    parts = [f"{what} as {delivery.merged[:8]}" if delivery.merged else what, step.told]
     parts += [f"deployed to {place}" for place in places]
+    parts += step.unreached
     reason = "; ".join(part for part in parts if part) + "."
-    await _end(work, delivery, RunStatus.SUCCEEDED, "delivered", reason, news)
+    ended = DeliveryEnded(
+        number=delivery.number, outcome="delivered", reason=reason, unreached=step.unreached
+    )
+    await _end(work, delivery, RunStatus.SUCCEEDED, ended)
 
 
 async def left(work: Hold, delivery: Delivery, step: Leave, *news: Payload) -> None:
     """People have to look at it."""
     outcome = "expired" if step.outcome == "expired" else "superseded"
     news = (*news, *superseded(work, step.reason, outcome))
-    await _end(work, delivery, RunStatus.ESCALATED, step.outcome, step.reason, news)
+    ended = DeliveryEnded(number=delivery.number, outcome=step.outcome, reason=step.reason)
+    await _end(work, delivery, RunStatus.ESCALATED, ended, news)
 
 
 def superseded(
@@ -55,13 +60,12 @@ async def _end(
     work: Hold,
     delivery: Delivery,
     status: RunStatus,
-    outcome: Literal["delivered", "left", "broken", "rejected", "expired", "superseded"],
-    reason: str,
-    news: tuple[Payload, ...],
+    ended: DeliveryEnded,
+    news: tuple[Payload, ...] = (),
 ) -> None:
-    ended = DeliveryEnded(number=delivery.number, outcome=outcome, reason=reason)
+    reason = ended.reason
     if continues(delivery):
-        await close(work, status, reason, *news, ended, ours=outcome != "superseded")
+        await close(work, status, reason, *news, ended, ours=ended.outcome != "superseded")
         return
     taken = await _on_their_own(work)
     await work.journal.write(*news, *taken, ended, await last_word(work, status, reason))

@@ -8,6 +8,7 @@ from agent.branch import failures
 from agent.delivery import Delivery
 from agent.errors import ForgeRejected, NotFound
 from agent.events import DeploymentSeen, EffectDone, EffectKind, TargetSeen
+from agent.gate import EnvironmentRule
 from agent.intents import PlayJob
 from agent.journal import digest_of
 from agent.passage import Ask, Asked, Bound, Done, Go, Leave, Place, Wait, landing
@@ -33,16 +34,17 @@ async def land(work: Hold, lookout: Lookout, delivery: Delivery, waited: float) 
     fresh = await _deployments(work, lookout, delivery, [place for place, _ in places])
     all_news = (*news, *fresh)
     target, before = delivery.begun.target, delivery.before
-    match landing(judged, before, places, target, work.clock.now()):
+    missing = _missing(work, delivery, jobs)
+    match landing(judged, before, places, target, work.clock.now(), missing=missing):
         case Leave() as step:
             await left(work, delivery, step, *all_news)
         case Wait() as step:
             return Waits(step=step, news=all_news)
-        case Done(told=told):
+        case Done() as step:
             await work.journal.write(*all_news)
             newest = work.state.delivery
             assert newest is not None
-            await delivered(work, newest, told)
+            await delivered(work, newest, step)
         case Asked():
             await work.journal.write(*all_news, status=RunStatus.WAITING_FOR_APPROVAL)
         case Ask(place=place) as ask:
@@ -147,6 +149,27 @@ def _places(
             )
             found.append((place, bound))
     return found
+
+
+def _missing(work: Hold, delivery: Delivery, jobs: Mapping[str, Job]) -> list[EnvironmentRule]:
+    """Environments without a job, though something says that the target deploys there: its rule,
+    its pipeline before the merge, or an earlier delivery to it."""
+    target = delivery.begun.target
+    rule, before = work.project.target(target), delivery.before
+    earlier = {
+        seen.environment
+        for each in work.state.deliveries
+        if each.begun.target == target
+        for seen in each.deployments
+    }
+    known = earlier | set(rule.deploys if rule else ())
+    had = {job.name for job in before.pipeline.jobs} if before and before.pipeline else set[str]()
+    return [
+        each
+        for each in work.project.environments
+        if jobs.keys().isdisjoint(each.jobs)
+        and (each.name in known or not had.isdisjoint(each.jobs))
+    ]
 
 
 async def _deployments(

@@ -82,7 +82,10 @@ def _merged(state: RunState, delivery: Delivery, links: w.Links) -> Message:
     kind = _KINDS[begun.kind]
     bad = ended is not None and ended.outcome != "delivered"
     title = f"{kind}, but it needs a person" if bad else kind
-    told = t.quoted(ended.reason, 600) if ended and bad else ""
+    if ended and bad:
+        told = t.quoted(ended.reason, 600)
+    else:
+        told = "\n".join(t.quoted(f"{each}.", 300) for each in (ended.unreached if ended else ()))
     if ended and ended.reason:
         spoken = t.quoted(ended.reason, 400)
     else:

@@ -418,6 +418,30 @@ async def test_a_wait_after_the_merge_has_an_end_that_is_told(bench: Bench):
     assert state.reason.startswith("This was waited for 10 minutes, and no longer: ")
 
 
+@pytest.mark.parametrize("expected", ["by the rule", "before the merge", "never"])
+async def test_an_environment_whose_job_is_gone_is_told_where_it_belongs(
+    bench: Bench, expected: str
+):
+    deploys = ("production",) if expected == "by the rule" else ()
+    here = way(bench, replace(ALONE, deploys=deploys), places=PLACES)
+    run = await here.green()
+    if expected == "before the merge":
+        old = job("deploy production", "manual", id=60)
+        here.forge.lines.append(pipeline("d" * 40, "success", old, id=8, ref="main"))
+    await here.on(run)
+    here.target_says("success", job(), job("deploy staging", "skipped", id=81))
+    await here.on(run)
+    state = await bench.state(run)
+    assert state.status is RunStatus.SUCCEEDED, await bench.story(run)
+    told = "; staging was not reached: its job deploy staging was skipped"
+    if expected != "never":
+        told += "; production was not reached: its job deploy production is not in the pipeline"
+    assert state.reason.endswith(f"{told}."), state.reason
+    ended = state.deliveries[-1].ended
+    assert ended is not None
+    assert len(ended.unreached) == (1 if expected == "never" else 2)
+
+
 async def test_a_deployment_that_fails_is_told(bench: Bench):
     here = way(bench, ALONE, places=PLACES)
     run = await here.green()

@@ -221,6 +221,19 @@ def test_a_job_that_deploys(status: str, verdict: Verdict, more: dict[str, objec
     assert type(found) is step
 
 
+def test_an_end_says_which_environments_were_not_reached():
+    staging, production = place("staging", "success"), place("production", "skipped")
+    missing = [EnvironmentRule(name="canary", jobs=("deploy canary",))]
+    found = landing(
+        judgement(Verdict.GREEN), None, [staging, production], "main", NOW, missing=missing
+    )
+    assert isinstance(found, Done)
+    assert found.unreached == (
+        "production was not reached: its job deploy production was skipped",
+        "canary was not reached: its job deploy canary is not in the pipeline",
+    )
+
+
 def test_one_environment_never_opens_another():
     staging, production = place("staging", "manual", approvals=1), place("production", "manual")
     found = landing(judgement(Verdict.GREEN), None, [staging, production], "main", NOW)

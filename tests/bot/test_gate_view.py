@@ -168,6 +168,15 @@ RUNS: dict[str, RunState] = {
         deployed("success", "https://app.example/"),
         *ended(reason=TOLD),
     ),
+    "not reached": asked(
+        None,
+        *APPROVED,
+        target(V.GREEN),
+        e.DeliveryEnded(
+            number=1, outcome="delivered", reason=TOLD, unreached=("production was not reached",)
+        ),
+        e.RunEnded(status=S.SUCCEEDED, reason=TOLD),
+    ),
     "in production": asked(
         None,
         *APPROVED,
@@ -373,6 +382,13 @@ def test_a_merge_is_followed_until_it_is_deployed():
     assert messages(RUNS["delivered"], LINKS)["delivery:1"].text == f"@mia: {TOLD}"
     assert "outcome:1" not in messages(RUNS["delivered"], LINKS)
     assert reaction(RUNS["delivered"]) == "white_check_mark"
+
+
+def test_a_merge_that_did_not_reach_production_says_so():
+    assert shown("not reached", "delivery:1")[:2] == [
+        "<@U0MIA> *Merged:* !318 into `main` as `d4d4d4d4`",
+        "production was not reached.",
+    ]
 
 
 def test_what_people_let_into_production_is_told_once_it_runs_there_with_the_way_back():
