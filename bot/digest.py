@@ -199,9 +199,7 @@ class Digests:
             return ""
         picture = await asyncio.to_thread(png, lines)
         try:
-            return await self.slack.upload(
-                f"digest-{told.date:%Y-%m-%d}.png", picture, trend.alt_text(told)
-            )
+            return await self.slack.upload(f"digest-{told.date:%Y-%m-%d}.png", picture)
         except (Unavailable, SlackRejected) as error:
             log.warning("chart_lost", extra={"reason": str(error)})
             return ""

@@ -190,10 +190,10 @@ class Slack:
         for message in answer.get("messages", []):
             yield _said(message)
 
-    async def upload(self, name: str, content: bytes, alt_text: str) -> str:
+    async def upload(self, name: str, content: bytes) -> str:
         """Slack's id of a file that a message can show. Raises `SlackUnavailable`,
         `SlackRejected`."""
-        asked = {"filename": name, "length": len(content), "alt_txt": alt_text[:1000]}
+        asked = {"filename": name, "length": len(content)}
         place = await self.api.patiently("files.getUploadURLExternal", asked, get=True)
         await self.api.put(place["upload_url"], content)
         files = [{"id": place["file_id"], "title": name}]

@@ -34,10 +34,10 @@ def digest(
     that publish what the nights changed."""
     if not morning.told:
         return _quiet(morning) if quiet_line and morning.projects else None
-    shown = morning.told[:PROJECTS]
+    shown, totals = morning.told[:PROJECTS], list(_totals(morning))
     blocks: dict[str, b.Block | None] = {
         "head": {"type": "header", "text": b.plain(f"Nightly digest, {t.day(morning.date)}", 150)},
-        "sum": b.section("\n".join(_totals(morning))),
+        "sum": b.section("\n".join(totals)) if totals else None,
         "chart": _image(chart, morning) if chart else None,
     }
     pressed = [_actions(each, states) for each in shown]
