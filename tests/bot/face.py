@@ -179,6 +179,7 @@ async def open_face(
     *,
     settings: Settings | None = None,
     gates: Gates | None = None,
+    nights: bool = False,
 ) -> AsyncGenerator[Face]:
     runs, settings = FakeRuns(db=db), settings or settings_for(slack)
     await link(db, slack.world.team_id, PEOPLE)
@@ -198,6 +199,8 @@ async def open_face(
         ),
         clock=FakeClock(),
         gates=gates,
+        diary=db.nights if nights else None,
+        book=db.digests if nights else None,
     ) as front:
         front.presenter.every = 0.2
         front.slack.api.patience = 0.02
