@@ -43,6 +43,7 @@ log = logging.getLogger("journeyman.gates")
 
 TRIES = 25  #: others may click in the same moment, and each time all is checked again
 KEPT = 20  #: refused clicks of one person at one gate that are kept in the log
+AGAIN = 3600.0  #: seconds after which a difference is read again, whatever GitLab says of it
 HINTED = 15.0  #: seconds between two looks that hints bring about
 REMIND = 4  #: after this part of the time that there is
 
@@ -61,6 +62,8 @@ class Gatekeeper:
         self._cards = cards
         self._runs = RunService(store=store, forge=forge, projects=projects)
         self._hinted: dict[RunId, float] = {}
+        #: by gate: when its difference was read last, and of which commits
+        self._read: dict[GateId, tuple[float, str]] = {}
         self._noting = asyncio.Lock()  # a flood of clicks is counted as it comes
 
     # --- people --------------------------------------------------------------------------
@@ -171,7 +174,7 @@ class Gatekeeper:
             now=now,
         )
         try:
-            if reason := await outdated(case):
+            if reason := await self._outdated(case):
                 return moot(gate, reason)
         except JourneymanError as error:
             log.warning("gate_unseen", extra={"run": state.run, "reason": str(error)})
@@ -179,6 +182,19 @@ class Gatekeeper:
         if not gate.reminded and now >= gate.opened_at + (until - gate.opened_at) / REMIND:
             return Write(payloads=(GateReminded(gate=gate.gate.id),))
         return None
+
+    async def _outdated(self, case: Case) -> str | None:
+        """The difference is read only where it may be another one than at the last look."""
+        gate, now = case.gate.gate, self._clock.monotonic()
+        request = await self._forge.merge_request(gate.project, gate.iid)
+        self._read = {g: kept for g, kept in self._read.items() if now - kept[0] < AGAIN}
+        _, compared = self._read.get(gate.id, (now, ""))
+        same = bool(compared) and compared == request.compared
+        known = ("difference",) if same else ()
+        reason = await outdated(replace(case, request=request), known=known)
+        if reason is None and not same:
+            self._read[gate.id] = now, request.compared
+        return reason
 
     # --- parts ---------------------------------------------------------------------------
 

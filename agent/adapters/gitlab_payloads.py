@@ -39,6 +39,7 @@ def merge_request(project: str, found: Json) -> MergeRequest:
         merged_by=integer(record(merger), "id") if state == "merged" and merger else None,
         comments=integer(found, "user_notes_count") if "user_notes_count" in found else 0,
         target_changed=state == "opened" and not _settled(found),
+        compared=_compared(found) if _settled(found) else "",
     )
 
 
@@ -58,6 +59,12 @@ def _settled(found: Json) -> bool:
         return True
     refs: Any = found["diff_refs"]
     return bool(refs) and text(record(refs), "head_sha") == text(found, "sha")
+
+
+def _compared(found: Json) -> str:
+    refs = record(found.get("diff_refs") or {})
+    names = [text(refs, f"{name}_sha") for name in ("base", "start", "head")]
+    return " ".join(names) if all(names) else ""
 
 
 def pipeline_of(found: Json) -> Pipeline:

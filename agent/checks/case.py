@@ -10,7 +10,7 @@ from agent.delivery import GateState
 from agent.events import RunEvent
 from agent.freeze import Freeze
 from agent.gate import Deed, Place
-from agent.ports import ForgeReader
+from agent.ports import ForgeReader, MergeRequest
 from agent.project import ProjectSettings
 from agent.run import Person
 from agent.state import RunState
@@ -30,6 +30,7 @@ class Case:
     card: Place | None = None  #: where the request stands
     project: ProjectSettings | None
     frozen: Freeze | None
+    request: MergeRequest | None = None  #: as it was read for this look; None: not read yet
     forge: ForgeReader
     now: datetime
 

@@ -14,7 +14,7 @@ _LONG = float("inf")  # a pipeline that is not there now is not waited for
 
 async def merge_request(case: Case) -> str | None:
     gate = case.gate.gate
-    now = await case.forge.merge_request(gate.project, gate.iid)
+    now = case.request or await case.forge.merge_request(gate.project, gate.iid)
     wanted = "opened" if gate.action is Action.MERGE else "merged"
     if now.state != wanted:
         return f"!{gate.iid} is {now.state} at GitLab by now."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from agent.checks import change, person, request
@@ -72,10 +72,11 @@ async def refusal(case: Case, names: Sequence[str] = AT_CLICK) -> Refusal | None
     return None
 
 
-async def outdated(case: Case) -> str | None:
-    """Why the request is moot. Raises what GitLab's silence raises: it proves nothing."""
+async def outdated(case: Case, *, known: Collection[str] = ()) -> str | None:
+    """Why the request is moot; `known`: checks that need not be made again. Raises what GitLab's
+    silence raises: it proves nothing."""
     for name in BOUND:
-        if sentence := await CHECKS[name](case):
+        if name not in known and (sentence := await CHECKS[name](case)):
             return sentence
     return None
 

@@ -42,6 +42,7 @@ class MergeRequest:
     merged_by: int | None = None
     comments: int = 0  #: of people, without GitLab's own
     target_changed: bool = False  #: its difference is still being worked out by GitLab
+    compared: str = ""  #: the commits that its difference is between; empty: GitLab does not tell
     pipeline: Pipeline | None = None  #: the newest of its head, without jobs; not in lists
 
 

@@ -310,6 +310,29 @@ async def test_a_flood_of_hints_asks_gitlab_once(bench: GateBench):
     assert bench.forge.calls.count("merge_request") == 2
 
 
+async def test_a_difference_is_read_again_only_where_it_may_be_another_one(bench: GateBench):
+    waiting = [await bench.waiting() for _ in range(20)]
+    for _, gate in waiting:
+        bench.forge.change(gate.iid, compared="base head")
+    keeper = bench.keeper()
+    asked: list[int] = []
+    for _ in range(3):
+        before = len(bench.forge.calls)
+        for run, _ in waiting:
+            await keeper.look_after(run.id)
+        asked.append(len(bench.forge.calls) - before)
+    assert asked == [40, 20, 20]
+    run, gate = waiting[0]
+    bench.forge.differences[gate.iid] = b"other"
+    bench.forge.change(gate.iid, compared="another head")
+    await keeper.look_after(run.id)
+    assert "no longer what the request was for" in (await bench.state(run)).reason
+    run, gate = waiting[1]
+    bench.forge.differences[gate.iid] = b"other"
+    with pytest.raises(Refused, match="no longer what the request was for"):
+        await bench.press(gate, SAM, keeper=keeper)
+
+
 async def test_people_are_reminded_once(bench: GateBench):
     run, gate = await bench.waiting()
     bench.clock.hours = 5.9

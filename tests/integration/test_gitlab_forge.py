@@ -93,6 +93,8 @@ async def test_a_change_reaches_gitlab_over_http(scene: Scene) -> None:
         await writer.update_merge_request(PATH, opened.iid, description="second")
         (found,) = await reader.merge_requests(PATH, "agent/1")
         assert (found.iid, found.description, found.sha) == (opened.iid, "second", commit)
+        now = await reader.merge_request(PATH, opened.iid)
+        assert now.compared.split() == [base, base, commit]
         assert await reader.merge_requests(PATH, "agent/2") == []
         with pytest.raises(Conflict):
             await writer.open_merge_request(
