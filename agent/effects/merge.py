@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.delivery import Delivery
 from agent.effects.context import Effect, EffectContext, Handler, Later, NotYet, found
 from agent.effects.passing import (
@@ -71,7 +73,7 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     project, iid = state.request.project, _iid(state, intent)
     request = await context.reader.merge_request(project, iid)
     if request.state == "merged":
-        return _was_merged(effect, request)
+        return await _was_merged(context, effect, request)
     delivery = _stands(state, intent)
     _same(delivery, request, intent.commit)
     if _accepted(effect):
@@ -84,7 +86,7 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     # GitLab merges to wherever it goes by now: `sha` guards the commit only, so this is read last
     request = await context.reader.merge_request(project, iid)
     if request.state == "merged":
-        return _was_merged(effect, request)
+        return await _was_merged(context, effect, request)
     _same(delivery, request, intent.commit)
     await not_stopped(context, state)
     if request.detailed_status in TRANSITIONAL or request.target_changed:
@@ -96,7 +98,7 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     except ForgeRejected as refusal:
         request = await context.reader.merge_request(project, iid)
         if request.state == "merged":
-            return _was_merged(effect, request)
+            return await _was_merged(context, effect, request)
         raise _meaning(request, refusal) from refusal
     if request.state != "merged" or request.merged is None:
         request = await context.reader.merge_request(project, iid)
@@ -202,7 +204,9 @@ def _meaning(request: MergeRequest, refusal: ForgeRejected) -> Exception:
             return Refused(f"GitLab does not merge {name}. {refusal}")
 
 
-def _was_merged(effect: Effect[Merge], request: MergeRequest) -> EffectDone:
+async def _was_merged(
+    context: EffectContext, effect: Effect[Merge], request: MergeRequest
+) -> EffectDone:
     """By us, when the answer was lost; or by somebody else, at the head that was meant."""
     if request.sha != effect.intent.commit:
         raise Refused(f"!{request.iid} was merged meanwhile, at another commit.")
@@ -212,7 +216,14 @@ def _was_merged(effect: Effect[Merge], request: MergeRequest) -> EffectDone:
             f"!{request.iid} was merged meanwhile into `{request.target_branch}`, and not into "
             f"`{target}`."
         )
-    return found(_done(effect, request))
+    done = found(_done(effect, request))
+    if request.merged_by is None or request.merged_by == await context.merger.me():
+        return done
+    try:
+        who = f"@{await context.reader.username(request.merged_by)}"
+    except ForgeRejected:
+        who = "somebody"
+    return replace(done, result=f"!{request.iid} was merged by {who} meanwhile")
 
 
 def _done(effect: Effect[Merge], request: MergeRequest) -> EffectDone:

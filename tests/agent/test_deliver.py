@@ -587,6 +587,21 @@ async def test_a_merge_whose_answer_was_lost_is_found(bench: Bench):
     assert (await bench.state(run)).done_effects[-1].found
 
 
+@pytest.mark.parametrize("by", ["us", "a person"])
+async def test_who_merged_at_the_same_head_is_told(bench: Bench, by: str):
+    here = way(bench, ALONE)
+    run = await here.green()
+    await here.look(run)
+    here.forge.land(1)
+    if by == "a person":
+        here.forge.change(1, merged_by=9)
+    await here.effects(run)
+    done = (await bench.state(run)).done_effects[-1]
+    told = "merged !1 into main" if by == "us" else "!1 was merged by @user9 meanwhile"
+    assert (done.result, done.found) == (told, True)
+    assert done.commit == here.forge.requests[0].merged
+
+
 async def test_a_push_between_the_check_and_the_merge_merges_nothing(bench: Bench):
     here = way(bench, ALONE)
     run = await here.green()
