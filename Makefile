@@ -1,7 +1,7 @@
 # Every target sets up what it needs: a virtual environment in .venv, and system packages
 # (bubblewrap, chromium) where this user may install them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo playground run check test test-all bench migrate lock clean
+.PHONY: help install demo demo-nightly playground run check test test-all bench migrate lock clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
@@ -19,6 +19,9 @@ install: .venv/run.stamp ## Set up what the service needs
 
 demo: install ## A request in a thread comes to production, shown in the terminal
 	@$(BIN)/python -m playground --demo
+
+demo-nightly: install ## A night of maintenance and its digest, shown in the terminal
+	@$(BIN)/python -m playground --demo-nightly
 
 playground: install ## The same in the browser, to click and type in
 	@$(BIN)/python -m playground

@@ -34,7 +34,12 @@ _MACHINE = (
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     options = Options(
-        home=args.home, port=args.port, project=args.project, model=_model(), machine=_machine()
+        home=args.home or ROOT / ".journeyman" / ("nightly" if args.demo_nightly else "playground"),
+        port=args.port,
+        project=args.project,
+        nightly=args.demo_nightly,
+        model=_model(),
+        machine=_machine(),
     )
     try:
         return asyncio.run(_run(options, args))
@@ -55,14 +60,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-open", action="store_true", help="do not open the browser")
     parser.add_argument("--demo", action="store_true", help="show one request in the terminal")
     parser.add_argument(
+        "--demo-nightly", action="store_true", help="show a night of maintenance in the terminal"
+    )
+    parser.add_argument(
         "--project", type=Path, metavar="PATH", help="a local git repository to work on as well"
     )
     parser.add_argument(
         "--home",
         type=Path,
         metavar="DIR",
-        default=ROOT / ".journeyman" / "playground",
-        help="where everything is kept (default .journeyman/playground)",
+        help="where everything is kept (default .journeyman/playground or .journeyman/nightly)",
     )
     return parser
 
@@ -94,10 +101,15 @@ async def _run(options: Options, args: argparse.Namespace) -> int:
         loop.add_signal_handler(number, stop)
     try:
         async with running(options) as playground:
-            if args.demo:
-                from playground.demo import show
+            if args.demo or args.demo_nightly:
+                if args.demo_nightly:
+                    from playground.demo_nightly import show_night
 
-                code = await show(playground)
+                    code = await show_night(playground, options.service_home.absolute())
+                else:
+                    from playground.demo import show
+
+                    code = await show(playground)
                 if not sys.stdout.isatty():
                     return code
                 print("Go on there as long as you like; Ctrl-C stops everything.", flush=True)

@@ -100,6 +100,8 @@ def _blocks(world: World, item: Message) -> Iterator[RenderableType]:
             case "actions":
                 labels = (_title(each["text"]) for each in block["elements"] if "text" in each)
                 yield Text("  ".join(f"[ {label} ]" for label in labels), style="cyan")
+            case "image":
+                yield Text(f"▦ {block['alt_text']}", style="italic dim")
             case "rich_text":
                 yield Text(_rich_text(block, world))
             case _:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +59,12 @@ approvals = 0
 jobs = ["deploy-production"]
 approvals = 1
 access = "maintainer"
+"""
+#: Projects of the demo of the night, in channels of their names.
+NIGHTLY = (HERE / "projects" / "newsletter",)
+NIGHTS = """
+[projects.{project}.maintenance]
+schedule = "0 2 * * *"
 """
 AGENT = "Journeyman"
 REQUEST = "@agent add an endpoint that exports invoices as CSV"
@@ -206,8 +212,11 @@ def slug(path: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", path.name.lower()).strip("-")[:40] or "project"
 
 
-def settings_file(world: World, state: State, projects: Mapping[str, str]) -> str:
-    """journeyman.toml for this playground. `projects`: channel name -> project path."""
+def settings_file(
+    world: World, state: State, projects: Mapping[str, str], nightly: Collection[str] = ()
+) -> str:
+    """journeyman.toml for this playground. `projects`: channel name -> project path. `nightly`:
+    paths of those that have nights."""
     every = json.dumps(sorted(projects.values()))
     lines = [
         "# Written by the playground at every start.",
@@ -221,4 +230,6 @@ def settings_file(world: World, state: State, projects: Mapping[str, str]) -> st
         if project is not None and DEVELOP in project.protected_branches:
             lines.append(f"default_branch = {json.dumps(DEVELOP)}")
             lines.append(RULES.format(project=json.dumps(path)))
+        if path in nightly:
+            lines.append(NIGHTS.format(project=json.dumps(path)))
     return "\n".join(lines) + "\n"

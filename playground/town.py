@@ -47,6 +47,7 @@ class Options:
     home: Path
     port: int = 0
     project: Path | None = None
+    nightly: bool = False  #: with the projects of the demo of the night
     #: OPENAI_* and JOURNEYMAN_MODEL* of the caller; empty: the scripted model
     model: Mapping[str, str] = field(default_factory=dict[str, str])
     #: what the service may see of the caller's environment besides
@@ -115,6 +116,8 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
         projects = {"billing": f"{seed.GROUP}/invoices"}
         if options.project is not None:
             projects |= await _own_project(slack.world, gitlab, options.project)
+        if options.nightly:
+            projects |= await _nightly_projects(slack.world, gitlab)
         stack.push_async_callback(_stopped, asyncio.create_task(keep.follow()))
         model_env, model_line = dict(options.model), _line(options.model)
         if not model_env:
@@ -198,7 +201,8 @@ def _service(
 ) -> Service:
     home, world, state = options.home, slack.world, gitlab.state
     config = home / "journeyman.toml"
-    config.write_text(seed.settings_file(world, state, projects), encoding="utf-8")
+    nightly = [f"{seed.GROUP}/{seed.slug(each)}" for each in seed.NIGHTLY]
+    config.write_text(seed.settings_file(world, state, projects, nightly), encoding="utf-8")
     url = f"http://127.0.0.1:{port}/"
     secret = secrets.token_urlsafe(24)
     for path in projects.values():
@@ -253,6 +257,18 @@ async def _own_project(world: World, gitlab: GitLabStandIn, path: Path) -> dict[
     if not any(each.name == name for each in world.channels.values()):
         world.add_channel(name, *world.users)
     return {name: f"{seed.GROUP}/{name}"}
+
+
+async def _nightly_projects(world: World, gitlab: GitLabStandIn) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for source in seed.NIGHTLY:
+        name = seed.slug(source)
+        found[name] = f"{seed.GROUP}/{name}"
+        if gitlab.state.project_by(found[name]) is None:
+            await seed.add_project(gitlab, name, source)
+        if not any(each.name == name for each in world.channels.values()):
+            world.add_channel(name, *world.users)
+    return found
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

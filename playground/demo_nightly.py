@@ -1,0 +1,142 @@
+"""A night out of turn on the sample projects, and its digest, shown in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiohttp import ClientSession
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+from slack_sdk.web.async_client import AsyncWebClient
+
+from agent.adapters.database import Database, open_database
+from agent.adapters.system_clock import SystemClock
+from agent.maintenance.diary import Entry
+from agent.maintenance.night import Task
+from agent.run import ENDED, RunId, RunStatus
+from bot.digest import DigestChannel, Digests
+from bot.maintenance import safe, told
+from bot.slack import Slack
+from bot.slack_api import SlackApi
+from playground import seed
+from playground.demo_view import message
+from playground.slack.records import Message
+from playground.town import Playground
+
+LIMIT_SECONDS = 1200.0
+_LOOK = 1.0  # seconds between two looks
+
+
+async def show_night(playground: Playground, service_home: Path) -> int:
+    """Adds a night, waits for it and posts its digest. Returns the exit code."""
+    console = Console(highlight=False)
+    console.print(f"The same in the browser: {playground.page.url}\n")
+    began = datetime.now(UTC)
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS), AsyncExitStack() as stack:
+            db = await stack.enter_async_context(open_database(home=service_home))
+            entries = await _night(playground, db, console)
+            await _published(playground, db, entries, console)
+            session = await stack.enter_async_context(ClientSession())
+            digest = await _digest(playground, db, session)
+    except TimeoutError:
+        console.print(f"\n[bold red]The night took more than {LIMIT_SECONDS / 60:.0f} minutes.[/]")
+        console.print(f"The log of the service: {playground.service.log}")
+        return 1
+    failed = [e for e in entries if e.report is None or e.report.status == "failed"]
+    console.print(Rule("the digest", style="dim"))
+    if digest is None:
+        console.print("Nothing was new since the last digest, so nothing was posted.")
+    else:
+        console.print(message(playground.world, digest))
+    seconds = (datetime.now(UTC) - began).total_seconds()
+    if failed:
+        console.print(f"[bold red]{len(failed)} of {len(entries)} tasks failed; see above.[/]")
+    else:
+        console.print(f"[bold green]The night is over, after {seconds:.0f} s.[/]")
+    console.print(f"\nThe page: {playground.page.url}")
+    return 1 if failed else 0
+
+
+async def _night(playground: Playground, db: Database, console: Console) -> list[Entry]:
+    added = [await db.nights.add(project, task) for project in _projects() for task in Task]
+    console.print(f"A night begins on {', '.join(_projects())}.\n")
+    shown: dict[int, Entry] = {}
+
+    async def over() -> bool:
+        every = await db.nights.entries(since=datetime.fromtimestamp(0, UTC))
+        for entry in every:
+            if entry.id in added and entry.id not in shown and entry.report:
+                shown[entry.id] = entry
+                console.print(Text(entry.project, style="bold"))
+                for line in told(entry.report, dry_run=False):
+                    console.print(Text(safe(line)), soft_wrap=True)
+        return len(shown) == len(added)
+
+    await _until(playground, over)
+    return [shown[number] for number in added]
+
+
+async def _published(
+    playground: Playground, db: Database, entries: Sequence[Entry], console: Console
+) -> None:
+    """Until the runs that publish what the night changed have opened their merge requests."""
+    runs = [g.run for e in entries if e.report for g in e.report.groups if g.run]
+    if not runs:
+        return
+    console.print(f"\n{len(runs)} of its changes go to GitLab …", style="dim")
+
+    async def opened(run: RunId) -> bool:
+        status = (await db.store.run(run)).status
+        return status in ENDED or status is RunStatus.WATCHING
+
+    async def all_opened() -> bool:
+        return all([await opened(run) for run in runs])
+
+    await _until(playground, all_opened)
+
+
+async def _until(playground: Playground, true: Callable[[], Awaitable[bool]]) -> None:
+    """Raises ServiceFailed when the service ends before."""
+    failed = asyncio.create_task(playground.service.ended())
+    try:
+        while not await true():
+            await asyncio.wait({failed}, timeout=_LOOK)
+            if failed.done():
+                failed.result()
+    finally:
+        failed.cancel()
+
+
+async def _digest(playground: Playground, db: Database, session: ClientSession) -> Message | None:
+    """Posted out of turn, by the same code as in the morning. None: nothing was news."""
+    world, now = playground.world, datetime.now(UTC)
+    token = next(each.value for each in world.tokens.values() if each.kind == "bot")
+    client = AsyncWebClient(token=token, base_url=playground.slack.api_url, session=session)
+    channel = DigestChannel(
+        channel=world.channel_named(seed.slug(seed.NIGHTLY[0])).id, projects=tuple(_projects())
+    )
+    digests = Digests(
+        owner="demo",
+        team=world.team_id,
+        channels=[channel],
+        diary=db.nights,
+        book=db.digests,
+        store=db.store,
+        slack=Slack(api=SlackApi(client=client), settle=0),
+        clock=SystemClock(),
+    )
+    await asyncio.sleep(3)  # what ended in this very moment would be left to the next digest
+    known = set(world.messages)
+    await digests.post(channel, f"demo {now:%Y-%m-%d %H:%M:%S}", now.date())
+    posted = [m for key, m in world.messages.items() if key not in known]
+    return next((m for m in posted if m.channel == channel.channel), None)
+
+
+def _projects() -> list[str]:
+    return [f"{seed.GROUP}/{seed.slug(each)}" for each in seed.NIGHTLY]
