@@ -1,7 +1,9 @@
-"""How often GitLab is asked for the pipeline of one run."""
+"""How often GitLab is asked about one run."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from agent.ports import Clock
@@ -36,3 +38,35 @@ class Pace:
     def next(self, waited: float) -> float:
         """Seconds to the next look: the longer it takes, the less often."""
         return max(self.least, min(MOST, waited / 4))
+
+
+@dataclass(kw_only=True)
+class Turns:
+    """Looks at a run whenever somebody asks for it: at once, or when `least` seconds have gone by
+    since the last look. Whoever asks meanwhile waits for that same look, so none is lost."""
+
+    look: Callable[[RunId], Awaitable[None]]
+    clock: Clock
+    least: float = LEAST
+    _last: dict[RunId, float] = field(default_factory=dict[RunId, float], init=False)
+    _next: dict[RunId, asyncio.Task[None]] = field(
+        default_factory=dict[RunId, asyncio.Task[None]], init=False
+    )
+
+    async def ask(self, run: RunId) -> None:
+        turn = self._next.get(run)
+        if turn is None:
+            turn = self._next[run] = asyncio.create_task(self._turn(run))
+        await asyncio.shield(turn)  # others wait for it, too
+
+    async def _turn(self, run: RunId) -> None:
+        try:
+            last = self._last.get(run)
+            if last is not None and (left := last + self.least - self.clock.monotonic()) > 0:
+                await self.clock.sleep(left)
+        finally:
+            del self._next[run]  # what is said from here on may be missed by this look
+        now = self.clock.monotonic()
+        kept = {each: at for each, at in self._last.items() if now - at < self.least}
+        self._last = kept | {run: now}
+        await self.look(run)

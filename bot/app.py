@@ -24,7 +24,7 @@ from agent.gatekeeper import Gatekeeper
 from agent.hints import Hints
 from agent.maintenance.shift import NightShift
 from agent.operators import OperatorService
-from agent.pace import Pace
+from agent.pace import Pace, Turns
 from agent.ports import Origin
 from agent.review import hear_review
 from agent.service import RunService
@@ -146,10 +146,13 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
                 clock=SystemClock(),
                 cards=places(database.store, database.threads),
             )
+            comments = Turns(
+                look=lambda run: hear_review(database.store, reader, run), clock=SystemClock()
+            )
             hints = Hints(
                 database.store,
                 on_waiting=gatekeeper.hinted,
-                on_note=lambda run: hear_review(database.store, reader, run),
+                on_note=comments.ask,
             )
             front = await stack.enter_async_context(
                 open_front(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -10,7 +11,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeGuard
 
 from aiohttp import web
@@ -24,6 +25,7 @@ log = logging.getLogger("journeyman.webhooks")
 
 MAX_BODY = 4 * 1024 * 1024  #: a pipeline with all its jobs
 SOURCE = "gitlab"
+MOMENT = 2.0  #: seconds that GitLab, or the next delivery, waits for one to be heard
 _SKEW = 300
 #: Statuses of a pipeline that say nothing yet. A job that is done says nothing either: the last
 #: one settles its pipeline.
@@ -42,6 +44,7 @@ _ACTIONS = {
     "unapproved": HintKind.APPROVAL,
     "unapproval": HintKind.APPROVAL,
 }
+_going = set[asyncio.Task[None]]()  # else nothing holds them
 
 
 class Deliveries(Protocol):
@@ -60,6 +63,10 @@ def add_gitlab_events(
 ) -> Callable[[web.UrlDispatcher], None]:
     """Without a secret there is no such page."""
 
+    async def finish(delivery: int, hint: Hint) -> None:
+        await hear(hint)
+        await deliveries.handled(delivery)
+
     async def events(request: web.Request) -> web.StreamResponse:
         body = await _body(request)
         if body is None:
@@ -76,8 +83,7 @@ def add_gitlab_events(
         if delivery is None:
             return web.Response(text="Known already.")
         try:
-            await hear(hint)
-            await deliveries.handled(delivery)
+            await _a_moment(finish(delivery, hint))
         except Unavailable as error:  # it is stored, and comes again
             log.warning("hint_waits", extra={"delivery": delivery, "reason": str(error)})
         return web.Response(text="Stored.")
@@ -94,13 +100,32 @@ def hear_again(
 ) -> Callable[[int, Mapping[str, Any]], Awaitable[None]]:
     """For what was stored and never finished."""
 
-    async def again(delivery: int, stored: Mapping[str, Any]) -> None:
-        hint = _of(stored)
+    async def finish(delivery: int, hint: Hint | None) -> None:
         if hint is not None:
             await hear(hint)
         await deliveries.handled(delivery)
 
+    async def again(delivery: int, stored: Mapping[str, Any]) -> None:
+        await _a_moment(finish(delivery, _of(stored)))
+
     return again
+
+
+async def _a_moment(hearing: Coroutine[Any, Any, None]) -> None:
+    """What takes longer goes on by itself: until it is done the delivery stays stored."""
+    task = asyncio.create_task(hearing)
+    _going.add(task)
+    task.add_done_callback(_going.discard)
+    done, _ = await asyncio.wait({task}, timeout=MOMENT)
+    if done:
+        task.result()
+    else:
+        task.add_done_callback(_told)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.warning("hint_waits", extra={"reason": str(error)})
 
 
 def verified(secret: str, body: bytes, headers: Mapping[str, str], *, now: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,11 +17,12 @@ from agent.events import EffectDone, EffectFailed, EffectKind, InstructionGiven,
 from agent.hints import Hint, HintKind, Hints
 from agent.intents import HandOver
 from agent.involved import involved
+from agent.pace import Turns
 from agent.ports import Comment, Discussion, ForgeUser
 from agent.review import hear_review
 from agent.run import Person, Run, RunStatus
 from agent.service import RunService
-from agent.testing import call, say
+from agent.testing import FixedClock, call, say
 
 DEV, GUEST, BOT = 8, 9, 10
 LEE = Person(id="U2", name="lee", gitlab_id=DEV)
@@ -187,6 +189,25 @@ async def test_a_comment_sets_a_run_that_has_ended_going_again_once(bench: Bench
     assert len(await bench.facts(run, InstructionGiven)) == 1
     who = involved(await bench.log(run))
     assert who.includes(LEE)
+
+
+async def test_a_flood_of_comments_is_looked_at_now_and_then_and_none_is_lost(bench: Bench):
+    here = scene(bench)
+    run = await ended(here)
+    review(here, talk("a", comment(1, GUEST, "nice")))
+    store, clock = bench.db.store, FixedClock()
+    turns = Turns(look=lambda run: hear_review(store, here.forge, run), clock=clock)
+    hints = Hints(store, on_note=turns.ask)
+    note = Hint(kind=HintKind.NOTE, project=bench.project.path, branch=run.branch)
+    before = here.forge.calls.count("discussions")
+    assert await hints.hear(note)
+    await asyncio.gather(*(turns.ask(run.id) for _ in range(20)))
+    assert here.forge.calls.count("discussions") - before == 2
+    assert clock.slept == [15.0]
+    review(here, talk("a", comment(1, GUEST, "nice"), comment(2, DEV, "say what it does")))
+    assert await hints.hear(note)
+    assert clock.slept == [15.0, 15.0]
+    assert await here.status(run) is RunStatus.QUEUED
 
 
 @pytest.mark.parametrize("why", ["merged", "guest", "taken over", "stopped"])

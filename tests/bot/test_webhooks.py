@@ -37,6 +37,7 @@ from agent.run import (
     TreeSha,
 )
 from bot.inbox import Redelivery
+from bot.web import webhooks
 from bot.web.webhooks import MAX_BODY, SOURCE, add_gitlab_events, hear_again, read, verified
 from playground.gitlab.records import DEVELOPER, Hook
 from playground.gitlab.server import GitLabStandIn
@@ -54,8 +55,11 @@ class Ear:
     changed: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     kinds: list[HintKind] = field(default_factory=list[HintKind])
     down: bool = False
+    free: asyncio.Event | None = None
 
     async def hear(self, hint: Hint) -> None:
+        if self.free is not None:
+            await self.free.wait()
         self.changed.append((hint.project, hint.branch))
         self.kinds.append(hint.kind)
         if self.down:
@@ -388,3 +392,20 @@ async def test_what_was_not_finished_is_heard_again(ear: Ear, db: Database) -> N
             await asyncio.sleep(0.02)
     serving.cancel()
     assert ear.kinds == ["pushed", "pushed"]
+
+
+async def test_gitlab_does_not_wait_for_what_takes_long_to_hear(
+    ear: Ear, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "MOMENT", 0.01)
+    ear.free = asyncio.Event()
+    assert await ear.post(push(), X_Gitlab_Token=SECRET) == 200
+    [(_, _, handled)] = await _stored(db)
+    assert (ear.changed, handled) == ([], False)  # a crash now would not lose it
+    ear.free.set()
+    for _ in range(500):
+        if (await _stored(db))[0][2]:
+            break
+        await asyncio.sleep(0.01)
+    assert (await _stored(db))[0][2]
+    assert ear.changed == [(PATH, "agent/1")]
