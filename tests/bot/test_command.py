@@ -43,6 +43,11 @@ BOT = "U0BOT"
         ),
         ("<@U0BOT> retry", Command(verb=Verb.RETRY)),
         ("<@U0BOT> settings", Command(verb=Verb.SETTINGS)),
+        ("<@U0BOT> maintenance", Command(verb=Verb.MAINTENANCE)),
+        (
+            "<@U0BOT> maintenance of the crane",
+            Command(verb=Verb.START, text="maintenance of the crane"),
+        ),
         ("<@U0BOT> help", Command(verb=Verb.HELP)),
         ("<@U0BOT>", Command(verb=Verb.HELP)),
         ("<@U0BOT> help me with tests", Command(verb=Verb.START, text="help me with tests")),

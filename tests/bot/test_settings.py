@@ -144,6 +144,10 @@ def test_no_secret_is_shown() -> None:
         ("[model]\nwindow = 1", "model.window is 1, but input should be greater than or equal"),
         ("x =", "is not valid TOML"),
         (
+            '[defaults.maintenance]\ndigest_at = "7:30"',
+            "digest_at is '7:30', but a time of day looks like 07:30",
+        ),
+        (
             '[projects."a/b"]\nchannels=["C1"]\n[projects."a/c"]\nchannels=["C1"]',
             "channel C1 is the default of both a/b and a/c",
         ),
