@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 
@@ -194,23 +194,36 @@ def _gravity(each: ProjectMorning) -> tuple[object, ...]:
 
 
 def _trend(day: date, zone: tzinfo, entries: Sequence[Entry], until: datetime) -> tuple[Day, ...]:
-    """A day without a night, or with one that failed, has what was known before."""
-    days: list[Day] = []
-    known = [e for e in entries if e.report and e.report.status != "failed"]
-    for back in range(DAYS - 1, -1, -1):
-        end = day - timedelta(days=back)
-        newest: dict[tuple[str, Task], TaskReport] = {}
-        for e in known:
-            if e.ended_at and e.ended_at <= until and e.ended_at.astimezone(zone).date() <= end:
-                assert e.report is not None
-                newest[e.project, e.task] = e.report
-        found = [len(r.findings) for (_, task), r in newest.items() if task is Task.LINT]
-        late = [len(behind(r)) for (_, task), r in newest.items() if task is Task.DEPENDENCIES]
-        days.append(
-            Day(
-                date=end,
-                findings=sum(found) if found else None,
-                behind=sum(late) if late else None,
-            )
-        )
-    return tuple(days)
+    """A day without a night, or with one that failed, has what was known before; the day before
+    the first night has what that one found before it fixed anything."""
+    counts: dict[tuple[str, Task], dict[date, int]] = {}
+    for e in entries:
+        if e.report is None or e.report.status == "failed" or not e.ended_at or e.ended_at > until:
+            continue
+        on = e.ended_at.astimezone(zone).date()
+        of = counts.setdefault((e.project, e.task), {on - timedelta(days=1): _found(e.report)})
+        of[on] = _left(e.report)
+    days = [day - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+    return tuple(
+        Day(date=d, findings=_sum(counts, Task.LINT, d), behind=_sum(counts, Task.DEPENDENCIES, d))
+        for d in days
+    )
+
+
+def _found(report: TaskReport) -> int:
+    return _left(report) + len(report.fixed)
+
+
+def _left(report: TaskReport) -> int:
+    return len(report.findings) if report.task is Task.LINT else len(behind(report))
+
+
+def _sum(
+    counts: Mapping[tuple[str, Task], Mapping[date, int]], task: Task, day: date
+) -> int | None:
+    known = [
+        of[max(d for d in of if d <= day)]
+        for (_, each), of in counts.items()
+        if each is task and min(of) <= day
+    ]
+    return sum(known) if known else None

@@ -131,7 +131,7 @@ def _project(each: ProjectMorning, states: States) -> list[str]:
             told = t.quoted(" ".join(report.problems), 240)
             lines.append(f"• {NAMES[report.task]} failed: {told or 'no reason was kept'}")
     unchecked = list(dict.fromkeys(s for report in each.reports for s in report.not_checked))
-    lines += [f"• Not checked: {t.quoted(sentence, 160)}" for sentence in unchecked[:_SENTENCES]]
+    lines += [f"• {_gap(sentence)}" for sentence in unchecked[:_SENTENCES]]
     if len(unchecked) > _SENTENCES:
         lines.append(f"• Not checked: {len(unchecked) - _SENTENCES:,} more")
     lines += [
@@ -144,6 +144,11 @@ def _project(each: ProjectMorning, states: States) -> list[str]:
         for task in each.paused
     ]
     return lines
+
+
+def _gap(sentence: str) -> str:
+    told = t.quoted(sentence, 160)
+    return told if "not checked" in told else f"Not checked: {told}"
 
 
 def _within(lines: Sequence[str], room: int) -> str:

@@ -259,16 +259,23 @@ def test_a_few_files_are_enough_for_one_run():
 
 def test_the_alt_text_has_the_numbers_of_the_chart():
     assert trend.alt_text(FULL) == (
-        "Line chart of open lint findings: from 31 on 19 September down to 16 on 22 September. "
-        "Lowest 16 on 22 September, highest 33 on 20 September."
+        "Line chart of open lint findings: from 31 on 18 September down to 16 on 22 September. "
+        "Lowest 16 on 22 September, highest 35 on 20 September. "
+        "Line chart of dependencies behind: from 2 on 21 September unchanged at 2 on 22 September. "
+        "Lowest 2 on 21 September, highest 2 on 21 September."
     )
-    assert [count for _, count in trend.findings(FULL)] == [31, 33, 22, 16]
+    assert [count for _, count in trend.findings(FULL)] == [31, 31, 35, 22, 16]
 
 
 def test_a_failed_night_leaves_the_line_where_it_was():
     failed = TaskReport(task=Task.LINT, status="failed")
     line = trend.findings(of(entry(lint(old=5), days=2), entry(failed, days=1), entry(failed)))
-    assert [count for _, count in line] == [5, 5, 5]
+    assert [count for _, count in line] == [5, 5, 5, 5]
+
+
+def test_what_the_first_night_fixed_is_seen_in_the_line():
+    line = trend.findings(of(entry(lint(old=9, fixed=(finding(90), finding(91))))))
+    assert line == ((date(2026, 9, 21), 11), (DAY, 9))
 
 
 def test_the_chart_is_a_picture_with_lines_on_a_ground_of_its_own():
