@@ -195,8 +195,11 @@ async def _all(get: Get, path: str) -> Sequence[Json]:
         part = records(await get(path, per_page=_PAGE, page=page))
         found += part
         if len(part) < _PAGE:
-            break
-    return found
+            return found
+    raise ForgeRejected(
+        f"GitLab has {_PAGES * _PAGE:,} jobs or statuses of one commit or more: too many to tell "
+        "whether it passed."
+    )
 
 
 def _case(found: Json) -> TestCase:

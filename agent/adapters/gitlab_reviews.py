@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from agent.adapters.gitlab_payloads import Json, integer, record, records, text
-from agent.errors import ForgeUnavailable
+from agent.errors import ForgeRejected, ForgeUnavailable
 from agent.ports import Comment, Discussion
 
 _PAGE = 100
@@ -24,8 +24,11 @@ async def discussions(get: Get, merge_request: str) -> Sequence[Discussion]:
         listed = records(await get(f"{merge_request}/discussions", page=page, per_page=_PAGE))
         found += [talk for each in listed if (talk := _discussion(each)).comments]
         if len(listed) < _PAGE:
-            break
-    return found
+            return found
+    raise ForgeRejected(
+        f"The merge request has {_PAGES * _PAGE:,} threads or more: too many to be read. Comments "
+        "there are not heard any more; tell me in the chat instead."
+    )
 
 
 def _discussion(found: Json) -> Discussion:

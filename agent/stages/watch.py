@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from agent.branch import published
 from agent.errors import ForgeRejected, ForgeUnavailable, GitFailed, NotFound
 from agent.events import (
@@ -26,6 +28,7 @@ from agent.stages.red import passed_again, red
 from agent.watch import judge
 from agent.work import Hold, Lookout
 
+log = logging.getLogger(__name__)
 PATIENT = frozenset({Verdict.AWAITED, Verdict.RUNNING, Verdict.BLOCKED, Verdict.MANUAL})
 
 
@@ -81,7 +84,11 @@ async def _reviewed(work: Hold, lookout: Lookout, request: MergeRequest | None) 
     """Sets the run to work on new comments. Asks for them only when their number has changed."""
     if request is None or request.comments == lookout.comments.get(work.state.run, 0):
         return False
-    given = await instructions(lookout.forge, work.state, request)
+    try:
+        given = await instructions(lookout.forge, work.state, request)
+    except ForgeRejected as error:
+        log.warning("review_not_heard", extra={"run": work.state.run, "reason": str(error)})
+        given = ()
     if given:
         await work.journal.write(*given, StatusChanged(status=RunStatus.WORKING), wake=True)
     else:

@@ -12,7 +12,7 @@ from gate_bench import SAM, GateBench
 from pipeline_bench import Scene, job, scene
 
 from agent.adapters.database import Database
-from agent.errors import ForgeUnavailable, Refused, Unavailable
+from agent.errors import ForgeRejected, ForgeUnavailable, Refused, Unavailable
 from agent.events import EffectDone, EffectFailed, EffectKind, InstructionGiven, StopAsked
 from agent.hints import Hint, HintKind, Hints
 from agent.intents import HandOver
@@ -159,6 +159,20 @@ async def test_who_lost_access_or_cannot_be_checked_is_not_heard(bench: Bench):
     here.forge.members[DEV] = 20
     await here.look(run)
     assert await bench.facts(run, InstructionGiven) == []
+
+
+async def test_comments_that_cannot_be_read_do_not_end_the_watch(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+):
+    here = scene(bench)
+    run = await here.published()
+    review(here, talk("a", comment(1, DEV, "faster")))
+    here.forge.faults["discussions"] = [ForgeRejected("There are too many.")]
+    await here.look(run)
+    await here.look(run)
+    assert await here.status(run) is RunStatus.WATCHING
+    assert here.forge.calls.count("discussions") == 1
+    assert "review_not_heard" in caplog.text
 
 
 async def test_without_comments_nothing_more_is_asked_of_gitlab(bench: Bench):

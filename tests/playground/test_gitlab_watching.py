@@ -13,7 +13,8 @@ from aiohttp import web
 from gitlab_scene import Scene
 
 from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
-from agent.adapters.gitlab_pipelines import job_script
+from agent.adapters.gitlab_pipelines import job_script, of_commit
+from agent.adapters.gitlab_reviews import discussions
 from agent.errors import ForgeRejected, NotFound
 from agent.run import CommitSha
 from agent.testreport import CaseStatus
@@ -157,6 +158,25 @@ async def test_what_other_systems_say_is_a_job_without_a_log(ci: Scene) -> None:
         assert (red.url, red.failure_reason) == ("https://ci.example/7", "2 steps failed")
         with pytest.raises(NotFound):
             await forge.job_log(PATH, red.id, lambda _: None)
+
+
+@pytest.mark.parametrize("endless", ["statuses", "jobs", "discussions"])
+async def test_more_than_is_read_is_refused_and_never_cut(endless: str) -> None:
+    sha = CommitSha("a" * 40)
+    line = {"id": 5, "sha": sha, "ref": "main", "source": "push", "status": "success"}
+
+    async def get(path: str, **query: str | int) -> object:
+        what = path.rpartition("/")[2]
+        if what == "pipelines":
+            return [line | {"web_url": ""}]
+        return [{"id": 7, "notes": []}] * 100 if what == endless else []
+
+    talks = discussions(get, "/projects/1/merge_requests/1")
+    lines = of_commit(get, "/projects/1", sha)
+    asked, other = (talks, lines) if endless == "discussions" else (lines, talks)
+    with pytest.raises(ForgeRejected, match="1,000"):
+        await asked
+    await other
 
 
 async def test_a_repository_without_pipelines_has_none(ci: Scene) -> None:
