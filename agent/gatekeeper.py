@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -35,6 +34,7 @@ from agent.gate import Click, Deed, GateId, Place
 from agent.involved import same_person
 from agent.ports import Clock, ForgeReader, Store, Write
 from agent.project import Projects
+from agent.refusals import Refusals
 from agent.run import Person, Run, RunId, RunStatus, Thread
 from agent.service import RunService
 from agent.state import RunState, fold
@@ -42,7 +42,6 @@ from agent.state import RunState, fold
 log = logging.getLogger("journeyman.gates")
 
 TRIES = 25  #: others may click in the same moment, and each time all is checked again
-KEPT = 20  #: refused clicks of one person at one gate that are kept in the log
 AGAIN = 3600.0  #: seconds after which a difference is read again, whatever GitLab says of it
 HINTED = 15.0  #: seconds between two looks that hints bring about
 REMIND = 4  #: after this part of the time that there is
@@ -64,7 +63,7 @@ class Gatekeeper:
         self._hinted: dict[RunId, float] = {}
         #: by gate: when its difference was read last, and of which commits
         self._read: dict[GateId, tuple[float, str]] = {}
-        self._noting = asyncio.Lock()  # a flood of clicks is counted as it comes
+        self._refusals = Refusals(store)
 
     # --- people --------------------------------------------------------------------------
 
@@ -100,9 +99,7 @@ class Gatekeeper:
         if run is None:
             return
         fact = GateRefused(gate=gate, by=by, deed=deed, check=check, reason=reason)
-        async with self._noting:
-            if _kept(await self._store.events(run), fact) < KEPT:
-                await self._store.write(run, Write(payloads=(fact,)), actor=by.id)
+        await self._refusals.keep(run, fact)
 
     async def begin(
         self,
@@ -287,11 +284,3 @@ def _at_home(row: Run, by: Person, thread: Thread | None) -> None:
             "This button is not the one in the run's own thread, so nothing was done. Press it "
             "there."
         )
-
-
-def _kept(events: Sequence[RunEvent], fact: GateRefused) -> int:
-    return sum(
-        isinstance(e.payload, GateRefused)
-        and (e.payload.gate, e.payload.by.id) == (fact.gate, fact.by.id)
-        for e in events
-    )

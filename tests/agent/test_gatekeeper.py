@@ -193,14 +193,23 @@ async def test_neither_words_nor_reactions_approve(bench: GateBench):
 # --- refused clicks ----------------------------------------------------------------------
 
 
-async def test_a_flood_of_refused_clicks_leaves_few_facts(bench: GateBench):
+async def test_a_flood_of_refused_clicks_leaves_few_facts_and_a_count(
+    bench: GateBench, caplog: pytest.LogCaptureFixture
+):
     run, gate = await bench.waiting()
     clicks = (
         bench.press(gate, TOM, keeper=keeper) for keeper in [bench.keeper()] for _ in "x" * 40
     )
     told = await asyncio.gather(*clicks, return_exceptions=True)
     assert all(isinstance(each, Refused) for each in told)
-    assert len(await bench.facts(run, GateRefused)) == 20
+    refused = await bench.facts(run, GateRefused)
+    assert len(refused) == 20
+    assert [f.reason.endswith("are only counted, in the service's log.") for f in refused] == [
+        *([False] * 19),
+        True,
+    ]
+    counts = [vars(r)["count"] for r in caplog.records if r.message == "gate_refused_counted"]
+    assert counts == list(range(21, 41))
     assert (await bench.press(gate, SAM)).status is RunStatus.DELIVERING
 
 
