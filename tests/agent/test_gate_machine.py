@@ -33,10 +33,10 @@ from agent.events import (
     InstructionTaken,
 )
 from agent.gate import Deed, Gate, Rule
-from agent.gatekeeper import KEPT
 from agent.journal import Journal
 from agent.pace import Pace
 from agent.ports import MergeRequest, Origin
+from agent.refusals import KEPT
 from agent.run import ENDED, CommitSha, Person, RunStatus
 from agent.service import RunService
 from agent.stages.deliver import deliver, goes_on_delivering
