@@ -8,7 +8,7 @@ from datetime import date
 
 from agent.maintenance.morning import Morning, ProjectMorning, vulnerable
 from agent.maintenance.night import Task, TaskReport, Update
-from agent.run import RunId
+from agent.run import WAITING, RunId
 from agent.state import RunState
 from bot.views import blocks as b
 from bot.views import pipeline, trend
@@ -191,6 +191,7 @@ def _group(title: str, state: RunState | None) -> str:
     checked = pipeline.field(state)
     parts = [
         where,
+        w.headline(state).lower() if request and state.status in WAITING else "",
         "merged" if w.delivered(state) else "",
         f"pipeline {checked}" if checked else "",
     ]

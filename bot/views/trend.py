@@ -35,6 +35,8 @@ def _trend(name: str, points: Sequence[tuple[date, int]]) -> str:
     way = "unchanged at" if first == last else "down to" if last < first else "up to"
     lowest = min(points, key=lambda point: point[1])
     highest = max(points, key=lambda point: point[1])
+    if lowest[1] == highest[1]:
+        return f"Line chart of {name}: unchanged at {last:,} from {t.day(start)} to {t.day(end)}."
     return (
         f"Line chart of {name}: from {first:,} on {t.day(start)} {way} {last:,} on {t.day(end)}. "
         f"Lowest {lowest[1]:,} on {t.day(lowest[0])}, highest {highest[1]:,} on "

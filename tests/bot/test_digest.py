@@ -103,7 +103,7 @@ async def test_the_morning_is_told_with_a_chart(nightly: Face, db: Database) -> 
     [image] = [block for block in message.blocks if block["type"] == "image"]
     file = nightly.slack.world.files[image["slack_file"]["id"]]
     assert file.content.startswith(b"\x89PNG")
-    assert image["alt_text"].startswith("Line chart of open lint findings: from 3 on")
+    assert image["alt_text"].startswith("Line chart of open lint findings: unchanged at 3 from")
 
 
 async def test_before_its_hour_nothing_is_told(nightly: Face, db: Database) -> None:

@@ -92,7 +92,8 @@ def told(message: Message | None) -> str:
     return "\n".join((message.text, *read(message)))
 
 
-PUBLISHED = state(moved(RunStatus.PUBLISHING), ran(), *published())
+PUBLISHING = (moved(RunStatus.PUBLISHING), ran(), *published())
+PUBLISHED = state(*PUBLISHING)
 FULL = of(
     *(entry(lint(old=n), days=d) for d, n in ((3, 31), (2, 33), (1, 20))),
     entry(lint(new=3, old=11, fixed=(finding(90), finding(91)), groups=(group(42),)), number=7),
@@ -261,8 +262,7 @@ def test_the_alt_text_has_the_numbers_of_the_chart():
     assert trend.alt_text(FULL) == (
         "Line chart of open lint findings: from 31 on 18 September down to 16 on 22 September. "
         "Lowest 16 on 22 September, highest 35 on 20 September. "
-        "Line chart of dependencies behind: from 2 on 21 September unchanged at 2 on 22 September. "
-        "Lowest 2 on 21 September, highest 2 on 21 September."
+        "Line chart of dependencies behind: unchanged at 2 from 21 September to 22 September."
     )
     assert [count for _, count in trend.findings(FULL)] == [31, 31, 35, 22, 16]
 
@@ -293,5 +293,7 @@ def test_a_run_of_a_night_that_is_still_published_says_so():
     running = state(moved(RunStatus.PUBLISHING))
     words = told(digest(FULL, {RunId(42): running}))
     assert "Fix lint findings: opening the merge request" in words
+    waits = state(*PUBLISHING, e.QuestionAsked(question="?"), moved(RunStatus.WAITING_FOR_ANSWER))
+    assert "Fix lint findings: !318, question for" in told(digest(FULL, {RunId(42): waits}))
     ended = state(e.RunEnded(status=RunStatus.FAILED, reason="x"))
     assert "Fix lint findings: failed" in told(digest(FULL, {RunId(42): ended}))
