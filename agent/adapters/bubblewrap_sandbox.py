@@ -19,7 +19,8 @@ from agent.adapters import bubblewrap_args as arguments
 from agent.adapters import seccomp
 from agent.adapters.cgroups import Group, Parents, find_parents
 from agent.adapters.fetch_access import FetchAccess
-from agent.adapters.sandbox_process import Ended, Start, run
+from agent.adapters.sandbox_process import Ended, run
+from agent.adapters.sandbox_start import Start, end_strays
 from agent.adapters.sandbox_users import SandboxUsers, own
 from agent.adapters.watchdog import Disk
 from agent.errors import SandboxUnusable, ToolFailed
@@ -107,6 +108,7 @@ class BubblewrapSandbox:
         if self.users.needed:
             self._refuse_closed_parents()
         arguments.write_own_etc(etc)
+        end_strays()
         return Host(
             work=work,
             fixed=tuple(arguments.fixed_arguments(etc, self.toolchains)),

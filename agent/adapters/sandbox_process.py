@@ -9,17 +9,16 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.adapters.bubblewrap_args import BWRAP
 from agent.adapters.cgroups import Group
 from agent.adapters.output import HeadTail
+from agent.adapters.sandbox_start import Start, spawn
 from agent.adapters.watchdog import Disk, watch
-from agent.errors import SandboxUnusable, ToolFailed
+from agent.errors import SandboxUnusable
 from agent.ports import CommandLimits
 
 Stopped = Literal["", "timeout", "memory", "processes", "disk", "cancelled"]
@@ -27,24 +26,6 @@ Stopped = Literal["", "timeout", "memory", "processes", "disk", "cancelled"]
 _READ = 256 * 1024
 _PIPE = 1024 * 1024
 _DYING = 2.0  # seconds in which a killed tree has to be gone
-#: Inside, before the command: speaks to us and waits for our word, so that nothing runs for a
-#: service that died before bubblewrap had bound its life to it. It sets the limits, too: a
-#: program of its own for these would take longer than this shell does.
-_GATE = 'echo >&0; read -r _ && {limits} && exec "$@" </dev/null'
-#: of the outer process: whatever stands here can be read inside as /proc/1/environ
-_OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """`prefix` changes the user, `arguments` are bubblewrap's, `argv` runs inside, after the shell
-    commands in `limits`."""
-
-    prefix: Sequence[str]
-    arguments: Sequence[str]
-    limits: str
-    argv: Sequence[str]
-    seccomp: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +106,17 @@ class _Child:
         gate, gate_in = os.pipe()
         self._word, word = socket.socketpair()
         self._output_fd, output_in = os.pipe()
-        self._status_fd, status_in = os.pipe()
+        # Not a pipe: it is left open at both ends, and inside one could be opened for writing.
+        self._status_fd, status_in = (end.detach() for end in socket.socketpair())
         inside = [seccomp, arguments, gate, output_in, status_in]
         try:
             os.write(seccomp_in, start.seccomp)
-            self._process = _spawn(
-                start, arguments, word.fileno(), output_in, (seccomp, gate, status_in)
+            self._process = spawn(
+                start,
+                arguments,
+                word.fileno(),
+                output_in,
+                (seccomp, gate, status_in, self._status_fd),
             )
         except BaseException:
             for fd in (arguments_in, gate_in, self._output_fd, self._status_fd):
@@ -155,6 +141,9 @@ class _Child:
         self._arguments_in = open(arguments_in, "wb", buffering=0)  # noqa: SIM115
         self._gate_in = open(gate_in, "wb", buffering=0)  # noqa: SIM115
         more = ["--seccomp", str(seccomp), "--json-status-fd", str(status_in)]
+        # Held by bubblewrap, too: where nobody could read its report any more, it would end while
+        # its first process inside waits for it, which would then wait for good.
+        more += ["--sync-fd", str(self._status_fd)]
         more += ["--block-fd", str(gate), ""]
         self._arguments = os.fsencode("\0".join([*start.arguments, *more]))
 
@@ -281,27 +270,4 @@ def _admit(group: Group, pid: int) -> None:
     except OSError as error:
         raise SandboxUnusable(
             f"The command could not be put under its limits, and was not run: {error}."
-        ) from error
-
-
-def _spawn(
-    start: Start, arguments: int, word: int, output: int, more: tuple[int, ...]
-) -> subprocess.Popen[bytes]:
-    gate = ("/bin/sh", "-c", _GATE.format(limits=start.limits), "sh")
-    # without `user=`, Popen can use vfork, which does not copy this process's page tables
-    try:
-        return subprocess.Popen(
-            [*start.prefix, BWRAP, "--args", str(arguments), "--", *gate, *start.argv],
-            stdin=word,
-            stdout=output,
-            stderr=output,
-            env=_OUTER_ENVIRONMENT,
-            cwd="/",
-            pass_fds=(arguments, *more),
-            start_new_session=True,
-            umask=0o022,
-        )
-    except (ValueError, OSError) as error:
-        raise ToolFailed(
-            f"The command cannot be started: {error}. Write long input to a file first."
         ) from error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from agent.adapters.bubblewrap_sandbox import BubblewrapBox, BubblewrapSandbox
+from agent.adapters.sandbox_start import Start, end_strays, spawn
 from agent.errors import SandboxUnusable, ToolFailed
 from agent.ports import CommandLimits, CommandResult, Mount, Network
 
@@ -375,6 +378,28 @@ def test_a_service_killed_while_a_command_starts_leaves_nothing_running(
     with service(sandbox, workspace, marker) as killed:
         time.sleep(milliseconds / 1000)
         killed.kill()
+    if not gone(marker):  # bubblewrap itself may wait for good; a service that starts ends it
+        end_strays()
+    assert gone(marker)
+
+
+def test_what_bubblewrap_leaves_waiting_is_ended_by_the_next_service():
+    """The outer process is killed before it gives the word: nobody reads what it reports."""
+    marker = f"{time.time_ns()}"
+    given = ["--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "--json-status-fd"]
+    reading, report = os.pipe()
+    os.close(reading)
+    limits, argv = "ulimit -c 0", ["sleep", marker]
+    ours, word = socket.socketpair()
+    with tempfile.TemporaryFile() as arguments, ours, word:
+        arguments.write("\0".join([*given, str(report)]).encode())
+        arguments.seek(0)
+        start = Start(prefix=[], arguments=[], limits=limits, argv=argv, seccomp=b"")
+        outer = spawn(start, arguments.fileno(), word.fileno(), report, (report,))
+        assert outer.wait(10) == -signal.SIGPIPE
+    os.close(report)
+    assert len(alive(marker)) == 1
+    end_strays()
     assert gone(marker)
 
 
