@@ -25,7 +25,7 @@ DAEMON = "(setsid sleep 4321 >/dev/null 2>&1 &); setsid nohup sleep 4322 & echo 
         (("write", {"path": ".git/config", "content": "x"}), ".git"),
         (run("sleep 600", timeout=1), "stopped after 1 s: too slow or waiting for input"),
         (run("cat", timeout=2), "exit 0"),
-        (run("head -c 1000000000 /dev/zero | tr '\\0' x"), "Print less"),
+        (run("head -c 1000000000 /dev/zero | tr '\\0' x"), "All of it: `read` /output/"),
         (run(BOMB, timeout=3), "Resource temporarily unavailable"),
         (run(DAEMON), "left"),
         (run("kill -9 -1; kill -9 $$"), "137"),

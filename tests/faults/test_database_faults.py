@@ -6,8 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+from linked import link
 from road import EDIT, FINISH, PLAN, Road, run, say, until
 
+from agent.adapters.database import open_database
 from agent.adapters.postgres_files import SYSTEM_FOLDER
 
 
@@ -23,10 +25,16 @@ def postmaster(home: Path) -> int:
 async def test_the_embedded_server_is_killed_in_the_middle_of_a_run(road: Road):
     road.script.replies = [PLAN, EDIT, say(run("sleep 1")), FINISH]
     async with road.serving(DATABASE_URL=""):
+        world = road.slack.world
+        mia = road.gitlab.state.user_by_name("mia")
+        assert mia is not None
+        async with open_database(home=Path(road.env["JOURNEYMAN_HOME"])) as own:
+            await link(own, world.team_id, {world.user_named("mia").id: mia.id})
         asked = road.ask()
         await until(lambda: len(road.script.prompts) == 3)
         os.kill(postmaster(Path(road.env["JOURNEYMAN_HOME"])), signal.SIGKILL)
         await until(lambda: "white_check_mark" in road.reactions(asked), 60)
         await until(lambda: len(road.said(asked)) == 2)
-        assert [mr.source_branch for mr in road.merge_requests] == ["agent/1"]
+        [merge_request] = road.merge_requests
+        assert merge_request.source_branch.startswith("agent/1-")  # and this server's own mark
         assert len(road.script.prompts) <= 5
