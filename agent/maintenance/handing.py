@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from agent.events import CheckpointTaken, Payload, PlanMade, StatusChanged, TestsRan, WorkspaceReady
 from agent.journal import digest_of
-from agent.maintenance.diary import Due
+from agent.maintenance.diary import Diary, Due
 from agent.maintenance.night import Group, TaskReport
 from agent.maintenance.workshop import Night
 from agent.plan import Plan, PlanStep, StepStatus
 from agent.ports import Collected, Store, Write
-from agent.run import Person, Request, RunStatus, Thread
+from agent.run import Digest, Person, Request, Run, RunStatus, Thread
 
 #: Stands where a run of the day has the person who asked.
 NIGHT = Person(id="maintenance", name="nightly maintenance")
 
+REMEMBERED = timedelta(days=90)
 
-async def hand_over(store: Store, night: Night, due: Due, report: TaskReport) -> TaskReport:
+
+async def hand_over(
+    store: Store, diary: Diary, night: Night, due: Due, report: TaskReport
+) -> TaskReport:
     """One run for each group, made once however often this is called. A run has no thread: the
-    digest tells of it."""
+    digest tells of it. The very change that an earlier night has published is not published
+    again: its merge request is open still, or people closed or reverted it, which is a no."""
+    earlier = await _earlier(store, diary, night, due)
     groups: list[Group] = []
     for number, group in enumerate(report.groups, 1):
-        key = f"night:{due.id}:{number}"
-        run, _ = await store.create(
-            key, _request(night, due, group), night.project.limits, born=await _born(night, group)
-        )
+        made = await _difference(night, group)
+        patch = made.patch.encode("utf-8", "surrogateescape")
+        group = replace(group, difference=digest_of(patch))
+        run = earlier.get(group.difference)
+        if run is None:
+            key = f"night:{due.id}:{number}"
+            born = _born(night, group, made, patch)
+            request = _request(night, due, group)
+            run, _ = await store.create(key, request, night.project.limits, born=born)
         groups.append(replace(group, run=run.id, branch=run.branch))
     return replace(report, groups=tuple(groups))
+
+
+async def _earlier(
+    store: Store, diary: Diary, night: Night, due: Due
+) -> Mapping[Digest | None, Run]:
+    """Runs of the nights before by what they changed, but for those that came to nothing."""
+    since = due.fire_at - REMEMBERED
+    entries = await diary.entries(since=since, project=night.project.path, task=due.task)
+    found: dict[Digest | None, Run] = {}
+    for group in (g for each in entries if each.report for g in each.report.groups):
+        if group.difference is not None and group.run is not None:
+            run = await store.run(group.run)
+            if run.status not in (RunStatus.FAILED, RunStatus.CANCELLED):
+                found[group.difference] = run
+    return found
 
 
 def _request(night: Night, due: Due, group: Group) -> Request:
@@ -41,10 +69,8 @@ def _request(night: Night, due: Due, group: Group) -> Request:
     )
 
 
-async def _born(night: Night, group: Group) -> Write:
+def _born(night: Night, group: Group, made: Collected, patch: bytes) -> Write:
     """The log of a run whose work is done: it goes on with publishing."""
-    made = await _difference(night, group)
-    patch = made.patch.encode("utf-8", "surrogateescape")
     step = PlanStep(title=group.title, status=StepStatus.COMPLETE)
     payloads: list[Payload] = [
         WorkspaceReady(base=group.base, branch=night.branch, files=len(night.paths), seconds=0.0),

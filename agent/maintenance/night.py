@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from agent.run import CommitSha, RunId, TreeSha
+from agent.run import CommitSha, Digest, RunId, TreeSha
 from agent.testreport import TestReport
 
 
@@ -75,6 +75,7 @@ class Group:
     commit: CommitSha | None = None  #: None: the tree was not committed
     branch: str = ""  #: where the commit was put, or will be
     run: RunId | None = None  #: that publishes it
+    difference: Digest | None = None  #: SHA-256 of its patch against the base
     tests_before: TestReport | None = None  #: None: the project has no tests that are known
     tests_after: TestReport | None = None
     seconds: float = 0.0

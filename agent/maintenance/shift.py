@@ -72,7 +72,7 @@ class NightShift:
         try:
             night = await self._night(due)
             report = await self.tasks[due.task](night)
-            report = await hand_over(self.store, night, due, report)
+            report = await hand_over(self.store, self.diary, night, due, report)
         except Unavailable:
             raise
         except JourneymanError as error:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from engine_bench import Bench, git
 
 from agent.errors import JourneymanError
-from agent.events import CheckpointTaken
+from agent.events import CheckpointTaken, RunEnded
 from agent.intents import PublishMergeRequest, Push
 from agent.maintenance.diary import Entry
 from agent.maintenance.handing import NIGHT
@@ -16,7 +16,7 @@ from agent.maintenance.night import Group, Task, TaskReport
 from agent.maintenance.shift import NightShift
 from agent.maintenance.tasks import Run
 from agent.maintenance.workshop import Night
-from agent.ports import Origin
+from agent.ports import Origin, Write
 from agent.run import RunStatus
 from agent.testing import ScriptedModel
 
@@ -108,6 +108,22 @@ async def test_a_night_that_is_begun_again_makes_the_same_run(bench: Bench):
     assert second is not None
     assert [group.run for group in second.groups] == [group.run for group in first.groups]
     assert len(await bench.db.store.runs()) == 1
+
+
+async def test_the_same_change_is_not_published_again_the_next_night(bench: Bench):
+    for _ in range(2):
+        await bench.db.nights.add(bench.project.path, Task.LINT)
+        assert await shift(bench, turned).work()
+    first, second = (each.report for each in await bench.db.nights.entries(since=EARLIER))
+    assert first is not None
+    assert second is not None
+    assert [group.run for group in second.groups] == [group.run for group in first.groups]
+    [run] = await bench.db.store.runs()
+    ended = Write(payloads=(RunEnded(status=RunStatus.FAILED, reason="GitLab was away."),))
+    await bench.db.store.write(run.id, ended, actor="worker")
+    await bench.db.nights.add(bench.project.path, Task.LINT)
+    assert await shift(bench, turned).work()
+    assert len(await bench.db.store.runs()) == 2
 
 
 async def test_without_news_there_is_no_run(bench: Bench):
