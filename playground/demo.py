@@ -30,6 +30,7 @@ async def show(playground: Playground) -> int:
     request: MergeRequest | None = None
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
+            await seed.begin_anew(playground.gitlab)
             outcome = await thread.follow(seed.REQUEST)
             request = _merge_request(playground, thread.root)
             if outcome == DONE and request:

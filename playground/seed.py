@@ -143,6 +143,21 @@ async def seed_gitlab(gitlab: GitLabStandIn) -> None:
     )
 
 
+async def begin_anew(gitlab: GitLabStandIn) -> None:
+    """Puts the sample project's branches back to its first commit: what the demo has brought to
+    production once would be in the way of its next time."""
+    project = gitlab.state.project_by(f"{GROUP}/invoices")
+    assert project is not None
+    repository = gitlab.forge.repository(project)
+    for branch in (project.default_branch, DEVELOP):
+        head = await repository.branch(branch)
+        assert head is not None
+        first = (await repository.log("--max-parents=0", head, "--"))[-1].id
+        if head != first:
+            await repository.update_ref(f"refs/heads/{branch}", first, head)
+            project.pushed_at[branch] = float("-inf")
+
+
 async def add_develop(gitlab: GitLabStandIn, project: Project) -> None:
     """A branch at the default one's head, into which developers merge and nobody pushes."""
     repository = gitlab.forge.repository(project)

@@ -142,3 +142,15 @@ async def test_the_settings_name_the_branch_for_requests(town: Scene) -> None:
         PATH: "develop",
         "demo/own": None,
     }
+
+
+async def test_the_demo_begins_anew_where_its_last_change_has_been_merged(town: Scene):
+    repository = town.server.forge.repository(town.project)
+    first = {branch: await repository.branch(branch) for branch in ("main", seed.DEVELOP)}
+    request = await change(town, "agent/1", seed.DEVELOP)
+    await town.until(lambda: town.project.merge_requests[request.iid].sha is not None)
+    moved = await repository.branch("agent/1")
+    assert moved is not None
+    await repository.update_ref(f"refs/heads/{seed.DEVELOP}", moved, first[seed.DEVELOP] or "")
+    await seed.begin_anew(town.server)
+    assert {branch: await repository.branch(branch) for branch in first} == first
