@@ -11,7 +11,7 @@ from oracle import buttons, holds
 from road import Road, until
 
 from agent.events import GateRefused
-from agent.run import ENDED, RunStatus
+from agent.run import ENDED, RunId, RunStatus
 from agent.state import RunState
 from playground import seed
 from playground.gitlab.records import User as Account
@@ -64,9 +64,18 @@ class Crossing:
     # --- the card
 
     async def card(self, subject: str = "main", seconds: float = 40) -> Message:
-        """As soon as it stands in the thread with its buttons."""
-        await until(lambda: self.cards(subject), seconds, self.road.story)
+        """As soon as it stands in the thread with its buttons, and the service knows where: a click
+        before that is taken for one on a copy."""
+        await until(lambda: self._known(subject), seconds, self.road.story)
         return self.cards(subject)[-1]
+
+    async def _known(self, subject: str) -> bool:
+        cards = self.cards(subject)
+        if not cards:
+            return False
+        about: dict[str, Any] = (cards[-1].metadata or {}).get("event_payload") or {}
+        slots = await self.road.db.threads.slots(RunId(about["run"]))
+        return any(slot.ts == cards[-1].ts for slot in slots.values())
 
     async def gate(self, subject: str = "main") -> Message:
         """The card of a run that is asked for now."""
