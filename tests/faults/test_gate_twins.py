@@ -37,7 +37,8 @@ async def test_one_that_slept_through_the_merge_does_nothing_more(crossing: Cros
     road = crossing.road
     async with road.process() as zombie:
         card = await crossing.gate()
-        slow = road.gitlab.faults.set(fault("delay", RIGHTS, nth=2, seconds=1))
+        # the click reads it twice, to decide and for the record; then comes the merge
+        slow = road.gitlab.faults.set(fault("delay", RIGHTS, nth=3, seconds=1))
         assert await crossing.press("sam", card)
         await until(lambda: slow.hits, story=road.story)
         await until(lambda: _intended(crossing), story=road.story)
