@@ -87,11 +87,19 @@ def test_packages_depend_one_way():
     assert wrong == []
 
 
+def of_module(name: str) -> list[Path]:
+    """The files of a module or of a package of `agent`; there is at least one."""
+    stem = ROOT / "agent" / name.replace(".", "/")
+    found = sorted(stem.rglob("*.py")) or [stem.with_suffix(".py")]
+    assert found[0].exists(), f"agent/{name} is listed and not there"
+    return found
+
+
 def test_the_domain_knows_only_itself():
     wrong = [
-        f"agent/{name}.py:{line}: {imported}"
+        f"{place(path)}:{line}: {imported}"
         for name in sorted(DOMAIN)
-        if (path := ROOT / "agent" / f"{name.replace('.', '/')}.py").exists()
+        for path in of_module(name)
         for line, imported in imports(path)
         if imported.startswith("agent.") and not of_domain(imported)
     ]
