@@ -91,7 +91,11 @@ class BubblewrapSandbox:
     async def remove(self, folder: Path) -> None:
         if self.host.work not in folder.parents:
             raise ValueError(f"{folder} is not a folder of the sandbox")
-        await asyncio.to_thread(_remove, folder)
+        removing = asyncio.create_task(asyncio.to_thread(_remove, folder))
+        try:
+            await asyncio.shield(removing)
+        finally:  # whoever is cancelled meanwhile leaves no thread at work on it
+            await removing
 
     @cached_property
     def host(self) -> Host:

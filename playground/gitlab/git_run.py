@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,14 +46,24 @@ async def run_git(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         out, err = await process.communicate(stdin)
-    finally:  # whoever asked is gone: the answer is not wanted any more
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    finally:
+        await end_git(process)
     code = process.returncode or 0
     if code not in ok:
         raise GitError(err.decode("utf-8", "replace").strip() or f"git {args[0]} failed")
     return code, out
+
+
+async def end_git(process: asyncio.subprocess.Process) -> None:
+    """Whoever asked is gone: nothing of this git writes any more once this returns.
+
+    Its helpers (unpack-objects, index-pack) are in its session and end with it.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()

@@ -263,7 +263,7 @@ class PipelineWalk:
     def cancel_job(self, project: Project, pipeline: Pipeline, job: Job) -> None:
         task = self._running.get(job.id)
         if task is not None:
-            task.cancel()
+            _cancel(task)
         elif job.status in (*ACTIVE, "manual"):
             self.set_status(project, pipeline, job, "canceled")
             self.advance(project, pipeline)
@@ -274,7 +274,7 @@ class PipelineWalk:
                 self.set_status(project, pipeline, job, "canceled")
         for job in current(pipeline):
             if job.id in self._running:
-                self._running[job.id].cancel()
+                _cancel(self._running[job.id])
         self.settle(project, pipeline)
 
     async def cancel_all(self, project: Project) -> None:
@@ -295,5 +295,11 @@ class PipelineWalk:
         while self._tasks:
             tasks = tuple(self._tasks)
             for task in tasks:
-                task.cancel()
+                _cancel(task)
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    """Once: a second time would break off the job's removal of its own folder."""
+    if not task.cancelling():
+        task.cancel()

@@ -538,3 +538,16 @@ async def test_only_folders_of_the_sandbox_are_removed(sandbox: BubblewrapSandbo
     with pytest.raises(ValueError, match="not a folder of the sandbox"):
         await sandbox.remove(tmp_path)
     assert tmp_path.exists()
+
+
+async def test_a_removal_that_is_called_off_is_over_all_the_same(sandbox: BubblewrapSandbox):
+    folder = sandbox.new_folder("large")
+    for number in range(500):
+        (folder / f"{number}").mkdir()
+    removing = asyncio.create_task(sandbox.remove(folder))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    removing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await removing
+    assert not folder.exists()
