@@ -22,6 +22,7 @@ from agent.adapters.postgres_digests import DigestStore
 from agent.adapters.postgres_inbox import Inbox
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_nights import NightStore
+from agent.adapters.postgres_outcomes import OutcomeLogs
 from agent.adapters.postgres_people import PeopleStore
 from agent.adapters.postgres_store import PostgresStore
 from agent.adapters.postgres_threads import ThreadStore
@@ -47,6 +48,7 @@ class Database:
     people: PeopleStore
     nights: NightStore
     digests: DigestStore
+    outcomes: OutcomeLogs
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
@@ -88,6 +90,7 @@ async def open_database(
             people=PeopleStore(pool),
             nights=NightStore(pool),
             digests=DigestStore(pool),
+            outcomes=OutcomeLogs(pool),
         )
 
 
