@@ -15,6 +15,7 @@ from aiohttp import ClientSession, web
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.system_clock import SystemClock
+from agent.gatekeeper import Gatekeeper
 from agent.linking import Account
 from agent.operators import OperatorService
 from agent.run import Limits, Request, Run
@@ -22,6 +23,7 @@ from agent.testing import FakeForge
 from benchmarks.scratch import scratch
 from benchmarks.table import Row, Table
 from bot.build import make_sign_in
+from bot.cards import places
 from bot.front import open_front
 from bot.settings import ProjectEntry, Settings
 from bot.web.slack_events import MAX_BODY, add_slack_events
@@ -92,6 +94,16 @@ async def _measure(home: Path) -> tuple[list[float], int]:
             accounts=database.people,
             sign_in=make_sign_in(settings),
             runs=_Runs(database),  # type: ignore[arg-type]
+            gates=Gatekeeper(
+                store=database.store,
+                forge=FakeForge(clone_url=""),
+                projects=lambda path: None,
+                clock=SystemClock(),
+                cards=places(database.store, database.threads),
+            ),
+            diary=database.nights,
+            book=database.digests,
+            again={},
             operating=OperatorService(
                 store=database.store,
                 forge=FakeForge(clone_url=""),

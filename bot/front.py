@@ -68,10 +68,10 @@ async def open_front(
     runs: Runs,
     operating: Operating,
     clock: Clock,
-    gates: Gates | None = None,
-    diary: Diary | None = None,
-    book: Digested | None = None,
-    again: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]] | None = None,
+    gates: Gates,
+    diary: Diary,
+    book: Digested,
+    again: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]],
 ) -> AsyncGenerator[Front]:
     """Connected to Slack. Raises `SettingsError` when Slack refuses a token. `again`: for what
     other sources delivered and nobody finished, by source."""
@@ -97,17 +97,15 @@ async def open_front(
             sign_in=sign_in,
             public_url=settings.public_url,
         )
-        nights = None
-        if diary and book:
-            nights = NightControls(
-                settings=settings,
-                slack=slack,
-                people=people,
-                runs=runs,
-                diary=diary,
-                book=book,
-                clock=clock,
-            )
+        nights = NightControls(
+            settings=settings,
+            slack=slack,
+            people=people,
+            runs=runs,
+            diary=diary,
+            book=book,
+            clock=clock,
+        )
         mentions = Mentions(
             settings=settings,
             identity=identity,
@@ -123,7 +121,7 @@ async def open_front(
         controls = Controls(
             slack=slack, people=people, linking=linking, runs=runs, mentions=mentions
         )
-        pressed = GateControls(slack=slack, people=people, gates=gates) if gates else None
+        pressed = GateControls(slack=slack, people=people, gates=gates)
         desk = Desk(deliveries=deliveries, slack=slack, linking=linking)
         stack.push_async_callback(desk.close)
         door = make_door(client, identity, deliveries, desk, mentions, controls, pressed, nights)
@@ -137,9 +135,7 @@ async def open_front(
             presenter=Presenter(
                 store=store, threads=threads, slack=slack, clock=clock, links=links
             ),
-            redelivery=Redelivery(
-                deliveries=deliveries, dispatch={SOURCE: door.again, **(again or {})}
-            ),
+            redelivery=Redelivery(deliveries=deliveries, dispatch={SOURCE: door.again, **again}),
         )
 
 

@@ -63,8 +63,8 @@ def make_door(
     desk: Desk,
     mentions: Mentions,
     controls: Controls,
-    gates: GateControls | None = None,
-    nights: NightControls | None = None,
+    gates: GateControls,
+    nights: NightControls,
 ) -> Door:
     authorized = AuthorizeResult(
         enterprise_id=None,
@@ -123,8 +123,8 @@ def _listen(
     desk: Desk,
     mentions: Mentions,
     controls: Controls,
-    gates: GateControls | None,
-    nights: NightControls | None,
+    gates: GateControls,
+    nights: NightControls,
 ) -> None:
     def listener(work: Work) -> Callable[..., Awaitable[None]]:
         async def listen(ack: Ack, body: Json, context: dict[str, Any]) -> None:
@@ -153,23 +153,17 @@ def _listen(
         "unlink_account": controls.on_unlink,
         "pick_project": controls.on_pick,
         "pick_cancel": controls.on_pick_cancelled,
+        "gate_approve": gates.on_approve,
+        "gate_reject": gates.on_reject,
+        "gate_again": gates.on_again,
+        "deliver_promote": gates.on_promote,
+        "deliver_revert": gates.on_revert,
+        FIX: nights.on_fix,
+        MENU: nights.on_menu,
     }.items():
         app.action(action)(listener(work))
     app.action(re.compile(r"run_answer_\d"))(listener(controls.on_answer))
     app.action(re.compile(r"view_.*"))(listener(nothing))
     app.view("run_text")(listener(controls.on_text_submitted))
     app.view("stop_run")(listener(controls.on_stop_submitted))
-    if nights is not None:
-        app.action(FIX)(listener(nights.on_fix))
-        app.action(MENU)(listener(nights.on_menu))
-    if gates is None:
-        return
-    for action, work in {
-        "gate_approve": gates.on_approve,
-        "gate_reject": gates.on_reject,
-        "gate_again": gates.on_again,
-        "deliver_promote": gates.on_promote,
-        "deliver_revert": gates.on_revert,
-    }.items():
-        app.action(action)(listener(work))
     app.view(CALLBACK)(listener(gates.on_rejected))

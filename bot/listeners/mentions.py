@@ -26,7 +26,6 @@ from bot.views.words import Links
 _EARLIER = 50  # messages of the thread that become the request's context
 _OPEN = frozenset(RunStatus) - ENDED
 PICK_SECONDS = 3600
-NO_NIGHTS = "There are no nights of maintenance here."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class Mentions:
     operators: Operators
     store: Store
     links: Links
-    nights: NightControls | None = None
+    nights: NightControls
 
     async def on_message(self, body: Json) -> None:
         said = Words.of(body)
@@ -71,7 +70,7 @@ class Mentions:
                 shown = self._settings_text(said.channel)
                 await self.linking.tell_settings(said.user, said.channel, said.thread_ts, shown)
             case Verb.MAINTENANCE:
-                told = await self.nights.standing(said.channel) if self.nights else NO_NIGHTS
+                told = await self.nights.standing(said.channel)
                 await self._tell(said, told)
             case Verb.STATUS:
                 await self._tell(said, await self._status(said))

@@ -23,6 +23,7 @@ from agent.events import (
     StopAsked,
     TakenOver,
 )
+from agent.gatekeeper import Gatekeeper
 from agent.operators import OperatorService
 from agent.ports import Write
 from agent.project import ProjectSettings
@@ -30,6 +31,7 @@ from agent.run import ENDED, Limits, Person, Request, Run, RunId, RunStatus
 from agent.state import RunState, fold
 from agent.testing import FakeForge
 from bot.build import make_sign_in
+from bot.cards import places
 from bot.front import Front, open_front
 from bot.runs import Gates
 from bot.settings import ProjectEntry, Settings
@@ -179,9 +181,9 @@ async def open_face(
     *,
     settings: Settings | None = None,
     gates: Gates | None = None,
-    nights: bool = False,
 ) -> AsyncGenerator[Face]:
     runs, settings = FakeRuns(db=db), settings or settings_for(slack)
+    forge = FakeForge(clone_url="", members=MEMBERS)
     await link(db, slack.world.team_id, PEOPLE)
     async with open_front(
         settings,
@@ -193,14 +195,15 @@ async def open_face(
         runs=runs,
         operating=OperatorService(
             store=db.store,
-            forge=FakeForge(clone_url="", members=MEMBERS),
+            forge=forge,
             projects=lambda path: ProjectSettings(path=path),
             operators=OPERATORS,
         ),
         clock=FakeClock(),
-        gates=gates,
-        diary=db.nights if nights else None,
-        book=db.digests if nights else None,
+        gates=gates or _gatekeeper(db, forge),
+        diary=db.nights,
+        book=db.digests,
+        again={},
     ) as front:
         front.presenter.every = 0.2
         front.slack.api.patience = 0.02
@@ -212,6 +215,16 @@ async def open_face(
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+
+
+def _gatekeeper(db: Database, forge: FakeForge) -> Gatekeeper:
+    return Gatekeeper(
+        store=db.store,
+        forge=forge,
+        projects=lambda path: ProjectSettings(path=path),
+        clock=FakeClock(),
+        cards=places(db.store, db.threads),
+    )
 
 
 async def ask(face: Face, run: Run, question: str, *choices: str) -> None:

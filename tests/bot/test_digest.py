@@ -55,7 +55,7 @@ async def nightly(slack: SlackStandIn, db: Database) -> AsyncIterator[Face]:
     channels = (slack.world.channel_named("platform").id,)
     entry = ProjectEntry(path=API, channels=channels, maintenance=maintenance)
     settings = replace(settings, projects={API: entry})
-    async with open_face(slack, db, settings=settings, nights=True) as face:
+    async with open_face(slack, db, settings=settings) as face:
         face.front.slack.settle = 0
         yield face
 

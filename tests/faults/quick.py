@@ -13,9 +13,9 @@ from typing import Any
 import agent.loop
 import agent.stages.publish
 import agent.worker
-import bot.app
 import bot.front
 import bot.presenter
+import bot.roles.work
 from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 from agent.adapters.database import Database
 
@@ -33,7 +33,7 @@ def quicken(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(agent.loop, "WAITS", (0.5, 0.1, 0.1, 0.1))
     put(agent.worker, "PAUSES", (0.1, 0.1, 0.1))
     put(agent.stages.publish, "FIRST_LOOK", 1.0)
-    put(bot.app, "Pace", functools.partial(bot.app.Pace, least=0.2))
+    put(bot.roles.work, "Pace", functools.partial(bot.roles.work.Pace, least=0.2))
     put(Database, "queue", functools.partialmethod(Database.queue, lease=2.0))
     put(BubblewrapSandbox, "check", _proved_before)
 

@@ -13,7 +13,7 @@ import pytest
 from road import FILES, Road, fault, make_repository, open_road, until
 
 import agent.stages.publish
-import bot.app
+import bot.roles.work
 from agent.adapters.gitlab_forge import GitLabReader
 from agent.adapters.system_clock import SystemClock
 from agent.events import DeliveryBegun, EffectDone, StatusChanged
@@ -50,7 +50,7 @@ CARD = Place(team="T", channel="C", message="1.1")
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent.stages.publish, "FIRST_LOOK", 1.0)
-    monkeypatch.setattr(bot.app, "Pace", functools.partial(bot.app.Pace, least=0.2))
+    monkeypatch.setattr(bot.roles.work, "Pace", functools.partial(bot.roles.work.Pace, least=0.2))
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from crossing import Crossing, never
 from oracle import holds, standing
 from road import fault, until
 
-import bot.app
+import bot.roles.front
+import bot.roles.work
 import bot.schedule
 from agent.adapters.system_clock import SystemClock
 from agent.events import GateRefused, GateVoted
@@ -31,7 +32,8 @@ class Ahead(SystemClock):
 @pytest.fixture
 def ahead(monkeypatch: pytest.MonkeyPatch) -> type[Ahead]:
     monkeypatch.setattr(Ahead, "hours", 0.0)
-    monkeypatch.setattr(bot.app, "SystemClock", Ahead)
+    monkeypatch.setattr(bot.roles.front, "SystemClock", Ahead)
+    monkeypatch.setattr(bot.roles.work, "SystemClock", Ahead)
     monkeypatch.setattr(bot.schedule, "TICK", 0.3)
     return Ahead
 

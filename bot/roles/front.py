@@ -1,0 +1,122 @@
+"""The `front` role: Slack, the pages, the webhooks, and the clock that both are looked after by."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from aiohttp import web
+
+from agent.adapters.system_clock import SystemClock
+from agent.errors import SettingsError
+from agent.gatekeeper import Gatekeeper
+from agent.hints import Hints
+from agent.operators import OperatorService
+from agent.pace import Turns
+from agent.review import hear_review
+from agent.service import RunService
+from bot.build import make_sign_in, night_schedules
+from bot.cards import places
+from bot.digest import Digests, digest_channels
+from bot.front import Front, open_front
+from bot.roles.opening import Opening
+from bot.schedule import Schedule
+from bot.web.link import add_link_pages
+from bot.web.site import make_site
+from bot.web.slack_events import add_slack_events
+from bot.web.webhooks import SOURCE as GITLAB
+from bot.web.webhooks import add_gitlab_events, hear_again
+
+#: Slack repeats a delivery for minutes; the log of a run keeps what came of it.
+KEPT_DELIVERIES = timedelta(days=30)
+
+
+async def open_front_role(opening: Opening) -> None:
+    database, reader = opening.database, opening.reader
+    gatekeeper = Gatekeeper(
+        store=database.store,
+        forge=reader,
+        projects=opening.project,
+        clock=SystemClock(),
+        cards=places(database.store, database.threads),
+    )
+    comments = Turns(look=lambda run: hear_review(database.store, reader, run), clock=SystemClock())
+    hints = Hints(database.store, on_waiting=gatekeeper.hinted, on_note=comments.ask)
+    front = await opening.stack.enter_async_context(
+        open_front(
+            opening.settings,
+            store=database.store,
+            deliveries=database.inbox,
+            threads=database.threads,
+            accounts=database.people,
+            sign_in=make_sign_in(opening.settings),
+            runs=RunService(store=database.store, forge=reader, projects=opening.project),
+            operating=OperatorService(
+                store=database.store,
+                forge=reader,
+                projects=opening.project,
+                operators=opening.settings.operators,
+            ),
+            clock=SystemClock(),
+            gates=gatekeeper,
+            diary=database.nights,
+            book=database.digests,
+            again={GITLAB: hear_again(database.inbox, hints.hear)},
+        )
+    )
+    opening.go(front.serve(), "front")
+    opening.go(_schedule(opening, gatekeeper, front).serve(), "schedule")
+    await _open_pages(opening, hints, front)
+
+
+def _schedule(opening: Opening, gatekeeper: Gatekeeper, front: Front) -> Schedule:
+    settings, database = opening.settings, opening.database
+    digests = Digests(
+        owner=opening.name,
+        team=front.identity.team,
+        channels=digest_channels(settings),
+        diary=database.nights,
+        book=database.digests,
+        store=database.store,
+        slack=front.slack,
+        clock=SystemClock(),
+    )
+    return Schedule(
+        store=database.store,
+        clock=SystemClock(),
+        prune=lambda: database.inbox.prune(KEPT_DELIVERIES),
+        look_after=gatekeeper.look_after,
+        diary=database.nights,
+        nights=night_schedules(settings),
+        tell=digests.tick,
+    )
+
+
+async def _open_pages(opening: Opening, hints: Hints, front: Front) -> None:
+    settings, database = opening.settings, opening.database
+    by_http = not settings.slack_app_token
+    routes = [
+        add_gitlab_events(settings.gitlab_webhook_secret, database.inbox, hints.hear),
+        add_link_pages(front.linking),
+    ]
+    if by_http:
+        routes.append(add_slack_events(settings.slack_signing_secret, front.door.receive))
+    site = make_site(database.store, add_routes=routes, public_url=settings.public_url)
+    host, port = settings.address
+    opening.port = await _listen(opening, site, host, port)
+    how = "signed HTTP at /slack/events" if by_http else "Socket Mode"
+    opening.told.append(f"Slack as @{front.identity.name} by {how}")
+    opening.told.append(f"pages on http://{host}:{opening.port}")
+
+
+async def _listen(opening: Opening, site: web.Application, host: str, port: int) -> int:
+    runner = web.AppRunner(site, access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    opening.stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise SettingsError(
+            f"JOURNEYMAN_LISTEN is {host}:{port}, where nothing can listen ({error.strerror}): "
+            "choose another port, or stop what holds it."
+        ) from error
+    return int(runner.addresses[0][1])

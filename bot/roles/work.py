@@ -1,0 +1,118 @@
+"""The roles that the queue gives work to: `worker` runs it, `effects` makes it public."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+
+from agent.adapters.git_vault import GitVaults
+from agent.adapters.gitlab_forge import GitLabWriter
+from agent.adapters.outside_log import OutsideLogs
+from agent.adapters.system_clock import SystemClock
+from agent.effects import EffectExecutor
+from agent.errors import SandboxUnusable
+from agent.maintenance.shift import NightShift
+from agent.pace import Pace
+from agent.ports import Origin
+from agent.run import RunId
+from agent.work import Lookout
+from agent.worker import Worker
+from bot.build import (
+    make_canaries,
+    make_installer,
+    make_model,
+    make_sandbox,
+    make_vaults,
+    night_schedules,
+)
+from bot.roles.opening import Opening, check_gitlab
+
+Deed = Callable[[RunId], Awaitable[None]]
+
+
+async def open_work(opening: Opening, roles: Collection[str]) -> None:
+    vaults = make_vaults(opening.settings)
+    on_run = await _open_worker(opening, vaults) if "worker" in roles else None
+    on_effects = await _open_effects(opening, vaults) if "effects" in roles else None
+    slots = opening.settings.parallel_runs
+    queue = opening.database.queue()
+    opening.go(queue.work(on_run=on_run, on_effects=on_effects, slots=slots), "queue")
+
+
+async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
+    settings, database, reader = opening.settings, opening.database, opening.reader
+    for project in settings.listed_projects:
+        max_runs = settings.project(project).max_runs
+        await database.store.set_project(project, max_runs=max_runs)
+    sandbox = make_sandbox(settings)
+    if failed := [check for check in await sandbox.check() if not check.ok]:
+        raise SandboxUnusable(
+            f"The sandbox does not hold here ({failed[0].name}: {failed[0].detail}). "
+            f"{failed[0].remedy or 'Run `journeyman sandbox check` for the whole list.'}"
+        )
+
+    async def origin(path: str) -> Origin:
+        return reader.origin(await reader.project(path))
+
+    worker = Worker(
+        name=opening.name,
+        store=database.store,
+        model=await opening.stack.enter_async_context(make_model(settings)),
+        sandbox=sandbox,
+        vaults=vaults.of,
+        origin=origin,
+        projects=opening.project,
+        clock=SystemClock(),
+        installer=make_installer(settings, sandbox),
+        canaries=make_canaries(settings),
+        lookout=Lookout(
+            forge=reader,
+            origin=origin,
+            pace=Pace(clock=SystemClock()),
+            holder=database.people.holder,
+            outside=OutsideLogs(),
+        ),
+    )
+    if night_schedules(settings):
+        shift = NightShift(
+            name=worker.name,
+            diary=database.nights,
+            findings=database.nights,
+            store=database.store,
+            sandbox=sandbox,
+            installer=make_installer(settings, sandbox),
+            vaults=vaults.of,
+            origin=origin,
+            projects=opening.project,
+            clock=SystemClock(),
+        )
+        opening.go(shift.serve(), "nights")
+    return worker.advance
+
+
+async def _open_effects(opening: Opening, vaults: GitVaults) -> Deed:
+    settings, database = opening.settings, opening.database
+    writer = await _writer(opening, settings.gitlab_token, "GITLAB_TOKEN")
+    merger = None
+    if settings.gitlab_merge_token:
+        merger = await _writer(opening, settings.gitlab_merge_token, "GITLAB_MERGE_TOKEN")
+    executor = EffectExecutor(
+        store=database.store,
+        vaults=vaults.of,
+        reader=opening.reader,
+        writer=writer,
+        merger=merger,
+        projects=opening.project,
+        clock=SystemClock(),
+        public_url=settings.public_url,
+        canaries=make_canaries(settings),
+        holder=database.people.holder,
+    )
+    return executor.run_pending
+
+
+async def _writer(opening: Opening, token: str, name: str) -> GitLabWriter:
+    writer = await opening.stack.enter_async_context(
+        GitLabWriter(opening.settings.gitlab_url, token, token_name=name)
+    )
+    await check_gitlab(writer.me())
+    return writer
