@@ -85,8 +85,9 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
         if "front" in roles:
             await open_front_role(opening)
         ready = f"Journeyman is ready ({', '.join(roles)})"
+        told = "; ".join(opening.told)
         yield Service(
-            told=": ".join([ready, *(["; ".join(opening.told)] if opening.told else [])]) + ".",
+            told=f"{ready}: {told}." if told else f"{ready}.",
             port=opening.port,
             tasks=tuple(opening.tasks),
         )
