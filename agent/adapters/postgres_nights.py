@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from agent.adapters.postgres import Connection, Pool, Row
 from agent.adapters.postgres_retry import retried, transact
-from agent.maintenance.diary import ATTEMPTS, FAILURES, After, Due, Entry, Schedule
+from agent.maintenance.diary import ATTEMPTS, FAILURES, PATIENCE, After, Due, Entry, Schedule
 from agent.maintenance.findings import Findings
 from agent.maintenance.night import Task, TaskReport
 
@@ -46,6 +46,12 @@ SELECT id, task FROM nights WHERE ended_at IS NULL AND attempts >= {ATTEMPTS}
 RENEW = """
 UPDATE nights SET leased_until = clock_timestamp() + $3::interval
 WHERE id = $1 AND owner = $2 AND ended_at IS NULL RETURNING 1"""
+PUT_OFF = """
+UPDATE nights SET leased_until = clock_timestamp() + $3::interval, owner = NULL,
+    attempts = attempts - 1
+WHERE id = $1 AND owner = $2 AND ended_at IS NULL
+    AND started_at > clock_timestamp() - $4::interval
+RETURNING 1"""
 FINISH = """
 UPDATE nights SET ended_at = clock_timestamp(), status = $3, report = $4::json
 WHERE id = $1 AND ($2::text IS NULL OR owner = $2) AND ended_at IS NULL
@@ -109,6 +115,10 @@ class NightStore:
 
     async def renew(self, night: int, owner: str, lease: timedelta) -> bool:
         return bool(await retried(lambda: self._pool.fetchval(RENEW, night, owner, lease)))
+
+    async def put_off(self, night: int, owner: str, pause: timedelta) -> bool:
+        values = (night, owner, pause, PATIENCE)
+        return bool(await retried(lambda: self._pool.fetchval(PUT_OFF, *values)))
 
     async def finish(self, night: int, owner: str, report: TaskReport) -> bool:
         async def once(connection: Connection) -> bool:

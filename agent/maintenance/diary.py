@@ -11,6 +11,7 @@ from agent.maintenance.night import Task, TaskReport
 
 ATTEMPTS = 3  #: of one night, when whoever works on it dies
 FAILURES = 3  #: nights in a row after which a task is paused
+PATIENCE = timedelta(hours=3)  #: with what a night needs from outside, from its first attempt on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,11 @@ class Diary(Protocol):
 
     async def renew(self, night: int, owner: str, lease: timedelta) -> bool:
         """False: it belongs to somebody else by now."""
+        ...
+
+    async def put_off(self, night: int, owner: str, pause: timedelta) -> bool:
+        """Lets go of it for a while, as an attempt that does not count. False: its time is over,
+        or it belongs to somebody else by now."""
         ...
 
     async def finish(self, night: int, owner: str, report: TaskReport) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from agent.dependencies import Installer
-from agent.errors import JourneymanError, Unavailable
+from agent.errors import JourneymanError, StoreUnavailable, Unavailable
 from agent.maintenance.diary import Diary, Due
+from agent.maintenance.errands import give_out, given
 from agent.maintenance.findings import FindingStore
 from agent.maintenance.handing import hand_over
 from agent.maintenance.night import Task, TaskReport
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 PAUSE = 15.0  #: seconds between two looks for a night that is due
+AWAY = timedelta(minutes=5)  #: between two attempts while GitLab does not answer
 
 
 @dataclass(kw_only=True)
@@ -41,6 +44,7 @@ class NightShift:
     origin: Callable[[str], Awaitable[Origin]]
     projects: Projects
     clock: Clock
+    model: bool = True  #: is one configured?
     tasks: Mapping[Task, Run] = field(default_factory=lambda: TASKS)
     lease: timedelta = LEASE
 
@@ -63,20 +67,33 @@ class NightShift:
         log.info("night_begins", extra={"night": due.id, "project": due.project, "task": due.task})
         async with self._held(due):
             report = await self._done(due)
-            kept = await self.diary.finish(due.id, self.name, report)
-            log.info("night_ends", extra={"night": due.id, "status": report.status, "kept": kept})
+            if report is not None:
+                kept = await self.diary.finish(due.id, self.name, report)
+                facts = {"night": due.id, "status": report.status, "kept": kept}
+                log.info("night_ends", extra=facts)
         return True
 
-    async def _done(self, due: Due) -> TaskReport:
+    async def _done(self, due: Due) -> TaskReport | None:
+        """None: something outside does not answer, and the night comes again after a while."""
         began = self.clock.monotonic()
         try:
             night = await self._night(due)
             report = await self.tasks[due.task](night)
             report = await hand_over(self.store, self.diary, night, due, report)
-        except Unavailable:
+            report = await give_out(self.store, night, due, report, model=self.model)
+        except StoreUnavailable:
             raise
+        except Unavailable as error:
+            if await self.diary.put_off(due.id, self.name, AWAY):
+                log.warning("night_waits", extra={"night": due.id, "reason": str(error)})
+                return None
+            report = _failed(due, str(error))
         except JourneymanError as error:
-            report = TaskReport(task=due.task, status="failed", problems=(str(error),))
+            report = _failed(due, str(error))
+        except Exception:  # the one guard: one project's night must not end those of all others
+            error_id = secrets.token_hex(2)
+            log.exception("night_broke", extra={"night": due.id, "error": error_id})
+            report = _failed(due, f"Something broke on our side (error {error_id}).")
         return replace(report, seconds=round(self.clock.monotonic() - began, 1))
 
     async def _night(self, due: Due) -> Night:
@@ -101,6 +118,7 @@ class NightShift:
             installer=self.installer,
             clock=self.clock,
             findings=self.findings,
+            given=await given(self.store, self.diary, due.project, due.fire_at),
         )
 
     @asynccontextmanager
@@ -135,3 +153,7 @@ class NightShift:
         except Unavailable as error:
             log.warning("lease_waits", extra={"night": due.id, "reason": str(error)})
             return True  # who stores nothing loses nothing: the end of the night tells
+
+
+def _failed(due: Due, why: str) -> TaskReport:
+    return TaskReport(task=due.task, status="failed", problems=(why,))

@@ -6,10 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from agent.errors import Unavailable
-from agent.maintenance.dependencies.lockfiles import read_toml
+from agent.maintenance.dependencies.answers import read_toml, table
 from agent.maintenance.dependencies.shop import UV, Shop, is_down, telling
 from agent.maintenance.dependencies.versions import (
     Grammar,
@@ -21,7 +20,7 @@ from agent.maintenance.dependencies.versions import (
 )
 
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\#]+)", re.MULTILINE)
-_LOWEST = re.compile(r">=\s*(\d+\.\d+)|~=\s*(\d+\.\d+)|==\s*(\d+\.\d+)")
+_LOWEST = re.compile(r"(?:>=|~=|==|\^|~)\s*(\d+\.\d+)")
 #: Runs the command in front with each question, four at a time.
 _EACH = r"""
 command=("${@:2:$1}"); shift "$(($1 + 1))"
@@ -58,8 +57,7 @@ def python_arguments(shop: Shop) -> list[str]:
     if data is None:
         return []
     parsed = read_toml("pyproject.toml", data.decode("utf-8", "replace"))
-    project: Any = parsed.get("project")
-    text = cast("dict[str, Any]", project).get("requires-python") if project else None
+    text = table(parsed.get("project")).get("requires-python")
     match = _LOWEST.search(text) if isinstance(text, str) else None
     return ["--python-version", next(part for part in match.groups() if part)] if match else []
 

@@ -61,10 +61,11 @@ class Shop:
         env: Mapping[str, str] | None = None,
         ok: Sequence[int] = (0,),
         network: Network = Network.FETCH,
+        called: str = "",
     ) -> Answer:
         """Each word of `argv` is one argument. Raises `Unavailable` when the registry is the
         cause, and `ToolFailed`, in the program's own words, for any other end than those in
-        `ok`."""
+        `ok`. `called`: the program to name there when another one runs it."""
         script = f'"$@" >{NIGHT}/answer'
         result = await self._box.exec(
             ["bash", "-c", script, "sh", *argv],
@@ -74,7 +75,7 @@ class Shop:
         )
         answer = WorkspaceFiles(self._out).read("answer", LARGEST) if not result.stopped else b""
         out, err = answer.decode("utf-8", "replace"), result.output
-        name = Path(argv[0]).name
+        name = called or Path(argv[0]).name
         if result.stopped:
             raise Unavailable(
                 f"`{name}` was ended by the sandbox ({result.stopped}) before it had answered."
@@ -115,6 +116,8 @@ class Shop:
                 raise ToolFailed(f"It emptied {path}, and was refused.")
         changed = {p: now[p] for p in mine if p in now and now[p] != self.given[p]}
         for path, data in changed.items():
+            if len(data) >= LARGEST:  # more was not read
+                raise ToolFailed(f"{path} would be larger than {LARGEST // 2**20} MB.")
             before = _sources(self.given[path])
             if before and (new := _sources(data) - before):
                 named = ", ".join(sorted(new)[:3])

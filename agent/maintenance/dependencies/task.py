@@ -30,6 +30,8 @@ class _Told:
     not_checked: list[str] = field(default_factory=list[str])
     problems: list[str] = field(default_factory=list[str])
     groups: list[Group] = field(default_factory=list[Group])
+    looked: bool = False  #: the updates of one ecosystem at least are known
+    away: bool = False  #: a registry was
 
 
 async def dependencies(night: Night) -> TaskReport:
@@ -56,7 +58,7 @@ async def dependencies(night: Night) -> TaskReport:
 
 
 def _outcome(told: _Told) -> Outcome:
-    if told.problems and not told.groups:
+    if not told.groups and (told.problems or (told.away and not told.looked)):
         return "failed"
     if told.problems or told.not_checked:
         return "partial"
@@ -69,13 +71,19 @@ async def _projects(night: Night, told: _Told) -> list[Project]:
         paths = ecosystem.claims(night.paths)
         manifests: dict[str, bytes] = {}
         for path in paths:
-            data = await night.vault.read(night.base, path, limit=LARGEST)
+            data = await night.vault.read(night.base, path, limit=LARGEST + 1)
             manifests[path] = data or b""
+        large = [path for path, data in manifests.items() if len(data) > LARGEST]
         torn = [path for path, data in manifests.items() if _in_conflict(data)]
         if torn:
             told.problems.append(
                 f"{torn[0]} has the marks of an unresolved conflict; nothing of {ecosystem.name}"
                 " was updated. Resolve it on the branch."
+            )
+        elif large:
+            told.problems.append(
+                f"{large[0]} is larger than {LARGEST // 2**20} MB; nothing of {ecosystem.name}"
+                " was updated."
             )
         elif paths:
             found.append(Project(ecosystem=ecosystem, manifests=manifests))
@@ -102,9 +110,14 @@ async def _one(
         ) as shop:
             audit = await project.ecosystem.audit(shop)
             outdated = await project.ecosystem.outdated(shop)
-    except (ToolFailed, Unavailable) as error:
+    except Unavailable as error:
+        told.away = True
+        told.not_checked.append(f"Updates of {name}: not checked: {error}")
+        return
+    except ToolFailed as error:
         told.problems.append(f"Updates of {name} were not looked for: {error}")
         return
+    told.looked = True
     if audit.not_checked:
         told.not_checked.append(audit.not_checked)
     told.not_checked += outdated.not_checked

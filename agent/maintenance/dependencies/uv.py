@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from agent.errors import ToolFailed
 from agent.maintenance.dependencies import python_audit
+from agent.maintenance.dependencies.answers import read_toml, rows, table
 from agent.maintenance.dependencies.ecosystem import Audit, Outdated
-from agent.maintenance.dependencies.lockfiles import read_toml
 from agent.maintenance.dependencies.python_index import (
     canonical,
     no_build,
@@ -120,9 +120,9 @@ def _locked(shop: Shop, *, now: bool = False) -> dict[str, str]:
     text = shop.text("uv.lock") if now else shop.given["uv.lock"].decode("utf-8", "replace")
     found: dict[str, str] = {}
     twice: set[str] = set()
-    for package in cast("list[dict[str, Any]]", read_toml("uv.lock", text).get("package", [])):
+    for package in rows(read_toml("uv.lock", text).get("package")):
         name, version = package.get("name"), package.get("version")
-        if "registry" not in cast("dict[str, Any]", package.get("source") or {}):
+        if "registry" not in table(package.get("source")):
             continue
         if isinstance(name, str) and isinstance(version, str) and is_name(name, Grammar.PYTHON):
             twice |= {name} & found.keys()
@@ -132,10 +132,10 @@ def _locked(shop: Shop, *, now: bool = False) -> dict[str, str]:
 
 def _asked(shop: Shop) -> list[_Asked]:
     data = read_toml("pyproject.toml", shop.given["pyproject.toml"].decode("utf-8", "replace"))
-    project = cast("dict[str, Any]", data.get("project") or {})
+    project = table(data.get("project"))
     found = list(_lines(project.get("dependencies"), ()))
-    extras = cast("Mapping[str, Any]", project.get("optional-dependencies") or {})
-    groups = cast("Mapping[str, Any]", data.get("dependency-groups") or {})
+    extras = table(project.get("optional-dependencies"))
+    groups = table(data.get("dependency-groups"))
     for option, named in (("--optional", extras), ("--group", groups)):
         for name, lines in named.items():
             if is_name(name, Grammar.PYTHON):
