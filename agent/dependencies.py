@@ -202,7 +202,8 @@ class _Plan:
 
     def script(self, options: str) -> str:
         if self.tool == "npm":
-            install = "npm ci --ignore-scripts --no-audit --no-fund"
+            # the lock file says what is wanted, by its hash: what is at hand need not be asked for
+            install = "npm ci --ignore-scripts --no-audit --no-fund --prefer-offline"
             return f"{install} && mkdir -p node_modules && mv node_modules {INNER}/"
         home = f"{INNER}/{self.folder}"
         install = f"{_UV} pip install --no-build {options} --python {home}"

@@ -61,7 +61,7 @@ approvals = 1
 access = "maintainer"
 """
 #: Projects of the demo of the night, in channels of their names.
-NIGHTLY = (HERE / "projects" / "newsletter",)
+NIGHTLY = tuple(HERE / "projects" / name for name in ("newsletter", "labels"))
 NIGHTS = """
 [projects.{project}.maintenance]
 schedule = "0 2 * * *"

@@ -18,12 +18,15 @@ from agent.maintenance.dependencies.javascript import (
     outdated,
     read_object,
 )
-from agent.maintenance.dependencies.shop import Shop
+from agent.maintenance.dependencies.shop import NIGHT, Shop
 from agent.maintenance.dependencies.versions import is_version, level, next_major, read
 from agent.maintenance.night import LeftOut, Update
 from agent.ports import Network
 
 _NPM = "npm"
+#: Where npm takes every dependency for one of production: of others that are not installed, as
+#: none is here, it tells nothing.
+_APART = "outdated"
 #: npm's own idea of ranges: whether every Node that the project promises can run the package.
 _FITS = """
 const path = require('path'), fs = require('fs');
@@ -55,7 +58,10 @@ class Npm:
         if package.get("workspaces"):
             raise ToolFailed("npm's workspaces are not looked at yet.")
         pins = locked(read_object("package-lock.json", shop.text("package-lock.json")))
-        answer = await shop.run([_NPM, "outdated", "--json"], ok=(0, 1))
+        ranges = {each.name: each.range for each in asked}
+        shop.hand_in(f"{_APART}/package.json", json.dumps({"dependencies": ranges}))
+        argv = [_NPM, "outdated", "--json", f"--prefix={NIGHT}/{_APART}"]
+        answer = await shop.run(argv, ok=(0, 1))
         found = outdated(answer.out)
         if not found and answer.code and "error" in answer.err:
             raise Unavailable(f"`npm outdated` failed: {answer.err.strip()[:300]}")

@@ -11,9 +11,9 @@ function file(name) {
 }
 
 function html(parcel) {
-  var weight = parcel.weight;
-  const items = pluralize('item', parcel.items, true);
+  var items = pluralize('item', parcel.items, true);
+  let size = parcel.size == null ? 'any' : parcel.size
   return `<p class="${camelCase('parcel-label')}">${escape(parcel.to)}: ${items}</p>`;
 }
 
-module.exports = { file, html };
+module.exports = { file: file, html: html };
