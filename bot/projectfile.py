@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -24,14 +22,12 @@ from pydantic_core import PydanticCustomError
 from agent import outside
 from agent.errors import SettingsError
 from agent.policy import Policy
-from agent.project import Maintenance
 from agent.run import Limits
 from bot.gatefile import STRICT, Environment, Gates, Pattern, Target
-from bot.schedule import fires
+from bot.nightfile import Channel, Nights
 from bot.settings import DIRECT, ModelPrice, ProjectEntry
 
 _Path = Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)+$")]
-_Channel = Annotated[str, StringConstraints(pattern=r"^[CG][A-Z0-9_]+$")]
 _AnyChannel = Annotated[str, StringConstraints(pattern=rf"^([CG][A-Z0-9_]+|{DIRECT})$")]
 
 
@@ -45,37 +41,6 @@ def _log_prefix(url: str) -> str:
 
 _NONE = ProjectEntry(path="")
 _LogPrefix = Annotated[str, AfterValidator(_log_prefix)]
-
-
-def _cron(text: str) -> str:
-    try:
-        fires(text, "UTC")
-    except ValueError as error:
-        raise PydanticCustomError(
-            "cron",
-            "five fields of cron are wanted: {problem}",
-            {
-                "problem": str(error),
-            },
-        ) from error
-    return text
-
-
-def _zone(text: str) -> str:
-    if text not in available_timezones():
-        raise PydanticCustomError("zone", "a time zone has a name like Europe/Berlin")
-    return text
-
-
-def _time(text: str) -> str:
-    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
-        raise PydanticCustomError("time", "a time of day looks like 07:30")
-    return text
-
-
-_Cron = Annotated[str, AfterValidator(_cron)]
-_Time = Annotated[str, AfterValidator(_time)]
-_Zone = Annotated[str, AfterValidator(_zone)]
 
 
 class _Strict(BaseModel):
@@ -117,31 +82,6 @@ class _Limits(_Strict):
         )
 
 
-class _Maintenance(_Strict):
-    lint: list[Annotated[str, StringConstraints(min_length=1)]] | None = None
-    lint_minutes: float | None = Field(default=None, gt=0, le=60)
-    schedule: _Cron | None = None
-    zone: _Zone | None = None
-    tasks: list[Literal["lint", "dependencies"]] | None = None
-    digest: _Channel | None = None
-    digest_at: _Time | None = None
-    quiet_line: bool | None = None
-
-    def over(self, base: Maintenance) -> Maintenance:
-        minutes = self.lint_minutes
-        return replace(
-            base,
-            schedule=base.schedule if self.schedule is None else self.schedule,
-            zone=self.zone or base.zone,
-            tasks=base.tasks if self.tasks is None else tuple(self.tasks),
-            digest=self.digest or base.digest,
-            digest_at=self.digest_at or base.digest_at,
-            quiet_line=base.quiet_line if self.quiet_line is None else self.quiet_line,
-            lint=base.lint if self.lint is None else tuple(self.lint),
-            lint_seconds=minutes * 60 if minutes else base.lint_seconds,
-        )
-
-
 class _Defaults(_Strict):
     test_command: str | None = None
     setup: str | None = None
@@ -159,7 +99,7 @@ class _Defaults(_Strict):
     watch_pipeline: bool | None = None
     ci_logs: list[_LogPrefix] | None = None
     limits: _Limits = _Limits()
-    maintenance: _Maintenance = _Maintenance()
+    maintenance: Nights = Nights()
     targets: dict[str, Target] = {}
     environments: dict[str, Environment] = {}
 
@@ -204,7 +144,7 @@ class _Defaults(_Strict):
 
 
 class _Project(_Defaults):
-    channels: list[_Channel] = []
+    channels: list[Channel] = []
 
 
 class _File(_Strict):
@@ -330,7 +270,7 @@ def _known(where: list[str]) -> list[str]:
         "defaults": _Defaults,
         "projects": _Project,
         "limits": _Limits,
-        "maintenance": _Maintenance,
+        "maintenance": Nights,
         "targets": Target,
         "environments": Environment,
     }
