@@ -20,10 +20,12 @@ class Maintenance:
     tasks: tuple[str, ...] = ("lint", "dependencies")
     digest: str = ""  #: channel that is told in the morning; empty: the project's own
     digest_at: str = "07:30"  #: by the clock of `zone`
-    quiet_line: bool = False  #: one line also after nights without news
+    quiet_line: bool = False  #: one line also after nights, or a week, without news
+    weekly: str = ""  #: "Mon", "Tue", …: when the week is told of, at `digest_at`; empty: never
     lint: tuple[str, ...] = ()  #: command lines; empty: found by looking at the project
     lint_seconds: float = 300.0  #: for one linter
     lint_memory_mb: int = 2048
+    agent_money: float = 1.0  #: US dollars a night for what takes judgement; 0: nothing is given
 
 
 @dataclass(frozen=True, kw_only=True)

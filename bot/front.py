@@ -19,7 +19,6 @@ from agent.linking import LinkStore, SignIn
 from agent.maintenance.diary import Diary
 from agent.ports import Clock, Store
 from bot.build import make_canaries
-from bot.digest import Digested
 from bot.inbox import SOURCE, Deliveries, Redelivery
 from bot.linking import Linking
 from bot.listeners.bolt import Door, make_door
@@ -29,6 +28,7 @@ from bot.listeners.gates import GateControls
 from bot.listeners.mentions import Mentions
 from bot.listeners.nights import NightControls
 from bot.listeners.operators import Operators
+from bot.once import Digested
 from bot.people import People
 from bot.presenter import Presenter, Threads
 from bot.runs import Gates, Operating, Runs

@@ -54,6 +54,7 @@ class Nights(BaseModel):
     digest: Channel | None = None
     digest_at: _Time | None = None
     quiet_line: bool | None = None
+    weekly: Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "off"] | None = None
 
     def over(self, base: Maintenance) -> Maintenance:
         minutes = self.lint_minutes
@@ -65,6 +66,7 @@ class Nights(BaseModel):
             digest=self.digest or base.digest,
             digest_at=self.digest_at or base.digest_at,
             quiet_line=base.quiet_line if self.quiet_line is None else self.quiet_line,
+            weekly=base.weekly if self.weekly is None else self.weekly.removeprefix("off"),
             lint=base.lint if self.lint is None else tuple(self.lint),
             lint_seconds=minutes * 60 if minutes else base.lint_seconds,
         )

@@ -11,8 +11,9 @@ from agent.maintenance.diary import Diary
 from agent.maintenance.night import Task
 from agent.ports import Clock
 from agent.run import Request, Thread
-from bot.digest import Digested, digest_channels
+from bot.digest import digest_channels
 from bot.listeners.desk import where
+from bot.once import Digested
 from bot.people import People
 from bot.records import Json
 from bot.runs import Runs
