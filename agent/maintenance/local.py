@@ -16,11 +16,10 @@ from agent.leaks import leaks
 from agent.maintenance.findings import Findings, FindingStore
 from agent.maintenance.night import Group, Task, TaskReport
 from agent.maintenance.tasks import TASKS
-from agent.maintenance.workshop import Night
+from agent.maintenance.workshop import Night, begin
 from agent.ports import Clock, Origin, Sandbox, Vault
 from agent.project import ProjectSettings
 from agent.run import CommitSha, TreeSha
-from agent.runners import find_tests
 from agent.stages.keep import AUTHOR
 
 NAMES = 20  #: of branches that are tried
@@ -80,20 +79,11 @@ class LocalNights:
         remembered."""
         path = str(repository.resolve())
         vault, origin = self.vaults(path), Origin(url=path)
-        base, branch = await vault.fetch(origin, None)
-        paths = await vault.list(base)
-
-        async def read(name: str) -> bytes | None:
-            return await vault.read(base, name)
-
-        night = Night(
-            project=replace(project, path=path, local=True),
-            base=base,
-            branch=branch,
-            paths=paths,
-            tests=await find_tests(paths, read, project.test_command),
+        night = await begin(
+            replace(project, path=path, local=True, base_branch=None),
+            vault,
+            origin,
             sandbox=self.sandbox,
-            vault=vault,
             installer=self.installer,
             clock=self.clock,
             findings=_Forgetful(findings=self.findings) if dry_run else self.findings,
@@ -101,7 +91,7 @@ class LocalNights:
         )
         reports: list[TaskReport] = []
         for task in tasks:
-            report = await TASKS[task](night)
+            report = replace(await TASKS[task](night), errands=())  # nobody is there to do them
             reports.append(report if dry_run else await self._kept(night, origin, report))
         return tuple(reports)
 

@@ -18,10 +18,9 @@ from agent.maintenance.findings import FindingStore
 from agent.maintenance.handing import hand_over
 from agent.maintenance.night import Task, TaskReport
 from agent.maintenance.tasks import TASKS, Run
-from agent.maintenance.workshop import Night
+from agent.maintenance.workshop import Night, begin
 from agent.ports import Clock, Origin, Sandbox, Store, Vault
 from agent.project import Projects
-from agent.runners import find_tests
 
 log = logging.getLogger(__name__)
 
@@ -100,25 +99,16 @@ class NightShift:
         project = self.projects(due.project)
         if project is None:
             raise JourneymanError(f"`{due.project}` is no longer among the projects.")
-        vault = self.vaults(due.project)
-        base, branch = await vault.fetch(await self.origin(due.project), project.base_branch)
-        paths = await vault.list(base)
-
-        async def read(path: str) -> bytes | None:
-            return await vault.read(base, path)
-
-        return Night(
-            project=project,
-            base=base,
-            branch=branch,
-            paths=paths,
-            tests=await find_tests(paths, read, project.test_command),
+        return await begin(
+            project,
+            self.vaults(due.project),
+            await self.origin(due.project),
             sandbox=self.sandbox,
-            vault=vault,
             installer=self.installer,
             clock=self.clock,
             findings=self.findings,
             given=await given(self.store, self.diary, due.project, due.fire_at),
+            tell=lambda line: log.info("night_step", extra={"night": due.id, "step": line}),
         )
 
     @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,13 @@ from agent.ports import (
     CommandResult,
     Mount,
     Network,
+    Origin,
     Sandbox,
     Vault,
 )
 from agent.project import ProjectSettings
 from agent.run import CommitSha
-from agent.runners import TestCommand
+from agent.runners import TestCommand, find_tests
 from agent.testreport import TestReport
 from agent.verify import run_tests
 
@@ -72,6 +73,7 @@ class Night:
     installer: Installer | None  #: None: the project's packages are not installed
     clock: Clock
     findings: FindingStore
+    given: Collection[str] = ()  #: what the agent works on, or came to nothing with lately
     tell: Callable[[str], None] = lambda line: None  #: what is done now, for who looks on
     _reports: dict[str, TestReport | None] = field(
         default_factory=dict[str, TestReport | None], init=False
@@ -103,6 +105,16 @@ class Night:
         """What the place has become, against the base."""
         return await self.vault.collect(place.folder, self.base)
 
+    async def difference(self, treeish: str) -> Collected:
+        """A tree against the base."""
+        folder = self.sandbox.new_folder("night")
+        try:
+            await self.vault.checkout(treeish, folder)
+            return await self.vault.collect(folder, self.base)
+        finally:
+            self.vault.forget(folder)
+            await self.sandbox.remove(folder)
+
     async def test(self, treeish: str) -> TestReport | None:
         """The project's tests on a tree, run once a tree; None when none are known."""
         if self.tests is None:
@@ -127,3 +139,38 @@ class Night:
                 return tests.report
         finally:
             await self.sandbox.remove(report)
+
+
+async def begin(
+    project: ProjectSettings,
+    vault: Vault,
+    origin: Origin,
+    *,
+    sandbox: Sandbox,
+    installer: Installer | None,
+    clock: Clock,
+    findings: FindingStore,
+    given: Collection[str] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> Night:
+    """At the newest commit of the project's base branch."""
+    base, branch = await vault.fetch(origin, project.base_branch)
+    paths = await vault.list(base)
+
+    async def read(path: str) -> bytes | None:
+        return await vault.read(base, path)
+
+    return Night(
+        project=project,
+        base=base,
+        branch=branch,
+        paths=paths,
+        tests=await find_tests(paths, read, project.test_command),
+        sandbox=sandbox,
+        vault=vault,
+        installer=installer,
+        clock=clock,
+        findings=findings,
+        given=given,
+        tell=tell,
+    )
