@@ -21,7 +21,8 @@
     ├── Fenced                   another worker owns the run now; stop without a trace
     ├── Stopped                  a person stopped the run
     ├── Frozen                   a freeze interrupts the run, which goes on after it
-    └── LimitReached             a cap of the run was reached
+    ├── LimitReached             a cap of the run was reached
+    └── NobodyThere              it takes a person, and the run has none
 
 The text of each error is a whole sentence for the person who reads it.
 """
@@ -127,3 +128,7 @@ class LimitReached(JourneymanError):
     def __init__(self, message: str, *, limit: str) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class NobodyThere(JourneymanError):
+    """It takes a person, and nobody can be asked: the run is a night's."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from agent.branch import published
 from agent.context import unanswered
-from agent.errors import ToolFailed
+from agent.errors import NobodyThere, ToolFailed
 from agent.events import (
     CheckpointTaken,
     ModelAnswered,
@@ -54,6 +54,9 @@ async def carry_out(work: Work) -> None:
             case None:
                 await _store(work, call, outcome, seconds, Snapshot())
             case Ask(question=question):
+                if not work.state.request.thread.channel:
+                    told = f"It asked, and at night nobody answers: {question.question}"
+                    raise NobodyThere(told)
                 saved = await work.snapshot()
                 await work.journal.write(
                     *saved.payloads,

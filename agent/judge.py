@@ -67,10 +67,10 @@ async def unfit(work: Work) -> str:
     if checkpoint is not None and lifted(work, checkpoint.tree):
         return ""
     rules = ", ".join(dict.fromkeys(each.rule for each in judged.violations))
-    return (
-        f"The change was not pushed, since a person has to accept it first ({rules}). It is kept "
-        "in the run's record; a retry asks for that."
-    )
+    told = f"The change was not pushed, since a person has to accept it first ({rules})."
+    if not work.state.request.thread.channel:
+        return f"{told} It is kept in the run's record; nobody is asked for what a night did."
+    return f"{told} It is kept in the run's record; a retry asks for that."
 
 
 def lifted(work: Work, tree: TreeSha) -> bool:

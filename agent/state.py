@@ -13,6 +13,7 @@ from typing import assert_never
 from agent import events as e
 from agent.delivery import Delivery, GateState, delivered, opened
 from agent.freeze import INTERRUPTED
+from agent.maintenance.night import Errand
 from agent.pipeline import WAITS_FOR_A_PERSON, Verdict
 from agent.plan import Plan
 from agent.run import ENDED, CommitSha, Limits, Request, RunId, RunStatus, Usage, branch_of
@@ -62,6 +63,7 @@ class RunState:
     seq: int = 0
     epoch: int = 0
     resumed_at_step: int | None = None
+    errand: Errand | None = None  #: of a night
     workspace: e.WorkspaceReady | None = None
     dependencies: e.DependenciesReady | None = None
     plan: Plan | None = None
@@ -176,6 +178,8 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
     match p:
         case e.RunAccepted():
             return state
+        case e.ErrandGiven():
+            return replace(state, errand=p.errand)
         case e.RunClaimed():
             at = state.calls if p.resumed else None
             return replace(state, epoch=p.epoch, resumed_at_step=at, trouble=None, doing=None)

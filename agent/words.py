@@ -84,6 +84,14 @@ def hold_words(held: PushHeld) -> str:
 
 async def heal_words(work: Work, heal: HealStarted) -> str:
     state = work.state
+    if heal.refused:
+        listed = "\n".join(f"- {clean(each)}" for each in heal.refused)
+        return fill(
+            "refused.md",
+            refused=cut(listed, FAILURES),
+            attempt=heal.attempt,
+            attempts=heal.attempts,
+        )
     report = state.tests_change
     assert report is not None  # a repair follows a test run
     files = (await work.desk()).files

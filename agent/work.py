@@ -14,6 +14,7 @@ from agent.events import CheckpointTaken, Payload
 from agent.files import WorkspaceFiles
 from agent.harness import Harness
 from agent.journal import Journal, digest_of
+from agent.maintenance.night import Errand
 from agent.outputs import Outputs
 from agent.pace import Pace
 from agent.ports import Box, Clock, ForgeReader, Model, Origin, OutsideLogs, Vault
@@ -32,6 +33,18 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Case:
+    """What an errand of the night has come to. Patches are against the base commit."""
+
+    errand: Errand
+    project: ProjectSettings
+    base: CommitSha
+    branch: str
+    started: str  #: patch of the tree that it started from
+    made: str  #: patch of what it has come to
+
+
+@dataclass(frozen=True, kw_only=True)
 class Desk:
     """The workspace, and where its commands and tests run."""
 
@@ -41,6 +54,9 @@ class Desk:
     harness: Harness
     outputs: Outputs
 
+
+#: What speaks against the tree that an errand of the night has come to, in sentences.
+Acceptance = Callable[[Case], Awaitable[Sequence[str]]]
 
 #: Team and GitLab id -> id in the chat of whoever has linked the two.
 Holder = Callable[[str, int], Awaitable[str | None]]
@@ -69,6 +85,7 @@ class Hold:
     project: ProjectSettings
     lookout: Lookout | None = None  #: None: its pipeline is not watched
     canaries: Canaries = field(default_factory=Canaries)
+    acceptance: Acceptance | None = None  #: None: errands of the night are not accepted
 
     @property
     def state(self) -> RunState:

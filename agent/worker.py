@@ -18,6 +18,7 @@ from agent.errors import (
     Frozen,
     JourneymanError,
     LimitReached,
+    NobodyThere,
     Refused,
     Stopped,
     StoreUnavailable,
@@ -37,7 +38,7 @@ from agent.stages.plan import plan
 from agent.stages.publish import publish
 from agent.stages.verify import verify
 from agent.stages.watch import goes_on_watching, watch
-from agent.work import Hold, Lookout, Work
+from agent.work import Acceptance, Hold, Lookout, Work
 from agent.workspace import furnished
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Worker:
         installer: Installer | None = None,
         lookout: Lookout | None = None,
         canaries: Canaries | None = None,
+        acceptance: Acceptance | None = None,
     ) -> None:
         self.name = name
         self._store = store
@@ -85,6 +87,7 @@ class Worker:
         self._installer = installer
         self._lookout = lookout
         self._canaries = canaries or Canaries()
+        self._acceptance = acceptance
 
     async def advance(self, run_id: RunId) -> None:
         """Returns when the run has ended, waits for something, or belongs to another worker."""
@@ -160,6 +163,7 @@ class Worker:
             project=project,
             lookout=self._lookout if project.watch_pipeline and not project.local else None,
             canaries=self._canaries,
+            acceptance=self._acceptance,
         )
         return held.hold
 
@@ -191,6 +195,7 @@ class Worker:
             project=project,
             lookout=hold.lookout,
             canaries=hold.canaries,
+            acceptance=hold.acceptance,
             base=base,
             branch=branch,
             began=held.began,
@@ -234,8 +239,10 @@ async def _keep(work: Hold, verdict: _Verdict) -> None:
     status, reason = verdict.status, verdict.reason
     if status is RunStatus.CANCELLED:
         await work.journal.refresh()
-        by = work.state.stop.by.name if work.state.stop else "somebody"
-        reason = f"Stopped by @{by} at step {work.state.calls}."
+        stop = work.state.stop
+        by = stop.by.name if stop else "somebody"
+        why = stop.reason if stop else ""
+        reason = why or f"Stopped by @{by} at step {work.state.calls}."
     if not isinstance(work, Work):
         reason = f"{reason} {kept(work, None)}"
         end_ = RunEnded(status=status, reason=reason, error_id=verdict.error_id)
@@ -269,7 +276,7 @@ async def _guarded(run: Run, deed: Awaitable[None]) -> _Verdict | None:
         raise
     except Stopped as error:
         return _Verdict(status=RunStatus.CANCELLED, reason=str(error))
-    except LimitReached as error:
+    except (LimitReached, NobodyThere) as error:
         return _Verdict(status=RunStatus.ESCALATED, reason=str(error))
     except JourneymanError as error:
         return _Verdict(status=RunStatus.FAILED, reason=str(error))

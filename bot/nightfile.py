@@ -54,6 +54,7 @@ class Nights(BaseModel):
     digest: Channel | None = None
     digest_at: _Time | None = None
     quiet_line: bool | None = None
+    agent_money: float | None = Field(default=None, ge=0)
     weekly: Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "off"] | None = None
 
     def over(self, base: Maintenance) -> Maintenance:
@@ -69,4 +70,5 @@ class Nights(BaseModel):
             weekly=base.weekly if self.weekly is None else self.weekly.removeprefix("off"),
             lint=base.lint if self.lint is None else tuple(self.lint),
             lint_seconds=minutes * 60 if minutes else base.lint_seconds,
+            agent_money=base.agent_money if self.agent_money is None else self.agent_money,
         )

@@ -14,6 +14,7 @@ from functools import cache
 
 from agent.events.course import (
     Attempt,
+    ErrandGiven,
     Escalation,
     RunAccepted,
     RunClaimed,
@@ -89,6 +90,7 @@ __all__ = [
     "EffectFailed",
     "EffectIntended",
     "EffectKind",
+    "ErrandGiven",
     "Escalation",
     "FileChange",
     "FixStarted",
@@ -134,6 +136,7 @@ __all__ = [
 
 Payload = (
     RunAccepted
+    | ErrandGiven
     | RunClaimed
     | StatusChanged
     | WorkspaceReady

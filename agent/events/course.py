@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.freeze import Freeze
+from agent.maintenance.night import Errand
 from agent.run import Limits, Person, Request, RunStatus, TreeSha
 
 
@@ -12,6 +13,14 @@ from agent.run import Limits, Person, Request, RunStatus, TreeSha
 class RunAccepted:
     request: Request
     limits: Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrandGiven:
+    """The run is the agent's share of a night: nobody is there to be asked, and what it comes to
+    is accepted by the errand's own terms."""
+
+    errand: Errand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +54,8 @@ class RunThawed:
 @dataclass(frozen=True, kw_only=True)
 class StopAsked:
     by: Person
-    how: str  #: "mention", "stop button", "menu", "page", "shell"
+    how: str  #: "mention", "stop button", "menu", "page", "shell", "a later night"
+    reason: str = ""  #: a sentence, where it says more than who it was
 
 
 @dataclass(frozen=True, kw_only=True)

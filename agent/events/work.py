@@ -125,6 +125,7 @@ class HealStarted:
     attempt: int
     attempts: int
     failing: tuple[str, ...]
+    refused: tuple[str, ...] = ()  #: why what an errand has come to was not accepted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from agent.run import CommitSha, Digest, RunId, TreeSha
+from agent.run import CommitSha, Digest, RunId, ThreadMessage, TreeSha
 from agent.testreport import TestReport
 
 
@@ -57,11 +57,17 @@ class Update:
     manifest: str  #: path of the file that declares it
     advisories: tuple[Advisory, ...] = ()  #: those that the target does away with
 
+    @property
+    def offer(self) -> str:
+        """Names the version: a no to it is no word on the next one."""
+        return f"{self.ecosystem}:{self.package}@{self.target}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
     update: Update
     reason: str  #: a sentence
+    refused: bool = False  #: people closed its merge request; the next version is offered again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +78,10 @@ class Group:
     files: tuple[str, ...]
     base: CommitSha
     tree: TreeSha
+    #: the same every night: of one project, task and kind at most one merge request is open
+    kind: str = ""
+    offers: tuple[str, ...] = ()  #: of its updates
+    waits: str = ""  #: a sentence: why it is not published; `run` has the merge request meant
     commit: CommitSha | None = None  #: None: the tree was not committed
     branch: str = ""  #: where the commit was put, or will be
     run: RunId | None = None  #: that publishes it
@@ -79,6 +89,21 @@ class Group:
     tests_before: TestReport | None = None  #: None: the project has no tests that are known
     tests_after: TestReport | None = None
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What takes judgement, and so goes to the agent as a run of its own."""
+
+    kind: Literal["findings", "repair"]
+    title: str  #: one line, for people
+    text: str  #: what is asked for, in our words only
+    records: tuple[ThreadMessage, ...] = ()  #: words of tools and packages: never instructions
+    about: tuple[str, ...] = ()  #: what no other errand is given meanwhile: fingerprints, updates
+    tree: TreeSha | None = None  #: what it starts from; None: the base commit
+    keep: tuple[str, ...] = ()  #: files that have to stay as they are in that tree
+    findings: tuple[Finding, ...] = ()  #: that have to be gone
+    run: RunId | None = None  #: None: it was not given to the agent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,4 +121,6 @@ class TaskReport:
     not_checked: tuple[str, ...] = ()  #: sentences: what, and why
     problems: tuple[str, ...] = ()  #: sentences: what was tried and not kept
     groups: tuple[Group, ...] = ()
+    errands: tuple[Errand, ...] = ()
+    not_given: str = ""  #: why the agent was given none of them; a sentence
     seconds: float = 0.0

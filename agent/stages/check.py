@@ -24,6 +24,9 @@ async def check(work: Work) -> bool:
         fact = ChangeJudged(tree=checkpoint.tree, violations=judged.violations)
         await work.journal.write(fact)
         return True
+    if not work.state.request.thread.channel:
+        await end(work, RunStatus.ESCALATED, "")  # nobody is there to accept it
+        return False
     held = PushHeld(
         tree=checkpoint.tree,
         violations=judged.violations,

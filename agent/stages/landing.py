@@ -47,6 +47,11 @@ async def land(work: Hold, lookout: Lookout, delivery: Delivery, waited: float) 
             await delivered(work, newest, step)
         case Asked():
             await work.journal.write(*all_news, status=RunStatus.WAITING_FOR_APPROVAL)
+        case Ask(place=place) if not work.state.request.thread.channel:
+            where = f" to {place.rule.name}" if place else ""
+            told = f"It is merged. Deploying{where} waits at GitLab for people: nobody is asked "
+            told += "for what a night did."
+            await left(work, delivery, Leave(reason=told), *all_news)
         case Ask(place=place) as ask:
             assert place is not None
             assert delivery.iid is not None

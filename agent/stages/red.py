@@ -78,7 +78,9 @@ async def _act(
     limit, made = work.state.limits.fix_attempts, len(work.state.fixes)
     ours = tuple(each.job.name for each in jobs if each.blame is Blame.OURS)
     again = [each for each in jobs if each.again]
-    if ours and made < limit:
+    if ours and not work.state.request.thread.channel and work.state.errand is None:
+        await _escalate(work, f"{sentence} A night's own tools cannot mend that.", *news)
+    elif ours and made < limit:
         fix = FixStarted(attempt=made + 1, attempts=limit, pipeline=pipeline.id, jobs=ours)
         await work.journal.write(*news, fix, status=RunStatus.WORKING, wake=True)
     elif ours:
@@ -108,7 +110,8 @@ async def _ask(
         f"{each.sentence} ({each.job.url})" if each.job.url else each.sentence for each in jobs
     )
     question = QuestionAsked(question=f"{told} What does it say, or shall I leave it as it is?")
-    if question in _since(work, commit, QuestionAsked):
+    nobody = not work.state.request.thread.channel
+    if nobody or question in _since(work, commit, QuestionAsked):
         await close(work, RunStatus.ESCALATED, told, *news)
         return
     await work.journal.write(*news, question, status=RunStatus.WAITING_FOR_ANSWER)

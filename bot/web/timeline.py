@@ -60,6 +60,8 @@ def _told(p: e.Payload) -> _Told:
     match p:
         case e.RunAccepted():
             return f"Asked by {p.request.requester.name}", p.request.text, "", ()
+        case e.ErrandGiven():
+            return "Errand of the night", p.errand.title, "", ()
         case e.RunClaimed():
             what = "Taken over after a restart" if p.resumed else "Taken by a worker"
             return what, p.worker, "quiet", ()
@@ -109,7 +111,7 @@ def _told(p: e.Payload) -> _Told:
             where = {"base": "Tests before", "change": "Tests after", "during": "Tests"}[p.where]
             return where, *_tests(p.report)
         case e.HealStarted():
-            failing = "\n".join(p.failing)
+            failing = "\n".join((*p.failing, *p.refused))
             return f"Repair attempt {p.attempt} of {p.attempts}", failing, "", ()
         case e.InstructionGiven():
             if p.approves:

@@ -22,7 +22,7 @@ from agent.run import Limits, Linked, Person, Request, Run, RunStatus, Thread
 from agent.service import RunService
 from agent.state import RunState, fold
 from agent.testing import FixedClock, Reply, ScriptedModel, call, say
-from agent.work import Lookout
+from agent.work import Acceptance, Lookout
 from agent.worker import Worker
 
 MIA = Person(id="U1", name="mia", gitlab_id=7, access=30)
@@ -110,6 +110,7 @@ class Bench:
     canaries: Canaries = field(default_factory=Canaries)
     clock: FixedClock = field(default_factory=FixedClock)
     lookout: Lookout | None = None
+    acceptance: Acceptance | None = None
 
     @property
     def repository(self) -> Path:
@@ -130,6 +131,7 @@ class Bench:
             clock=self.clock,
             canaries=self.canaries,
             lookout=self.lookout,
+            acceptance=self.acceptance,
         )
 
     async def ask(self, text: str = "make add subtract", **more: object) -> Run:

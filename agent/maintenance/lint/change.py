@@ -59,6 +59,16 @@ def no_fixes(
     """Of the paths those whose change is no fix, and why."""
     diffs = [change[path].diff for path in paths if path in change]
     why = {diff.path: reason for diff in diffs if (reason := _unfit(diff))}
+    for path, reason in weakened(diffs, before, after, policy).items():
+        why.setdefault(path, reason)
+    return why
+
+
+def weakened(
+    diffs: Sequence[FileDiff], before: Reader, after: Reader, policy: Policy
+) -> dict[str, str]:
+    """Paths whose change weakens what checks the project, or may not be changed; and why."""
+    why: dict[str, str] = {}
     for found in (*tamper.weakenings(diffs, before, after), *breaches(policy, diffs)):
         # that a test expects the same in other words is no weakening
         if found.path and found.rule != Weakening.EXPECTATION_CHANGED:
@@ -75,8 +85,13 @@ def _unfit(diff: FileDiff) -> str:
         return "it renamed this file"
     if {LINK, SUBMODULE} & {diff.old_mode, diff.new_mode} or diff.binary:
         return "this is no text file"
-    if is_ci(diff.path):
+    return untouchable(diff.path)
+
+
+def untouchable(path: str) -> str:
+    """Why no change of a file can be a fix; empty when one can."""
+    if is_ci(path):
         return "this file decides what CI runs"
-    if is_config(diff.path) and not diff.path.endswith((".py", ".sh")):
+    if is_config(path) and not path.endswith((".py", ".sh")):
         return "this file configures tools"
     return ""

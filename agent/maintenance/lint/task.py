@@ -9,6 +9,7 @@ from dataclasses import replace
 from agent.maintenance.findings import Findings
 from agent.maintenance.lint.check import Look, look
 from agent.maintenance.lint.detect import Command, commands
+from agent.maintenance.lint.errand import errands
 from agent.maintenance.lint.fix import Fixed, fix
 from agent.maintenance.lint.identity import match, snapshot
 from agent.maintenance.night import Finding, Group, Outcome, Task, TaskReport
@@ -38,7 +39,7 @@ async def lint(night: Night) -> TaskReport:
         return TaskReport(task=Task.LINT, status="nothing", not_checked=(NONE_KNOWN,))
     seen = await look(night, night.base, tools)
     checked = [tool for tool in tools if tool.name in seen.checked]
-    before = await _anchored(night, night.base, seen)
+    before = await anchored(night, night.base, seen)
     last = await night.findings.last(night.project.path)
     gone: tuple[Finding, ...] = ()
     if last is not None:
@@ -48,17 +49,20 @@ async def lint(night: Night) -> TaskReport:
 
     fixed = await fix(night, checked)
     stand, mended, again = await _after(night, fixed, before, checked)
-    return _report(
+    new = _new(last, stand)
+    report = _report(
         seen=seen,
         again=again,
         fixed=fixed,
         groups=_groups(night, fixed, night.clock.monotonic() - began),
         stand=stand,
         mended=mended,
-        new=_new(last, stand),
+        new=new,
         gone=gone,
         seconds=night.clock.monotonic() - began,
     )
+    given = errands(stand, new, checked, touched=set(fixed.change), given=night.given)
+    return replace(report, errands=given)
 
 
 async def _after(
@@ -68,7 +72,7 @@ async def _after(
     if fixed.tree is None:
         return _findings(before), (), Look()
     again = await look(night, fixed.tree, checked)
-    after = await _anchored(night, fixed.tree, again)
+    after = await anchored(night, fixed.tree, again)
     matched = match(_of(before, again.checked), after, night.paths)
     unseen = [s for s in before.seen if s.finding.tool not in again.checked]
     stand = _findings(Findings(seen=(*matched.now, *unseen)))
@@ -130,7 +134,7 @@ def _groups(night: Night, fixed: Fixed, seconds: float) -> tuple[Group, ...]:
     )
 
 
-async def _anchored(night: Night, treeish: str, seen: Look) -> Findings:
+async def anchored(night: Night, treeish: str, seen: Look) -> Findings:
     texts: dict[str, list[str]] = {}
     slots = asyncio.Semaphore(AT_ONCE)
 

@@ -1,0 +1,120 @@
+"""Whether an errand of the night was done: told by programs, never by the model's word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from agent import tamper
+from agent.dependencies import Installer
+from agent.maintenance.findings import FindingStore
+from agent.maintenance.lint.change import Change, change_of, no_fixes, touched, weakened
+from agent.maintenance.lint.check import look
+from agent.maintenance.lint.detect import commands
+from agent.maintenance.lint.errand import place
+from agent.maintenance.lint.identity import match
+from agent.maintenance.lint.task import CONFIGURATION, anchored
+from agent.maintenance.night import Finding
+from agent.maintenance.workshop import Night
+from agent.ports import Clock, Sandbox, Vault
+from agent.run import CommitSha, TreeSha
+from agent.work import Case
+
+LARGEST = 4 << 20  #: bytes of a file that is compared
+NAMED = 10  #: findings that are told
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightAcceptance:
+    """An `agent.work.Acceptance`."""
+
+    sandbox: Sandbox
+    installer: Installer | None
+    vaults: Callable[[str], Vault]
+    clock: Clock
+    findings: FindingStore
+
+    async def __call__(self, case: Case) -> Sequence[str]:
+        started = await asyncio.to_thread(change_of, case.started)
+        made = await asyncio.to_thread(change_of, case.made)
+        paths = touched(started, made)
+        if not paths:
+            return ("Nothing was changed.",)
+        kept = [path for path in paths if path in case.errand.keep]
+        if kept:
+            return tuple(f"`{path}` has to stay as it is." for path in kept)
+        vault = self.vaults(case.project.path)
+        tree = await vault.restore(case.base, case.made)
+        night = await self._night(case, vault)
+        if refused := await _refused(night, tree, made, paths, findings=bool(case.errand.findings)):
+            return tuple(f"`{path}`: {why}." for path, why in refused.items())
+        if not case.errand.findings:
+            return ()
+        return await _found(night, tree, case.errand.findings)
+
+    async def _night(self, case: Case, vault: Vault) -> Night:
+        return Night(
+            project=case.project,
+            base=case.base,
+            branch=case.branch,
+            paths=await vault.list(case.base),
+            tests=None,  # they have passed
+            sandbox=self.sandbox,
+            vault=vault,
+            installer=self.installer,
+            clock=self.clock,
+            findings=self.findings,
+        )
+
+
+async def _refused(
+    night: Night, tree: TreeSha, made: Change, paths: Sequence[str], *, findings: bool
+) -> dict[str, str]:
+    """Of what was changed that which may not be: for findings, all but edits of code."""
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    for path in (each for each in paths if tamper.is_read(each)):
+        for treeish, texts in ((night.base, before), (CommitSha(tree), after)):
+            data = await night.vault.read(treeish, path, limit=LARGEST)
+            if data is not None:
+                texts[path] = data.decode("utf-8", "replace")
+    policy = night.project.policy
+    if findings:
+        return await asyncio.to_thread(no_fixes, made, paths, before.get, after.get, policy)
+    diffs = [made[path].diff for path in paths if path in made]
+    return await asyncio.to_thread(weakened, diffs, before.get, after.get, policy)
+
+
+async def _found(night: Night, tree: TreeSha, wanted: Collection[Finding]) -> tuple[str, ...]:
+    """What the linters say of it, on the base and on the tree."""
+
+    async def read(path: str) -> bytes | None:
+        return await night.vault.read(night.base, path, limit=CONFIGURATION)
+
+    tools = await commands(night.project.maintenance.lint, night.paths, read)
+    first = await look(night, night.base, tools)
+    checked = [tool for tool in tools if tool.name in first.checked]
+    again = await look(night, tree, checked)
+    if blind := [tool.name for tool in checked if tool.name not in again.checked]:
+        return tuple(w for w in again.not_checked if any(f"`{name}`" in w for name in blind))
+    before = await anchored(night, night.base, first)
+    after = await anchored(night, tree, again)
+    matched = match(before, after, night.paths)
+    asked = {_key(each) for each in wanted}
+    prints = {s.finding.fingerprint for s in before.seen if _key(s.finding) in asked}
+    there = [s.finding for s in matched.now if s.finding.fingerprint in prints]
+    told = [*_told("still stands", there), *_told("was not there before", matched.new)]
+    if missing := {each.tool for each in wanted} - set(first.checked):
+        told += [f"`{tool}` could not look at the base commit." for tool in sorted(missing)]
+    return tuple(told)
+
+
+def _told(what: str, found: Sequence[Finding]) -> list[str]:
+    lines = [f"{place(f)} {f.rule or f.tool} {what}: {f.message[:300]}" for f in found[:NAMED]]
+    more = len(found) - NAMED
+    return [*lines, *([f"{more} more of these."] if more > 0 else [])]
+
+
+def _key(finding: Finding) -> Finding:
+    return replace(finding, fingerprint="", fixable=False)
