@@ -6,15 +6,15 @@ import re
 from collections.abc import Sequence
 
 from agent.adapters.gitlab_client import Get
-from agent.adapters.gitlab_payloads import Json, records, text
+from agent.adapters.gitlab_paging import whole
+from agent.adapters.gitlab_payloads import Json, text
 from agent.errors import ForgeRejected
 from agent.ports import ForgeCommit
 from agent.run import CommitSha
 
 MOST = 20_000_000  #: bytes of a difference
 LINES = 250_000  #: of a difference: each takes far more memory than its bytes
-_PAGE = 100
-_PAGES = 20
+_MOST = 2000
 _ASKER = re.compile(r"^Requested-by: [^()\n]{0,200}\((\S{1,200})\)$", re.MULTILINE)
 _NO_FILE = "/dev/null"
 
@@ -50,7 +50,7 @@ async def difference(get: Get, path: str) -> bytes:
     """File by file, for a GitLab that does not give it in one piece; `path` is the merge
     request's. The same change gives the same bytes."""
     gathered = Gathered()
-    for found in await _all(get, f"{path}/diffs", "files"):
+    for found in await _of(get, f"{path}/diffs", "files"):
         if found.get("too_large") or found.get("collapsed"):
             raise ForgeRejected(
                 f"GitLab does not show the whole difference of {text(found, 'new_path')}: it is "
@@ -61,21 +61,15 @@ async def difference(get: Get, path: str) -> bytes:
 
 
 async def commits(get: Get, path: str) -> Sequence[ForgeCommit]:
-    return [_commit(found) for found in await _all(get, f"{path}/commits", "commits")]
+    return [_commit(found) for found in await _of(get, f"{path}/commits", "commits")]
 
 
-async def _all(get: Get, path: str, what: str) -> Sequence[Json]:
-    """A part of it would be taken for the whole, so too many are refused."""
-    found: list[Json] = []
-    for page in range(1, _PAGES + 1):
-        part = records(await get(path, per_page=_PAGE, page=page))
-        found += part
-        if len(part) < _PAGE:
-            return found
-    raise ForgeRejected(
-        f"The merge request has more than {_PAGE * _PAGES} {what}: too many to look at. "
+async def _of(get: Get, path: str, what: str) -> Sequence[Json]:
+    too_many = (
+        f"The merge request has {_MOST:,} {what} or more: too many to look at. "
         "Divide the change, or merge it at GitLab."
     )
+    return await whole(get, path, most=_MOST, too_many=too_many)
 
 
 def _commit(found: Json) -> ForgeCommit:

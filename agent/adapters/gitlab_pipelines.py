@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import yaml
 
+from agent.adapters.gitlab_client import Get
+from agent.adapters.gitlab_paging import PAGE, whole
 from agent.adapters.gitlab_payloads import Json, integer, pipeline_of, record, records, text
 from agent.errors import ForgeRejected
 from agent.junit import TEXT, case_id, merged
@@ -17,8 +19,7 @@ from agent.pipeline import Job, Pipeline
 from agent.run import CommitSha
 from agent.testreport import CaseStatus, TestCase, TestReport
 
-_PAGE = 100
-_PAGES = 10  #: of jobs or statuses that are read at most
+_MOST = 1000  #: jobs or statuses that are read
 _READ = 5  #: pipelines of one commit whose jobs are read; of further ones the status alone counts
 _NODES = 10_000  #: of a job's script that are looked at
 _LINES = 500
@@ -38,18 +39,13 @@ _STATUSES = {
 }
 
 
-class Get(Protocol):
-    async def __call__(self, path: str, **query: str | int) -> Any: ...
-
-
 async def of_commit(get: Get, project: str, sha: CommitSha) -> Sequence[Pipeline]:
-    found = records(await get(f"{project}/pipelines", sha=sha, per_page=_PAGE))
+    found = records(await get(f"{project}/pipelines", sha=sha, per_page=PAGE))
     if not found:
         return await _of_merge_requests(get, project, sha)
-    if len(found) >= _PAGE:
+    if len(found) >= PAGE:
         raise ForgeRejected(
-            f"GitLab has {_PAGE} pipelines of {sha[:8]} or more: too many to tell whether it "
-            "passed."
+            f"GitLab has {PAGE} pipelines of {sha[:8]} or more: too many to tell whether it passed."
         )
     pipelines = [pipeline_of(item) for item in found]
     told: Sequence[Json] | None = None
@@ -63,7 +59,7 @@ async def of_commit(get: Get, project: str, sha: CommitSha) -> Sequence[Pipeline
         seen.add(kind)
         read += 1
         if told is None:
-            told = await _all(get, f"{project}/repository/commits/{sha}/statuses")
+            told = await _listed(get, f"{project}/repository/commits/{sha}/statuses")
         own = await _jobs(get, project, each.id)
         external = await _external(get, project, each, own, told)
         pipelines[place] = replace(each, jobs=(*own, *external))
@@ -76,7 +72,7 @@ async def of_branch(get: Get, project: str, branch: str) -> Pipeline | None:
         if item.get("status") in ("success", "failed"):
             pipeline = pipeline_of(item)
             own = await _jobs(get, project, pipeline.id)
-            told = await _all(get, f"{project}/repository/commits/{pipeline.sha}/statuses")
+            told = await _listed(get, f"{project}/repository/commits/{pipeline.sha}/statuses")
             external = await _external(get, project, pipeline, own, told)
             return replace(pipeline, jobs=(*own, *external))
     return None
@@ -156,7 +152,7 @@ async def _of_merge_requests(get: Get, project: str, sha: CommitSha) -> Sequence
 
 
 async def _jobs(get: Get, project: str, pipeline: int) -> tuple[Job, ...]:
-    found = await _all(get, f"{project}/pipelines/{pipeline}/jobs")
+    found = await _listed(get, f"{project}/pipelines/{pipeline}/jobs")
     return tuple(sorted((job(item) for item in found), key=lambda each: each.id))
 
 
@@ -171,7 +167,7 @@ async def _external(
         if item.get("pipeline_id") == pipeline.id and integer(item, "id") not in ids
     ]
     if rest and pipeline.source != "external":
-        bridges = await _all(get, f"{project}/pipelines/{pipeline.id}/bridges")
+        bridges = await _listed(get, f"{project}/pipelines/{pipeline.id}/bridges")
         known = {integer(item, "id") for item in bridges}
         rest = [item for item in rest if integer(item, "id") not in known]
     return tuple(
@@ -189,17 +185,12 @@ async def _external(
     )
 
 
-async def _all(get: Get, path: str) -> Sequence[Json]:
-    found: list[Json] = []
-    for page in range(1, _PAGES + 1):
-        part = records(await get(path, per_page=_PAGE, page=page))
-        found += part
-        if len(part) < _PAGE:
-            return found
-    raise ForgeRejected(
-        f"GitLab has {_PAGES * _PAGE:,} jobs or statuses of one commit or more: too many to tell "
-        "whether it passed."
+async def _listed(get: Get, path: str) -> Sequence[Json]:
+    too_many = (
+        f"GitLab has {_MOST:,} jobs or statuses of one commit or more: too many to tell whether "
+        "it passed."
     )
+    return await whole(get, path, most=_MOST, too_many=too_many)
 
 
 def _case(found: Json) -> TestCase:

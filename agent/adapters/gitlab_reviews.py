@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
+from agent.adapters.gitlab_client import Get
+from agent.adapters.gitlab_paging import whole
 from agent.adapters.gitlab_payloads import Json, integer, record, records, text
-from agent.errors import ForgeRejected, ForgeUnavailable
+from agent.errors import ForgeUnavailable
 from agent.ports import Comment, Discussion
 
-_PAGE = 100
-_PAGES = 10  #: that are read at most
-
-
-class Get(Protocol):
-    async def __call__(self, path: str, **query: str | int) -> Any: ...
+_MOST = 1000
 
 
 async def discussions(get: Get, merge_request: str) -> Sequence[Discussion]:
-    found: list[Discussion] = []
-    for page in range(1, _PAGES + 1):
-        listed = records(await get(f"{merge_request}/discussions", page=page, per_page=_PAGE))
-        found += [talk for each in listed if (talk := _discussion(each)).comments]
-        if len(listed) < _PAGE:
-            return found
-    raise ForgeRejected(
-        f"The merge request has {_PAGES * _PAGE:,} threads or more: too many to be read. Comments "
+    too_many = (
+        f"The merge request has {_MOST:,} threads or more: too many to be read. Comments "
         "there are not heard any more; tell me in the chat instead."
     )
+    listed = await whole(get, f"{merge_request}/discussions", most=_MOST, too_many=too_many)
+    return [talk for each in listed if (talk := _discussion(each)).comments]
 
 
 def _discussion(found: Json) -> Discussion:
