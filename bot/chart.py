@@ -1,4 +1,4 @@
-"""The chart of the digest, as PNG. Numbers that it shows stand in its alt text, too."""
+"""The charts of digests, as PNG. Numbers that they show stand in their alt texts, too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 #: Dark on an opaque near-white ground: as legible where Slack is dark. Blue and vermilion are told
 #: apart by colour-blind people; the markers differ as well.
-GROUND, INK, GRID = "#fbfbf9", "#24292f", "#d5d8dc"
+GROUND, INK, GRID, FAINT = "#fbfbf9", "#24292f", "#d5d8dc", "#e3e6ea"
 LOOKS = (("#0072b2", "o", "-"), ("#d55e00", "s", "--"))
 SIZE = (8.0, 2.3)  # inches, the height for each series
 DPI = 120
@@ -24,20 +24,61 @@ class Series:
     points: tuple[tuple[date, int], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    name: str
+    now: int
+    before: int
+
+
 def png(series: Sequence[Series]) -> bytes:
     """One panel below the other: their numbers differ by orders of magnitude."""
+    figure = _figure(SIZE[1] * len(series))
+    panels: Any = figure.subplots(len(series), 1, sharex=True, squeeze=False)
+    for number, each in enumerate(series):
+        _panel(panels[number][0], each, *LOOKS[number % len(LOOKS)])
+    return _saved(figure)
+
+
+def bars(title: str, now: str, before: str, of: Sequence[Bar]) -> bytes:
+    """Pairs of counts, one below the other; `now` and `before` say of when they are."""
+    figure = _figure(0.9 + 0.55 * len(of))
+    axes: Any = figure.subplots()
+    most = max(1, *(max(each.now, each.before) for each in of))
+    for values, name, colour, edge, up in (
+        ([each.now for each in of], now, LOOKS[0][0], LOOKS[0][0], -0.2),
+        ([each.before for each in of], before, FAINT, INK, 0.2),
+    ):
+        places = [number + up for number in range(len(of))]
+        drawn = axes.barh(places, values, 0.36, color=colour, edgecolor=edge, label=name)
+        axes.bar_label(drawn, [f"{value:,}" for value in values], padding=4, color=INK, fontsize=11)
+    axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
+    axes.set_facecolor(GROUND)
+    axes.set_yticks(range(len(of)), [each.name for each in of])
+    axes.invert_yaxis()
+    axes.set_xlim(0, most * 1.1)
+    axes.set_xticks([])
+    axes.tick_params(colors=INK, labelsize=11, length=0)
+    for side in ("top", "right", "bottom"):
+        axes.spines[side].set_visible(False)
+    axes.spines["left"].set_color(GRID)
+    axes.legend(loc="lower right", frameon=False, labelcolor=INK, fontsize=11)
+    return _saved(figure)
+
+
+def _figure(height: float) -> Any:
     # imported here: only who draws pays for it
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure: Any = Figure(
-        figsize=(SIZE[0], SIZE[1] * len(series)), dpi=DPI, facecolor=GROUND, layout="constrained"
-    )
+    size = (SIZE[0], height)
+    figure: Any = Figure(figsize=size, dpi=DPI, facecolor=GROUND, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
-    panels: Any = figure.subplots(len(series), 1, sharex=True, squeeze=False)
-    for number, each in enumerate(series):
-        _panel(panels[number][0], each, *LOOKS[number % len(LOOKS)])
+    return figure
+
+
+def _saved(figure: Any) -> bytes:
     made = io.BytesIO()
     figure.savefig(made, format="png", facecolor=GROUND)
     return made.getvalue()

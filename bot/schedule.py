@@ -57,7 +57,7 @@ def fires(cron: str, zone: str) -> Callable[[datetime], datetime]:
 @dataclass(kw_only=True)
 class Schedule:
     """`prune` forgets deliveries that were dealt with long ago; `look_after` sees to one run that
-    waits for an approval; `tell` posts the digests whose hour has come."""
+    waits for an approval; each of `tells` posts digests whose hour has come."""
 
     store: Store
     clock: Clock
@@ -65,7 +65,7 @@ class Schedule:
     look_after: Callable[[RunId], Awaitable[None]] | None = None
     diary: Diary | None = None
     nights: Sequence[NightSchedule] = ()
-    tell: Callable[[], Awaitable[None]] | None = None
+    tells: Sequence[Callable[[], Awaitable[None]]] = ()
 
     async def serve(self) -> None:
         """Until cancelled."""
@@ -80,8 +80,8 @@ class Schedule:
         add(self.tick, "interval", seconds=TICK)
         add(self.prune, "interval", seconds=PRUNE)
         add(self.fire, "interval", seconds=TICK)
-        if self.tell is not None:
-            add(self.tell, "interval", seconds=TELL)
+        for tell in self.tells:
+            add(tell, "interval", seconds=TELL)
         scheduler.start()
         try:
             await asyncio.Event().wait()

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from agent.adapters.postgres import Pool
 from agent.adapters.postgres_retry import retried
 
-#: A night that ended a moment ago may not be visible yet: the next digest has it.
+#: A night that ended a moment ago may not be visible yet: the next digest has it. Digests of weeks
+#: do not count among those of nights.
 CLAIM = """
 INSERT INTO digests AS d (channel, name, since, until, owner, leased_until)
 VALUES ($1, $2,
     coalesce(
-        (SELECT max(until) FROM digests WHERE channel = $1 AND state <> 'intended'),
+        (SELECT max(until) FROM digests WHERE channel = $1 AND state <> 'intended'
+            AND starts_with(name, 'week:') = starts_with($2, 'week:')),
         clock_timestamp() - interval '1 day'
     ),
     clock_timestamp() - interval '2 seconds', $3, clock_timestamp() + $4::interval)

@@ -16,8 +16,9 @@ from agent.review import hear_review
 from agent.service import RunService
 from bot.build import make_sign_in, night_schedules
 from bot.cards import places
-from bot.digest import Digests, digest_channels
+from bot.digest import Digests, digest_channels, weekly_channels
 from bot.front import Front, open_front
+from bot.once import Once
 from bot.roles.opening import Opening
 from bot.schedule import Schedule
 from bot.web.link import add_link_pages
@@ -25,6 +26,7 @@ from bot.web.site import make_site
 from bot.web.slack_events import add_slack_events
 from bot.web.webhooks import SOURCE as GITLAB
 from bot.web.webhooks import add_gitlab_events, hear_again
+from bot.weekly import Weekly
 
 #: Slack repeats a delivery for minutes; the log of a run keeps what came of it.
 KEPT_DELIVERIES = timedelta(days=30)
@@ -80,6 +82,17 @@ def _schedule(opening: Opening, gatekeeper: Gatekeeper, front: Front) -> Schedul
         slack=front.slack,
         clock=SystemClock(),
     )
+    weekly = Weekly(
+        once=Once(
+            owner=opening.name,
+            team=front.identity.team,
+            book=database.digests,
+            slack=front.slack,
+        ),
+        channels=weekly_channels(settings),
+        logs=database.outcomes,
+        clock=SystemClock(),
+    )
     return Schedule(
         store=database.store,
         clock=SystemClock(),
@@ -87,7 +100,7 @@ def _schedule(opening: Opening, gatekeeper: Gatekeeper, front: Front) -> Schedul
         look_after=gatekeeper.look_after,
         diary=database.nights,
         nights=night_schedules(settings),
-        tell=digests.tick,
+        tells=(digests.tick, weekly.tick),
     )
 
 
