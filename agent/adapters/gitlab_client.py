@@ -127,9 +127,7 @@ class GitLabClient:
         try:
             return act(client)
         except requests.TooManyRedirects as error:
-            raise ForgeRejected(
-                f"{self._url} answers with a redirect. Set GITLAB_URL to where it leads."
-            ) from error
+            raise self._moved(error.response) from error
         except (requests.RequestException, OSError) as error:
             raise ForgeUnavailable(f"GitLab at {self._url} does not answer.") from error
         except RedirectError as error:
@@ -140,6 +138,19 @@ class GitLabClient:
             if error.response_code:
                 raise self._refusal(error.response_code, error.error_message) from error
             raise ForgeUnavailable(f"GitLab at {self._url} gave an answer that is none.") from error
+
+    def _moved(self, answer: Any) -> ForgeRejected:
+        """GitLab leads from the old path of a project to the new one: nothing is done at a place
+        that the settings do not name."""
+        location = str(answer.headers.get("Location", "")) if answer is not None else ""
+        if location.startswith(f"{self._url}/api/v4/projects/"):
+            return ForgeRejected(
+                "The project was renamed or moved in GitLab. Set its new path in the settings.",
+                status=301,
+            )
+        return ForgeRejected(
+            f"{self._url} answers with a redirect. Set GITLAB_URL to where it leads."
+        )
 
     def _refusal(self, status: int, message: object) -> JourneymanError:
         said = words(message)

@@ -52,6 +52,7 @@ class GitLabReader(GitLabClient):
             else text(found, "default_branch") or None,
             clone_url=text(found, "http_url_to_repo"),
             web_url=text(found, "web_url"),
+            archived=found.get("archived") is True,
         )
 
     async def access(self, project: str, user_id: int) -> int:
@@ -215,9 +216,11 @@ class GitLabWriter(GitLabClient):
     async def play_job(self, project: str, job: int) -> Job:
         return await merging.play(self._post, _project(project), job)
 
-    async def update_merge_request(self, project: str, iid: int, *, description: str) -> None:
-        path = f"{_project(project)}/merge_requests/{iid}"
-        await self._put(path, {"description": description})
+    async def update_merge_request(
+        self, project: str, iid: int, *, description: str, title: str | None = None
+    ) -> None:
+        data = {"description": description} | ({"title": title} if title else {})
+        await self._put(_merge_request(project, iid), data)
 
     async def note(
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str

@@ -21,6 +21,7 @@ class Project:
     default_branch: str | None  #: None: the repository is empty
     clone_url: str
     web_url: str
+    archived: bool = False  #: nothing can be pushed to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +267,11 @@ class ForgeWriter(Protocol):
         """Starts a manual job. Raises `ForgeRejected` (400: not playable, 403: not allowed)."""
         ...
 
-    async def update_merge_request(self, project: str, iid: int, *, description: str) -> None: ...
+    async def update_merge_request(
+        self, project: str, iid: int, *, description: str, title: str | None = None
+    ) -> None:
+        """None: the title stays."""
+        ...
 
     async def note(
         self, project: str, kind: Literal["issue", "merge_request"], iid: int, text: str

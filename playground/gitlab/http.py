@@ -152,10 +152,24 @@ class Call:
     def project(self) -> Project:
         """The project of the path, if this token may know of it and do this to it."""
         project = self.state.project_by(self.path["id"])
+        if project is None and self.route.method == "GET":
+            self._lead_on()
         if project is None or not self.state.visible(project, self.actor):
             raise not_found("Project")
         self._check(self.state.access(project, self.actor), project.visibility)
         return project
+
+    def _lead_on(self) -> None:
+        """From a path that a project had before, where it may be seen."""
+        former = self.path["id"].lower()
+        for project in self.state.projects.values():
+            if former in project.former_paths and self.state.visible(project, self.actor):
+                rest = self.request.raw_path.partition("/projects/")[2].partition("/")
+                there = f"{self.forge.url}/api/v4/projects/{project.id}{rest[1]}{rest[2]}"
+                text = f"This resource has been moved permanently to {there}"
+                raise web.HTTPMovedPermanently(
+                    there, text=json.dumps({"message": text}), content_type="application/json"
+                )
 
     @property
     def group(self) -> Group:

@@ -142,7 +142,11 @@ async def edit(call: Call) -> Any:
             )
         project.default_branch = branch
         await call.forge.repository(project).git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    former = call.state.full_path(project).lower()
     project.path = call.text("path", project.path)
+    project.former_paths = (project.former_paths | {former}) - {
+        call.state.full_path(project).lower()
+    }
     _update(call, project)
     return views.project(call.forge, project, call.actor)
 

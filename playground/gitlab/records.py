@@ -209,6 +209,7 @@ class Project:
     visibility: str = "private"
     default_branch: str = "main"
     archived: bool = False
+    former_paths: set[str] = field(default_factory=set)  #: with namespace
     forked_from: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     stars: set[int] = field(default_factory=set)
