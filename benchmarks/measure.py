@@ -25,6 +25,7 @@ class Used:
     cpu: float  #: of the process and all that it waited for
     own_peak: float  #: MB of the process itself
     tree_peak: float  #: MB, what is shared counted once
+    below_peak: float  #: MB of all that it started, itself left out
     output: str
 
 
@@ -57,6 +58,7 @@ def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], seconds: floa
         cpu=usage.ru_utime + usage.ru_stime,
         own_peak=watcher.own / MB,
         tree_peak=watcher.tree / MB,
+        below_peak=watcher.below / MB,
         output=output,
     )
 
@@ -76,14 +78,15 @@ class _Watcher(threading.Thread):
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.done = threading.Event()
-        self.own = self.tree = 0.0
+        self.own = self.tree = self.below = 0.0
         self._pid = pid
 
     def run(self) -> None:
         while not self.done.wait(_EVERY):
             self.own = max(self.own, _field(Path(f"/proc/{self._pid}/status"), "VmHWM:"))
-            shares = (_field(Path(f"/proc/{p}/smaps_rollup"), "Pss:") for p in _tree(self._pid))
-            self.tree = max(self.tree, sum(shares))
+            first, *rest = (_share(each) for each in _tree(self._pid))
+            self.tree = max(self.tree, first + sum(rest))
+            self.below = max(self.below, sum(rest))
 
 
 def _tree(pid: int) -> list[int]:
@@ -97,6 +100,10 @@ def _tree(pid: int) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def _share(pid: int) -> float:
+    return _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss:")
 
 
 def _field(path: Path, name: str) -> float:
