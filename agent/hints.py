@@ -11,6 +11,7 @@ from agent.errors import NotFound
 from agent.events import Committed
 from agent.ports import Store
 from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
+from agent.succession import owner_of
 
 _BRANCH = re.compile(r"agent/([1-9]\d{0,17})(?:-[0-9a-f]{1,8})?(-revert-\d{1,9})?")
 _DELIVERING = frozenset({RunStatus.DELIVERING, RunStatus.WAITING_FOR_APPROVAL})
@@ -86,7 +87,8 @@ class Hints:
         if run.request.project.lower() != hint.project.lower():
             return ()
         # else it is that of another database's run of that number
-        return (run,) if hint.branch == f"{run.branch}{found[2] or ''}" else ()
+        ours = hint.branch == f"{run.branch}{found[2] or ''}"
+        return (await owner_of(self._store, run),) if ours else ()
 
     async def _knows(self, run: Run, hint: Hint) -> bool:
         """GitLab also tells of the run's own pushes."""

@@ -98,6 +98,25 @@ class Linked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Follows:
+    """A branch and merge request of earlier runs, which a run goes on with as its own."""
+
+    runs: tuple[RunId, ...]  #: that had them before, the newest last
+    branch: str
+    iid: int
+    head: CommitSha  #: where the branch stood; the first push replaces exactly this
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """Of a run that a night began: what later nights have to know of it."""
+
+    offers: tuple[str, ...] = ()  #: see `Group.offers`
+    difference: Digest | None = None  #: SHA-256 of the patch that it began with
+    follows: Follows | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What was asked. Bound to the run for life."""
 
@@ -113,10 +132,17 @@ class Request:
     linked: tuple[Linked, ...] = ()
     #: of the database that has the run; sets its branches apart from those of an earlier one
     mark: str = ""
+    upkeep: Upkeep | None = None  #: None: a person asked
+
+    @property
+    def follows(self) -> Follows | None:
+        return self.upkeep.follows if self.upkeep else None
 
 
 def branch_of(run: RunId, request: Request) -> str:
     """Where the run's commits go, for life."""
+    if request.follows:
+        return request.follows.branch
     return f"agent/{run}-{request.mark}" if request.mark else f"agent/{run}"
 
 

@@ -121,7 +121,9 @@ class LocalForge:
     ) -> MergeRequest:
         raise Refused(_NO_GITLAB)
 
-    async def update_merge_request(self, project: str, iid: int, *, description: str) -> None:
+    async def update_merge_request(
+        self, project: str, iid: int, *, description: str, title: str | None = None
+    ) -> None:
         raise Refused(_NO_GITLAB)
 
     async def note(

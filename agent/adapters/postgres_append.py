@@ -167,7 +167,8 @@ class Append:
 async def cancel(connection: Connection, row: Row, asked: Payload | None, actor: str) -> Run:
     """Ends a run that nobody works on, and fences who might think so."""
     by = f" by @{asked.by.name}" if isinstance(asked, StopAsked) else ""
-    ended = RunEnded(status=RunStatus.CANCELLED, reason=f"Stopped{by}.")
+    why = asked.reason if isinstance(asked, StopAsked) else ""
+    ended = RunEnded(status=RunStatus.CANCELLED, reason=why or f"Stopped{by}.")
     payloads = (asked, ended) if asked else (ended,)
     append = Append(row, await prepared(payloads), actor=actor)
     append.move(None)

@@ -21,7 +21,19 @@ from agent.freeze import Freeze
 from agent.gate import GateId
 from agent.intents import Intent
 from agent.ports import Write
-from agent.run import ACTIVE, ENDED, PARKED, WAITING, Digest, Limits, Request, Run, RunId, RunStatus
+from agent.run import (
+    ACTIVE,
+    ENDED,
+    PARKED,
+    WAITING,
+    Digest,
+    Limits,
+    Request,
+    Run,
+    RunId,
+    RunStatus,
+    Thread,
+)
 
 #: Grows when a worker of an older version could not go on with a run of this one.
 CODE = 2
@@ -58,8 +70,13 @@ class PostgresStore(FreezeTable):
         return [sql.run_of(row) for row in rows]
 
     async def run_of_thread(self, team: str, channel: str, ts: str) -> Run | None:
-        row = await retried(lambda: self._pool.fetchrow(sql.RUN_OF_THREAD, team, channel, ts))
-        return sql.run_of(row) if row else None
+        newest = await self.runs_of_thread(Thread(team=team, channel=channel, ts=ts), limit=1)
+        return newest[0] if newest else None
+
+    async def runs_of_thread(self, thread: Thread, *, limit: int = 50) -> Sequence[Run]:
+        of = (thread.team, thread.channel, thread.ts)
+        rows = await retried(lambda: self._pool.fetch(sql.RUNS_OF_THREAD, *of, limit))
+        return [sql.run_of(row) for row in rows]
 
     async def events(self, run: RunId, *, after: int = 0) -> Sequence[RunEvent]:
         rows = await retried(lambda: self._pool.fetch(sql.EVENTS, run, after))

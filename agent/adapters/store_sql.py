@@ -12,9 +12,9 @@ _HEAD = "project, owner, wake, min_code, frozen, head_seq, head_hash"
 
 RUN = f"SELECT {_RUN} FROM runs WHERE id = $1"
 RUN_OF_KEY = f"SELECT {_RUN} FROM runs WHERE key = $1"
-RUN_OF_THREAD = f"""
+RUNS_OF_THREAD = f"""
 SELECT {_RUN} FROM runs WHERE team = $1 AND channel = $2 AND thread_ts = $3
-ORDER BY id DESC LIMIT 1"""
+ORDER BY id DESC LIMIT $4"""
 #: Reads the unique index that the schema has on exactly this expression.
 RUN_OF_GATE = """
 SELECT run FROM events WHERE kind = 'gate_opened' AND data -> 'gate' ->> 'id' = $1"""

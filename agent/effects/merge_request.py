@@ -11,6 +11,7 @@ from agent.finish import finish_of
 from agent.intents import PublishMergeRequest, Push
 from agent.mergerequest import description, marker, title
 from agent.ports import MergeRequest
+from agent.serialize import plain_title
 from agent.state import RunState
 
 
@@ -28,9 +29,14 @@ async def _publish(context: EffectContext, effect: Effect[PublishMergeRequest]) 
     if standing is not None:
         if standing.description.strip() != text.strip():
             await context.writer.update_merge_request(
-                standing.project, standing.iid, description=text
+                standing.project,
+                standing.iid,
+                description=text,
+                title=_new_title(state, standing),
             )
         return _done(effect.key, standing, found_before=True)
+    if follows := state.request.follows:
+        raise Refused(f"!{follows.iid} is not open any more, so it is left as it is.")
     try:
         made = await context.writer.open_merge_request(
             state.request.project,
@@ -52,16 +58,27 @@ async def _publish(context: EffectContext, effect: Effect[PublishMergeRequest]) 
     return _done(effect.key, made, found_before=False)
 
 
+def _new_title(state: RunState, standing: MergeRequest) -> str | None:
+    """Of one that an earlier run had titled. Whether it is a draft is left as it is."""
+    if state.request.follows is None or marker(state.run) in standing.description:
+        return None
+    said = title(state)
+    return said if standing.draft else plain_title(said)
+
+
 async def own_merge_request(context: EffectContext, state: RunState) -> MergeRequest | None:
-    """The run's own open merge request. Refuses when somebody else's stands for the branch."""
+    """The run's own open merge request, or the one that it has taken over from earlier runs.
+    Refuses when somebody else's stands for the branch."""
     branch = state.branch
     listed = await context.reader.merge_requests(state.request.project, branch)
     opened = [request for request in listed if request.state == "opened"]
     if not opened:
         return None
     me = await context.writer.me()
+    follows = state.request.follows
+    marks = [marker(run) for run in (state.run, *(follows.runs if follows else ()))]
     for request in opened:
-        if request.author_id == me and marker(state.run) in request.description:
+        if request.author_id == me and any(mark in request.description for mark in marks):
             return request
     raise Refused(
         f"A merge request that is not the run's own, !{opened[0].iid}, stands for the branch "

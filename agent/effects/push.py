@@ -29,6 +29,7 @@ async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
     )
     if effect.before and await vault.remote_head(origin, branch) == commit:
         return found(done)
+    await _still_open(context, state, intent)
     if not await vault.has(commit):
         raise Refused(
             f"The commit {commit[:8]} is not on this machine. "
@@ -45,6 +46,12 @@ async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
         if not isinstance(refusal, Conflict):
             raise
         where = f"stands at {head[:8]}" if head else "is gone"
+        if _replaces(state, intent):
+            raise Conflict(
+                f"The branch {branch} is not where this night had found it: it {where} now. "
+                "Nothing was overwritten.",
+                status=refusal.status,
+            ) from refusal
         raise Conflict(
             f"Somebody else changed the branch {branch} since the run last saw it (it {where} "
             "now). Nothing was overwritten, and the run's own work is kept. Take the commits "
@@ -52,6 +59,22 @@ async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
             status=refusal.status,
         ) from refusal
     return done
+
+
+def _replaces(state: RunState, intent: Push) -> bool:
+    """Would it take the place of what an earlier run has published?"""
+    follows = state.request.follows
+    return follows is not None and intent.expected == follows.head
+
+
+async def _still_open(context: EffectContext, state: RunState, intent: Push) -> None:
+    """What was merged or closed since the night had looked is not begun again on its branch."""
+    follows = state.request.follows
+    if follows is None or not _replaces(state, intent):
+        return
+    request = await context.reader.merge_request(state.request.project, follows.iid)
+    if request.state != "opened":
+        raise Refused(f"!{follows.iid} is {request.state} by now, so nothing was pushed.")
 
 
 async def _clean(context: EffectContext, effect: Effect[Push], commit: CommitSha) -> None:

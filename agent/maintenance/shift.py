@@ -17,9 +17,10 @@ from agent.maintenance.errands import give_out, given
 from agent.maintenance.findings import FindingStore
 from agent.maintenance.handing import hand_over
 from agent.maintenance.night import Task, TaskReport
+from agent.maintenance.standing import Registry
 from agent.maintenance.tasks import TASKS, Run
 from agent.maintenance.workshop import Night, begin
-from agent.ports import Clock, Origin, Sandbox, Store, Vault
+from agent.ports import Clock, ForgeReader, Origin, Sandbox, Store, Vault
 from agent.project import Projects
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class NightShift:
     origin: Callable[[str], Awaitable[Origin]]
     projects: Projects
     clock: Clock
+    forge: ForgeReader | None = None  #: None: there are no merge requests to be asked for
     model: bool = True  #: is one configured?
     tasks: Mapping[Task, Run] = field(default_factory=lambda: TASKS)
     lease: timedelta = LEASE
@@ -78,7 +80,10 @@ class NightShift:
         try:
             night = await self._night(due)
             report = await self.tasks[due.task](night)
-            report = await hand_over(self.store, self.diary, night, due, report)
+            registry = Registry(
+                store=self.store, vault=night.vault, forge=self.forge, origin=self.origin
+            )
+            report = await hand_over(registry, self.diary, night, due, report)
             report = await give_out(self.store, night, due, report, model=self.model)
         except StoreUnavailable:
             raise

@@ -11,7 +11,7 @@ from agent.events import Payload, RunEvent
 from agent.freeze import Freeze, OperatorEvent
 from agent.gate import GateId
 from agent.intents import Intent
-from agent.run import Digest, Limits, Person, Request, Run, RunId, RunStatus
+from agent.run import Digest, Limits, Person, Request, Run, RunId, RunStatus, Thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,10 @@ class Store(Freezes, Protocol):
 
     async def run_of_thread(self, team: str, channel: str, ts: str) -> Run | None:
         """The newest run of a thread."""
+        ...
+
+    async def runs_of_thread(self, thread: Thread, *, limit: int = 50) -> Sequence[Run]:
+        """Newest first."""
         ...
 
     async def events(self, run: RunId, *, after: int = 0) -> Sequence[RunEvent]: ...

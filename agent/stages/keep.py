@@ -54,7 +54,7 @@ async def end(
     error_id: str = "",
 ) -> None:
     """Ends a run that did not succeed; its changes are committed and pushed as they stand, unless
-    they may not leave."""
+    they may not leave, or would take the place of what an earlier run has published."""
     parent = on_branch(work)
     made: Committed | None = None
     refusal = ""
@@ -65,7 +65,8 @@ async def end(
         tried = work.state.commits[-1].tree if work.state.commits else None
         if work.state.checkpoint is not None and work.state.checkpoint.tree != tried:
             refusal = await unfit(work)
-            made = None if refusal else await commit(work, work.state.updated_at)
+            replaces = parent is None and work.state.request.follows is not None
+            made = None if refusal or replaces else await commit(work, work.state.updated_at)
     except JourneymanError as error:
         log.warning("run_not_kept", extra={"run": work.state.run, "problem": str(error)})
     intents: tuple[Intent, ...] = ()
@@ -84,7 +85,8 @@ def kept(work: Hold, made: Committed | None) -> str:
     """What is left of the run, as a sentence."""
     last = made or on_branch(work)
     if last is None and work.state.checkpoint and work.state.checkpoint.files:
-        return "The change is kept in the run's record; a retry publishes it."
+        after = "" if work.state.request.follows else "; a retry publishes it"
+        return f"The change is kept in the run's record{after}."
     if last is None:
         return "Nothing was changed."
     count = len({c.tree for c in (*work.state.commits, last)})

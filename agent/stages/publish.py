@@ -66,7 +66,9 @@ def _intents(work: Work, made: Committed, before: Committed | None) -> list[Inte
     intents: list[Intent] = []
     for intent in wanted(work, made):
         if isinstance(intent, Push):
-            intent = replace(intent, expected=before.commit if before else None)
+            follows = work.state.request.follows
+            found = follows.head if follows else None
+            intent = replace(intent, expected=before.commit if before else found)
         intents.append(intent)
     if not work.state.commits and not work.project.local:
         linked = work.state.request.linked

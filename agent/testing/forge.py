@@ -114,9 +114,11 @@ class FakeForge(Reading):
             raise after
         return new
 
-    async def update_merge_request(self, project: str, iid: int, *, description: str) -> None:
+    async def update_merge_request(
+        self, project: str, iid: int, *, description: str, title: str | None = None
+    ) -> None:
         after = self.begin("update_merge_request")
-        self.change(iid, description=description)
+        self.change(iid, description=description, title=title or self.wanted(iid).title)
         if after:
             raise after
 

@@ -82,6 +82,7 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
             installer=make_installer(settings, sandbox),
             vaults=vaults.of,
             origin=origin,
+            forge=reader,
             projects=opening.project,
             clock=SystemClock(),
         )

@@ -173,6 +173,8 @@ async def _group(
         files=tried.files,
         base=night.base,
         tree=tried.tree,
+        kind=kind_of(found.kept),
+        offers=tuple(update.offer for update in found.kept),
         tests_before=trials.before,
         tests_after=tried.tests,
         seconds=time.monotonic() - began,
@@ -188,6 +190,12 @@ def groups(updates: Sequence[Update], name: str) -> list[tuple[str, list[Update]
     found = [*([small] if small else []), *large[:MAJORS]]
     found.sort(key=lambda group: not any(update.advisories for update in group))
     return [(f"{name}: {title_of(group)}", group) for group in found]
+
+
+def kind_of(updates: Sequence[Update]) -> str:
+    """The same whichever versions are offered."""
+    first = updates[0]
+    return f"{first.ecosystem}:{first.package}" if first.level == "major" else first.ecosystem
 
 
 def title_of(updates: Sequence[Update]) -> str:

@@ -127,6 +127,7 @@ def _groups(night: Night, fixed: Fixed, seconds: float) -> tuple[Group, ...]:
             files=tuple(sorted(fixed.change)),
             base=night.base,
             tree=fixed.tree,
+            kind="fixes",
             tests_before=fixed.before,
             tests_after=fixed.after,
             seconds=seconds,

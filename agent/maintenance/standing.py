@@ -1,0 +1,146 @@
+"""What earlier nights have put before people, and what became of it: asked of GitLab itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from agent.errors import NotFound
+from agent.events import EffectKind
+from agent.journal import digest_of
+from agent.maintenance.night import Task
+from agent.ports import ForgeReader, MergeRequest, Origin, Store, Vault
+from agent.run import ACTIVE, ENDED, PARKED, Digest, Follows, Run, RunId, RunStatus, Thread
+from agent.state import RunState, fold
+
+REMEMBERED = 20  #: runs of one kind
+_AT_WORK = (ACTIVE - PARKED) | {RunStatus.QUEUED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """Where it is looked up. `forge` None: there are no merge requests, only the log tells."""
+
+    store: Store
+    vault: Vault
+    forge: ForgeReader | None
+    origin: Callable[[str], Awaitable[Origin]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A merge request of a kind, and the newest run that has brought it up to date."""
+
+    run: Run
+    request: MergeRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Of one kind. `waits`: why nothing of it may be published now, a sentence; `run` is the one
+    that is meant, or whose merge request may be taken over."""
+
+    runs: tuple[Run, ...] = ()  #: of the nights before, newest first
+    run: Run | None = None
+    waits: str = ""
+    follows: Follows | None = None  #: for a new run that takes the open merge request over
+    shown: Digest | None = None  #: the difference that stands on its branch
+    closed: tuple[Published, ...] = field(default=())  #: by people, and not merged
+
+    @property
+    def after(self) -> RunId:
+        """The newest run: two nights that have seen the same one make the same next one."""
+        return self.runs[0].id if self.runs else RunId(0)
+
+
+def thread_of(project: str, task: Task, kind: str) -> Thread:
+    """All runs of a kind belong together, as those of a conversation do."""
+    name = digest_of(f"{project}\0{task}\0{kind}".encode("utf-8", "surrogateescape"))
+    return Thread(team="", channel="", ts=f"night:{task}:{name[:40]}")
+
+
+async def standing(
+    registry: Registry, project: str, target: str, task: Task, kind: str
+) -> Standing:
+    """Raises `ForgeUnavailable`: nothing may be concluded then. `target`: the base branch."""
+    thread = thread_of(project, task, kind)
+    runs = tuple(await registry.store.runs_of_thread(thread, limit=REMEMBERED))
+    if registry.forge is None:
+        return Standing(runs=runs)
+    known: set[int] = set()
+    closed: list[Published] = []
+    found: Standing | None = None
+    for run in runs:
+        state = fold(await registry.store.events(run.id))
+        iid = state.merge_request.iid if state.merge_request else None
+        if iid is None:
+            if run.status in _AT_WORK and found is None:
+                told = f"Run {run.id}, of an earlier night, is still at work on this."
+                found = Standing(runs=runs, run=run, waits=told)
+            continue
+        if iid in known:
+            continue
+        known.add(iid)
+        try:
+            request = await registry.forge.merge_request(project, iid)
+        except NotFound:
+            continue
+        if request.state == "closed":
+            closed.append(Published(run=run, request=request))
+        elif request.state in ("opened", "locked") and found is None:
+            found = await _open(registry, runs, state, run, request, target)
+    found = found or Standing(runs=runs)
+    return Standing(
+        runs=runs,
+        run=found.run,
+        waits=found.waits,
+        follows=found.follows,
+        shown=found.shown,
+        closed=tuple(closed),
+    )
+
+
+async def _open(
+    registry: Registry,
+    runs: Sequence[Run],
+    state: RunState,
+    run: Run,
+    request: MergeRequest,
+    target: str,
+) -> Standing:
+    name = f"!{request.iid}"
+    if why := next(_reasons(run, state, request, target), ""):
+        return Standing(run=run, waits=f"{name} {why}.")
+    head = await registry.vault.remote_head(await registry.origin(request.project), run.branch)
+    on_it = [each for each in runs if each.branch == run.branch]
+    for each in on_it:
+        made = fold(await registry.store.events(each.id)).commits
+        if head in {commit.commit for commit in made}:
+            assert head is not None
+            follows = Follows(
+                runs=tuple(sorted(one.id for one in on_it)),
+                branch=run.branch,
+                iid=request.iid,
+                head=head,
+            )
+            upkeep = each.request.upkeep
+            return Standing(run=run, follows=follows, shown=upkeep and upkeep.difference)
+    if head is None:
+        return Standing(run=run, waits=f"The branch of {name} was deleted; close it, or merge it.")
+    told = f"{name} has commits of a person, so it is left to people until it is merged or closed."
+    return Standing(run=run, waits=told)
+
+
+def _reasons(run: Run, state: RunState, request: MergeRequest, target: str) -> Iterator[str]:
+    """Why it is not taken over, though nobody else may have pushed to it."""
+    if run.status in _AT_WORK:
+        yield f"is still being worked on by run {run.id}"
+    if state.taken_over is not None:
+        yield f"was taken over by @{state.taken_over.by.name}"
+    merging = any(effect.effect is EffectKind.MERGE for effect in state.open_effects)
+    if request.state == "locked" or (merging and run.status not in ENDED):
+        yield "is being merged"
+    if request.target_branch != target:
+        yield f"goes to `{request.target_branch}` by now, and not to `{target}`"
+    if state.followups:
+        yield "has changes that people asked for in its review"
