@@ -62,7 +62,15 @@ def bars(title: str, now: str, before: str, of: Sequence[Bar]) -> bytes:
     for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)
     axes.spines["left"].set_color(GRID)
-    axes.legend(loc="lower right", frameon=False, labelcolor=INK, fontsize=11)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=2,
+        borderpad=0,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=11,
+    )
     return _saved(figure)
 
 

@@ -12,6 +12,7 @@ from bot.views import text as t
 from bot.views.blocks import Message
 
 PROJECTS = 10  #: that one digest tells of
+_HALF = 5  #: of them, in one block
 _MODELS = 3  #: in one sentence
 
 
@@ -32,7 +33,8 @@ def weekly(
         "sum": b.section(_totals(every)),
         "before": b.context(*_beside(every)),
         "chart": _image(chart, week, every) if chart else None,
-        "projects": b.section("\n".join(shown)),
+        "projects": b.section("\n".join(shown[:_HALF])),
+        "more": b.section("\n".join(shown[_HALF:])) if shown[_HALF:] else None,
         "foot": b.context(_foot(len(told) - len(shown))),
     }
     return b.message(name, 1, _spoken(week, every), blocks)
@@ -77,18 +79,22 @@ def _told(projects: Mapping[str, Outcome]) -> list[str]:
 
 
 def _spoken(week: Week, every: Outcome) -> str:
-    now = every.spent
-    parts = [f"{t.count(now.asked, 'run')} asked for", f"{now.merged:,} merged"]
-    if now.reverts:
-        parts.append(f"{now.reverts:,} reverted")
-    if cost := _cost(now):
+    now, nights = every.people, every.nights
+    parts = [f"{t.count(now.asked, 'run')} asked for, {now.merged:,} merged"] if now else []
+    if nights:
+        parts.append(f"{nights.merged:,} of nights merged")
+    if every.spent.reverts:
+        parts.append(f"{every.spent.reverts:,} reverted")
+    if cost := _cost(every.spent):
         parts.append(cost)
     return f"Weekly digest, {span(week)}: {', '.join(parts)}."
 
 
 def _totals(every: Outcome) -> str:
     now, spent = every.people, every.spent
-    told = [f"*{t.count(now.asked, 'run')} asked for, {_merged(now)}.*"]
+    told = ["*Nobody asked for a run.*"]
+    if now:
+        told = [f"*{t.count(now.asked, 'run')} asked for, {_merged(now)}.*"]
     if now.ended:
         told.append(f"{now.ended:,} ended: {', '.join(_ends(now))}.")
     if rest := [*_checks(now), *_reverts(now)]:
@@ -111,22 +117,27 @@ def _beside(every: Outcome) -> Iterator[str]:
         yield f"The week before: {', '.join(part for part in parts if part)}."
     if every.nights or every.nights_before:
         now, then = every.nights, every.nights_before
-        parts = [t.count(now.asked, "change"), _merged(now), *_reverts(now)]
-        yield f"Nights: {', '.join(parts)} ({then.asked:,} and {then.merged:,} the week before)."
+        parts = [t.count(now.asked, "run"), _merged(now), *_reverts(now)]
+        told = f"{then.asked:,}, {_merged(then)}" if then else "none"
+        yield f"Nights: {', '.join(parts)}. The week before: {told}."
 
 
 def _project(name: str, each: Outcome) -> str:
-    now, before = each.people, each.before
+    now, before, nights = each.people, each.before, each.nights
     parts: list[str] = []
     if now:
         bad = [end for end in _ends(now) if not end.endswith(" done")]
-        parts += [f"{now.asked:,} asked for", _merged(now), *bad, *_checks(now), *_reverts(now)]
-    if each.nights:
-        night = f"nights: {t.count(each.nights.asked, 'change')}, {_merged(each.nights)}"
-        parts += [", ".join((night, *_reverts(each.nights)))]
-    parts.append(_cost(each.spent))
-    line = f"• *{t.quoted(name, 80)}* — {', '.join(part for part in parts if part)}"
-    return f"{line} (before: {before.asked:,} asked for, {before.merged:,} merged)"
+        parts += [f"{now.asked:,} asked for", _merged(now), *bad, *_first(now)]
+        parts += [*(_needed(now) if now.needed else ()), *_reverts(now)]
+    if cost := _cost(each.spent):
+        parts.append(cost)
+    line = f"• *{t.quoted(name, 80)}* — {', '.join(parts)}"
+    if before:
+        line += f" (before: {before.asked:,} asked for, {before.merged:,} merged)"
+    if nights:
+        told = [t.count(nights.asked, "run"), _merged(nights), *_reverts(nights)]
+        line += f"{'; nights' if parts else 'nights'}: {', '.join(told)}"
+    return line
 
 
 def _merged(of: Figures) -> str:
@@ -147,13 +158,18 @@ def _ends(of: Figures) -> list[str]:
 
 
 def _checks(of: Figures) -> list[str]:
-    parts: list[str] = []
-    if of.pipelines:
-        noun = "first pipeline" if of.pipelines == 1 else "first pipelines"
-        parts.append(f"{of.passed:,} of {of.pipelines:,} {noun} passed")
-    if of.ended:
-        parts.append(f"{of.needed:,} of {of.ended:,} needed a person")
-    return parts
+    return [*_first(of), *_needed(of)]
+
+
+def _first(of: Figures) -> list[str]:
+    if not of.pipelines:
+        return []
+    noun = "first pipeline" if of.pipelines == 1 else "first pipelines"
+    return [f"{of.passed:,} of {of.pipelines:,} {noun} passed"]
+
+
+def _needed(of: Figures) -> list[str]:
+    return [f"{of.needed:,} of {of.ended:,} needed a person"] if of.ended else []
 
 
 def _reverts(of: Figures) -> list[str]:
@@ -189,7 +205,5 @@ def _image(chart: str, week: Week, every: Outcome) -> b.Block:
 
 def _foot(hidden: int) -> str:
     more = f"{t.count(hidden, 'more project')} with runs. " if hidden else ""
-    return (
-        f"{more}What people merge or revert at GitLab once a run has ended is not counted: "
-        "its log does not know."
-    )
+    told = "Merges and reverts that people make at GitLab after a run has ended are not counted."
+    return more + told
