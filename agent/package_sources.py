@@ -9,6 +9,7 @@ PYTHON = "/usr/bin/python3"  #: the one that commands in the sandbox have
 INNER = "/deps"  #: where commands find the packages
 PACKAGE_CACHE = "/cache"  #: what package managers keep for a project between two fetches
 CA_FILE = "/run/journeyman/ca.pem"
+_CA_VARIABLES = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,5 +50,5 @@ def environment(sources: PackageSources) -> dict[str, str]:
     if sources.npm_registry:
         env["npm_config_registry"] = sources.npm_registry
     if sources.ca_file and sources.ca_file.is_file():
-        env |= {"SSL_CERT_FILE": CA_FILE, "NODE_EXTRA_CA_CERTS": CA_FILE}
+        env |= {name: CA_FILE for name in _CA_VARIABLES}
     return env

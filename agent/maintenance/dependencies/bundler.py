@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agent.maintenance.dependencies.answers import rows, table, values, words
 from agent.maintenance.dependencies.ecosystem import Audit, Known, Outdated
-from agent.maintenance.dependencies.found_only import FoundOnly, Row, rows, table, values, words
+from agent.maintenance.dependencies.found_only import FoundOnly, Row
 from agent.maintenance.dependencies.shop import Shop
 from agent.maintenance.dependencies.versions import Grammar
 from agent.maintenance.night import Advisory

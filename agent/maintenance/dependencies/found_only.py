@@ -3,10 +3,8 @@ told, and no update is tried."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from agent.errors import ToolFailed, Unavailable
 from agent.maintenance.dependencies.ecosystem import Audit, Known, Outdated
@@ -74,29 +72,3 @@ class FoundOnly:
 
     def known(self, found: Iterable[Known]) -> Audit:
         return Audit(known=tuple(each for each in found if is_name(each.package, self.grammar)))
-
-
-def values(text: str, who: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects that follow one another in an answer."""
-    decoder, at = json.JSONDecoder(), 0
-    while (at := len(text) - len(text[at:].lstrip())) < len(text):
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            raise ToolFailed(f"{who} answered something that is no JSON.") from error
-        if isinstance(value, dict):
-            yield cast("dict[str, Any]", value)
-
-
-def table(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def rows(value: Any) -> list[dict[str, Any]]:
-    items = cast("list[Any]", value) if isinstance(value, list) else []
-    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
-
-
-def words(value: Any, limit: int = 300) -> str:
-    """Text of an advisory, which others wrote, in one line."""
-    return " ".join(str(value if value is not None else "").split())[:limit]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agent.maintenance.dependencies.answers import table, values
 from agent.maintenance.dependencies.ecosystem import Audit, Outdated
-from agent.maintenance.dependencies.found_only import FoundOnly, Row, table, values
+from agent.maintenance.dependencies.found_only import FoundOnly, Row
 from agent.maintenance.dependencies.shop import Shop
 from agent.maintenance.dependencies.versions import Grammar
 

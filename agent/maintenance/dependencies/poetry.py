@@ -1,25 +1,39 @@
-"""Projects with a poetry.lock: what is behind is asked of the index, poetry changes the lock."""
+"""Projects with a poetry.lock: what is behind is asked of the index, poetry changes the rest."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from agent.errors import ToolFailed
 from agent.maintenance.dependencies import python_audit
+from agent.maintenance.dependencies.answers import read_toml, rows, table
 from agent.maintenance.dependencies.ecosystem import Audit, Outdated
-from agent.maintenance.dependencies.found_only import rows, table
-from agent.maintenance.dependencies.lockfiles import read_toml
+from agent.maintenance.dependencies.poetry_project import Asked, declared, program
 from agent.maintenance.dependencies.python_index import canonical, reach
-from agent.maintenance.dependencies.shop import Shop
+from agent.maintenance.dependencies.shop import UV, Shop
 from agent.maintenance.dependencies.versions import level
 from agent.maintenance.night import Update
+from agent.package_sources import PACKAGE_CACHE
+
+#: poetry would run the code of a package without a wheel to learn what that needs.
+_RUN = """
+import sys
+import poetry.inspection.info as info
+from poetry.console.application import main
+def refuse(path):
+    raise info.PackageInfoError(path, "It has no wheel, and its code is not run to lock it.")
+assert info.get_pep517_metadata
+info.get_pep517_metadata = refuse
+sys.exit(main())
+"""
 
 
 @dataclass(frozen=True)
 class Poetry:
+    """Packages that others bring along are looked at by the audit only."""
+
     name: str = "poetry"
     testable: bool = True
 
@@ -28,10 +42,12 @@ class Poetry:
         return wanted if set(wanted) <= set(paths) and "uv.lock" not in paths else ()
 
     async def outdated(self, shop: Shop) -> Outdated:
-        pins, direct = _locked(shop), _direct(shop)
+        pins, asked = _locked(shop), declared(_given(shop))
+        await _poetry(shop, ["--version"], ())  # without it, nothing is worth asking
+        direct = {each.name for each in asked}
         found, odd = await reach(shop, {n: v for n, v in pins.items() if n in direct})
         if absent := sorted(direct - pins.keys()):
-            told = "poetry.lock names no version of a registry"
+            told = "poetry.lock names no one version of a registry"
             odd = (*odd, f"{', '.join(absent[:8])}: not checked: {told}.")
         updates = {
             (name, target): Update(
@@ -53,40 +69,68 @@ class Poetry:
         return await python_audit.audit(shop, _locked(shop))
 
     async def apply(self, shop: Shop, updates: Sequence[Update]) -> None:
-        """poetry builds what has no wheel to learn its dependencies, which is code of packages."""
-        for package in rows(_toml(shop, "poetry.lock").get("package")):
-            files = [str(file.get("file")) for file in rows(package.get("files"))]
-            if files and not any(file.endswith(".whl") for file in files):
-                raise ToolFailed(
-                    f"{package.get('name')} has no wheel, and poetry would run its code to lock it."
-                )
-        env = {"POETRY_VIRTUALENVS_CREATE": "false", "POETRY_CACHE_DIR": "/tmp/poetry"}
-        specs = [f"{update.package}@^{update.target}" for update in updates]
-        await shop.run(["poetry", "add", "--lock", "--no-interaction", "--", *specs], env=env)
+        """First what the ranges allow, then the ranges that have to be moved."""
+        targets = {update.package: update.target for update in updates}
+        near = sorted(update.package for update in updates if update.level != "major")
+        if near:
+            await _poetry(shop, ["update", "--lock"], near)
         pins = _locked(shop)
-        for update in updates:
-            if pins.get(update.package) != update.target:
-                raise ToolFailed(f"{update.package} {update.target} does not fit the others.")
+        places: dict[str, list[str]] = {}
+        for asked in declared(_given(shop)):
+            target = targets.get(asked.name)
+            if target is None or pins.get(asked.name) == target:
+                continue
+            if not asked.plain:
+                raise ToolFailed(
+                    f"{asked.name} {target} needs another range, and pyproject.toml declares it"
+                    " with more than a range; that is left to people."
+                )
+            places.setdefault(asked.group, []).append(_spec(asked, target))
+        for group, specs in places.items():
+            place = ["--group", group] if group else []
+            await _poetry(shop, ["add", "--lock", *place], specs)
+        pins = _locked(shop)
+        for name, target in targets.items():
+            if pins.get(name) != target:
+                stays = pins.get(name, "away")
+                raise ToolFailed(f"{name} {target} does not fit the others; it would be {stays}.")
+
+
+async def _poetry(shop: Shop, command: Sequence[str], packages: Sequence[str]) -> None:
+    """The one that wrote the lock file, asking this machine's index in place of its own."""
+    if not shop.index:
+        raise ToolFailed("poetry needs an index of Python packages, and this machine has none.")
+    wanted = program(shop.given["poetry.lock"].decode("utf-8", "replace"))
+    argv = [UV, "tool", "run", "--no-build", "--with", _MIRROR, "--from", wanted]
+    argv += ["python", "-I", "-c", _RUN, *command, "--no-interaction", "--no-ansi"]
+    env = {**_ENV, "POETRY_PYPI_MIRROR_URL": shop.index}
+    await shop.run([*argv, *(("--", *packages) if packages else ())], env=env, called="poetry")
+
+
+_MIRROR = "poetry-plugin-pypi-mirror"
+_ENV = {
+    "POETRY_VIRTUALENVS_CREATE": "false",
+    "POETRY_CACHE_DIR": f"{PACKAGE_CACHE}/poetry",
+    "POETRY_REQUESTS_TIMEOUT": "30",
+}
+
+
+def _spec(asked: Asked, target: str) -> str:
+    return f"{asked.name}=={target}" if asked.exact else f"{asked.name}@^{target}"
 
 
 def _locked(shop: Shop) -> dict[str, str]:
-    return {
-        canonical(str(package.get("name"))): str(package.get("version"))
-        for package in rows(_toml(shop, "poetry.lock").get("package"))
-        if table(package.get("source")).get("type", "legacy") == "legacy"
-    }
+    """Packages of a registry that are locked in one version; one of several is left alone."""
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for package in rows(read_toml("poetry.lock", shop.text("poetry.lock")).get("package")):
+        if table(package.get("source")).get("type", "legacy") == "legacy":
+            name = canonical(str(package.get("name")))
+            twice |= {name} & found.keys()
+            found[name] = str(package.get("version"))
+    return {name: version for name, version in found.items() if name not in twice}
 
 
-def _direct(shop: Shop) -> set[str]:
-    """Of the main group: poetry would move those of another one here."""
-    data = _toml(shop, "pyproject.toml")
-    own = table(table(table(data.get("tool")).get("poetry")).get("dependencies"))
-    listed: Any = table(data.get("project")).get("dependencies")
-    standard = cast("list[Any]", listed) if isinstance(listed, list) else []
-    names = {canonical(name) for name, range_ in own.items() if isinstance(range_, str)}
-    found = [re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(line)) for line in standard]
-    return (names | {canonical(match[0]) for match in found if match}) - {"python"}
-
-
-def _toml(shop: Shop, path: str) -> dict[str, Any]:
-    return read_toml(path, shop.text(path))
+def _given(shop: Shop) -> dict[str, Any]:
+    text = shop.given["pyproject.toml"].decode("utf-8", "replace")
+    return read_toml("pyproject.toml", text)

@@ -57,9 +57,10 @@ def python_arguments(shop: Shop) -> list[str]:
     if data is None:
         return []
     parsed = read_toml("pyproject.toml", data.decode("utf-8", "replace"))
-    text = table(parsed.get("project")).get("requires-python")
+    poetry = table(table(table(parsed.get("tool")).get("poetry")).get("dependencies"))
+    text = table(parsed.get("project")).get("requires-python") or poetry.get("python")
     match = _LOWEST.search(text) if isinstance(text, str) else None
-    return ["--python-version", next(part for part in match.groups() if part)] if match else []
+    return ["--python-version", match[1]] if match else []
 
 
 async def reach(shop: Shop, pins: Mapping[str, str]) -> tuple[dict[str, Reach], tuple[str, ...]]:

@@ -48,6 +48,7 @@ class Shop:
     files: WorkspaceFiles
     given: Mapping[str, bytes]  #: the manifests at the base
     indexed: bool  #: False: this machine has no index of Python packages, only local folders
+    index: str  #: of Python packages; empty: none
     #: for what writes a lock file: folders of this machine have no place in it
     remote: Mapping[str, str]
     _out: Path
@@ -149,6 +150,7 @@ async def opened(
                 files=files,
                 given=given,
                 indexed=bool(installer.sources.index or installer.sources.extra_indexes),
+                index=installer.sources.index,
                 remote={
                     "UV_INDEX": " ".join(
                         each

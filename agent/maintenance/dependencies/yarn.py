@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from agent.maintenance.dependencies import pnpm
+from agent.maintenance.dependencies.answers import table, values
 from agent.maintenance.dependencies.ecosystem import Audit, Known, Outdated
-from agent.maintenance.dependencies.found_only import FoundOnly, Row, table, values
+from agent.maintenance.dependencies.found_only import FoundOnly, Row
 from agent.maintenance.dependencies.shop import Shop
 from agent.maintenance.dependencies.versions import Grammar
 
