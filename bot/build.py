@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from agent.canaries import Canaries
+from agent.errors import Refused
 from agent.files import make_enterable
 from agent.maintenance.diary import Schedule
 from agent.maintenance.night import Task
+from agent.ports import Origin
 from agent.project import ProjectSettings
+from agent.run import DEVELOPER
 from bot.settings import Settings
 
 if TYPE_CHECKING:
     from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
     from agent.adapters.git_vault import GitVaults
+    from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
     from agent.adapters.gitlab_signin import GitLabSignIn
     from agent.adapters.openai_model import OpenAIModel
     from agent.dependencies import Installer
@@ -140,6 +144,25 @@ def engine_project(settings: Settings, path: str) -> ProjectSettings | None:
         targets=entry.targets,
         environments=entry.environments,
     )
+
+
+async def tended_origin(
+    reader: GitLabReader, path: str, writer: GitLabWriter | None = None
+) -> Origin:
+    """Where a night's code comes from. Raises `Refused` where nothing of it could be published.
+    `writer` None: another process has that token, and its rights are not known here."""
+    project = await reader.project(path)
+    if project.archived:
+        raise Refused(
+            f"{path} is archived in GitLab, so nothing could be pushed to it. Unarchive it, or"
+            " take its nights out of the settings."
+        )
+    if writer is not None and await reader.access(path, await writer.me()) < DEVELOPER:
+        raise Refused(
+            f"The account of {writer.token_name} may not push to {path}. Give it the role Developer"
+            " there, or take the project's nights out of the settings."
+        )
+    return reader.origin(project)
 
 
 def night_schedules(settings: Settings) -> tuple[Schedule, ...]:

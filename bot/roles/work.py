@@ -10,6 +10,7 @@ from agent.adapters.outside_log import OutsideLogs
 from agent.adapters.system_clock import SystemClock
 from agent.effects import EffectExecutor
 from agent.errors import SandboxUnusable
+from agent.maintenance.acceptance import NightAcceptance
 from agent.maintenance.shift import NightShift
 from agent.pace import Pace
 from agent.ports import Origin
@@ -23,6 +24,7 @@ from bot.build import (
     make_sandbox,
     make_vaults,
     night_schedules,
+    tended_origin,
 )
 from bot.roles.opening import Opening, check_gitlab
 
@@ -53,6 +55,7 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
     async def origin(path: str) -> Origin:
         return reader.origin(await reader.project(path))
 
+    installer = make_installer(settings, sandbox)
     worker = Worker(
         name=opening.name,
         store=database.store,
@@ -62,8 +65,15 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
         origin=origin,
         projects=opening.project,
         clock=SystemClock(),
-        installer=make_installer(settings, sandbox),
+        installer=installer,
         canaries=make_canaries(settings),
+        acceptance=NightAcceptance(
+            sandbox=sandbox,
+            installer=installer,
+            vaults=vaults.of,
+            clock=SystemClock(),
+            findings=database.nights,
+        ),
         lookout=Lookout(
             forge=reader,
             origin=origin,
@@ -73,18 +83,25 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
         ),
     )
     if night_schedules(settings):
+        token = settings.gitlab_token
+        writer = await _writer(opening, token, "GITLAB_TOKEN") if token else None
+
+        async def tended(path: str) -> Origin:
+            return await tended_origin(reader, path, writer)
+
         shift = NightShift(
             name=worker.name,
             diary=database.nights,
             findings=database.nights,
             store=database.store,
             sandbox=sandbox,
-            installer=make_installer(settings, sandbox),
+            installer=installer,
             vaults=vaults.of,
-            origin=origin,
+            origin=tended,
             forge=reader,
             projects=opening.project,
             clock=SystemClock(),
+            model=bool(settings.model),
         )
         opening.go(shift.serve(), "nights")
     return worker.advance

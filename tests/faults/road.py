@@ -293,13 +293,14 @@ class Process:
 
     road: Road
     env: Mapping[str, str]
+    program: str = "quick.py"  #: beside this file
     _process: asyncio.subprocess.Process | None = None
 
     async def ready(self) -> None:
         told = self.road.log.stat().st_size if self.road.log.exists() else 0
         with self.road.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, str(Path(__file__).with_name("quick.py")), "serve"),
+                *(sys.executable, str(Path(__file__).with_name(self.program)), "serve"),
                 env={**self.env, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
                 cwd=self.road.folder,
                 stdin=asyncio.subprocess.DEVNULL,
