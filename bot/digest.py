@@ -148,7 +148,8 @@ class Digests:
         return [entry for entry in every if entry.project in channel.projects]
 
     async def _states(self, told: Morning) -> dict[RunId, RunState]:
-        runs = {group.run for each in told.told for group in each.groups if group.run}
+        told_of = [g for each in told.told for g in (*each.groups, *each.errands)]
+        runs = {each.run for each in told_of if each.run}
         return {run: fold(await self.store.events(run)) for run in runs}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 
 from agent.maintenance.diary import Entry
-from agent.maintenance.night import Finding, Group, LeftOut, Task, TaskReport, Update
+from agent.maintenance.night import Errand, Finding, Group, LeftOut, Task, TaskReport, Update
 
 DAYS = 14  #: of the chart
 _LATE = timedelta(days=3)  #: a night that fired longer ago and never ended is not waited for
@@ -40,6 +40,11 @@ class ProjectMorning:
     @property
     def groups(self) -> tuple[Group, ...]:
         return tuple(group for report in self.reports for group in report.groups)
+
+    @property
+    def errands(self) -> tuple[Errand, ...]:
+        """What the agent was given."""
+        return tuple(each for report in self.reports for each in report.errands if each.run)
 
     @property
     def judgement(self) -> tuple[tuple[Finding, ...], tuple[LeftOut, ...]]:
@@ -154,18 +159,20 @@ def _joined(reports: Sequence[TaskReport]) -> TaskReport:
     fixed = {each.fingerprint: each for r in good for each in r.fixed}
     groups = {group.run or (group.base, group.tree): group for r in good for group in r.groups}
     failed = [report for report in reports if report.status == "failed"]
+    errands = {each.run: each for report in good for each in report.errands}
     return replace(
         newest,
         status=reports[-1].status,
         new=tuple(new.values()),
         fixed=tuple(fixed.values()),
         groups=tuple(groups.values()),
+        errands=tuple(errands.values()),
         problems=tuple(dict.fromkeys((*newest.problems, *(p for r in failed for p in r.problems)))),
     )
 
 
 def _is_news(report: TaskReport, before: TaskReport | None) -> bool:
-    if report.status == "failed" or report.new:
+    if report.status == "failed" or report.new or report.errands:
         return True
     if before is None:
         return bool(report.findings or behind(report) or report.groups or report.not_checked)

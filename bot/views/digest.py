@@ -8,10 +8,10 @@ from datetime import date
 
 from agent.maintenance.morning import Morning, ProjectMorning, vulnerable
 from agent.maintenance.night import Task, TaskReport, Update
-from agent.run import WAITING, RunId
+from agent.run import RunId
 from agent.state import RunState
 from bot.views import blocks as b
-from bot.views import pipeline, trend
+from bot.views import share, trend
 from bot.views import text as t
 from bot.views import words as w
 from bot.views.blocks import Message
@@ -121,10 +121,14 @@ def _project(each: ProjectMorning, states: States) -> list[str]:
     head = f"*{t.quoted(each.project, 100)}*"
     lines = [f"{head} — {'; '.join(news)}" if news else head]
     for group in each.groups[:4]:
-        lines.append(f"• {_group(group.title, states.get(group.run) if group.run else None)}")
+        lines.append(f"• {share.group(group, states.get(group.run) if group.run else None)}")
     if len(each.groups) > 4:
         lines.append(f"• and {t.count(len(each.groups) - 4, 'more merge request')}")
+    for errand in each.errands:
+        lines.append(f"• {share.errand(errand, states.get(errand.run) if errand.run else None)}")
     for report in each.reports:
+        if report.not_given:
+            lines.append(f"• {t.quoted(report.not_given, 160)}")
         for left in report.left_out[:_NAMES]:
             lines.append(f"• {_update(left.update)} is left out: {t.quoted(left.reason, 160)}")
         if report.status == "failed":
@@ -182,22 +186,6 @@ def _rules(report: TaskReport) -> str:
     return f"{told}, …" if len(rules) > _NAMES else told
 
 
-def _group(title: str, state: RunState | None) -> str:
-    told = t.quoted(title, 120)
-    if state is None:
-        return told
-    request = state.merge_request
-    where = t.link(request.url, f"!{request.iid}") if request else w.headline(state).lower()
-    checked = pipeline.field(state)
-    parts = [
-        where,
-        w.headline(state).lower() if request and state.status in WAITING else "",
-        "merged" if w.delivered(state) else "",
-        f"pipeline {checked}" if checked else "",
-    ]
-    return f"{told}: {', '.join(part for part in parts if part)}"
-
-
 def _update(update: Update) -> str:
     return t.code(f"{update.package} {update.current} → {update.target}", 80)
 
@@ -219,8 +207,8 @@ def _actions(each: ProjectMorning, states: States) -> b.Block | None:
         )
     requests = (
         state.merge_request
-        for group in each.groups
-        if group.run and (state := states.get(group.run)) and not w.delivered(state)
+        for given in (*each.groups, *each.errands)
+        if given.run and (state := states.get(given.run)) and not w.delivered(state)
     )
     first = next((request for request in requests if request and request.url), None)
     review = None
