@@ -97,13 +97,17 @@ def _parser() -> argparse.ArgumentParser:
 
     nights = commands.add_parser("maintenance", help="what is done to projects at night")
     now = nights.add_subparsers(dest="maintenance", required=True, metavar="COMMAND").add_parser(
-        "run", help="does it now, on a local repository, without any account or model"
+        "run", help="does it now, on a project in GitLab or on a local repository"
     )
-    now.add_argument("--repo", required=True, metavar="PATH", help="a local git repository")
+    now.add_argument(
+        "--project", metavar="P", help="of the settings; with --repo only its settings count"
+    )
+    now.add_argument(
+        "--repo", metavar="PATH", help="a local git repository; no account and no model is needed"
+    )
     now.add_argument("--task", choices=("lint", "dependencies"), help="only this one")
-    now.add_argument("--project", metavar="P", help="whose settings count (default [defaults])")
     now.add_argument("--test-command", metavar="C", help="how its tests are run")
-    now.add_argument("--dry-run", action="store_true", help="leaves no branch")
+    now.add_argument("--dry-run", action="store_true", help="changes nothing anywhere")
     now.add_argument("--json", action="store_true", help="one JSON object at the end")
 
     sandbox = commands.add_parser("sandbox", help="where commands of a run are run")

@@ -1,4 +1,4 @@
-"""`journeyman maintenance run`: a night's tasks now, on a local repository."""
+"""`journeyman maintenance run`: a night's tasks now, on a project or on a local repository."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -19,8 +19,12 @@ from agent.maintenance.night import Finding, Task, TaskReport
 from agent.maintenance.tasks import TASKS
 from agent.project import ProjectSettings
 from bot.build import make_nights
+from bot.maintenance_project import check_listed, of_project
 from bot.settings import Settings, load
 from bot.views import words as w
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHOWN = 20  #: findings of a kind that a terminal is given
 
@@ -31,22 +35,10 @@ Tell = Callable[[str], None]
 
 async def maintenance_command(arguments: argparse.Namespace) -> int:
     settings = load()
-    repository = Path(arguments.repo)
-    if not (repository / ".git").exists() and not (repository / "HEAD").is_file():
-        raise SettingsError(
-            f"--repo {arguments.repo} is no git repository: give the top folder of one, or make "
-            "one of it with `git init` and a first commit."
-        )
     tasks = (Task(arguments.task),) if arguments.task else tuple(t for t in Task if t in TASKS)
-    nights = make_nights(settings)
-    with _progress(quiet=arguments.json) as tell:
-        reports = await nights.run(
-            repository,
-            tasks,
-            _project(settings, arguments),
-            dry_run=arguments.dry_run,
-            tell=tell,
-        )
+    with progress(quiet=arguments.json) as tell:
+        work = _local if arguments.repo else of_project
+        reports = await work(settings, arguments, tasks, tell)
     if arguments.json:
         print(json.dumps({report.task: as_record(report) for report in reports}))
     else:
@@ -56,11 +48,23 @@ async def maintenance_command(arguments: argparse.Namespace) -> int:
     return 1 if any(report.status == "failed" for report in reports) else 0
 
 
+async def _local(
+    settings: Settings, arguments: argparse.Namespace, tasks: Sequence[Task], tell: Tell
+) -> Sequence[TaskReport]:
+    repository = Path(arguments.repo)
+    if not (repository / ".git").exists() and not (repository / "HEAD").is_file():
+        raise SettingsError(
+            f"--repo {arguments.repo} is no git repository: give the top folder of one, or make "
+            "one of it with `git init` and a first commit."
+        )
+    project = _project(settings, arguments)
+    nights = make_nights(settings)
+    return await nights.run(repository, tasks, project, dry_run=arguments.dry_run, tell=tell)
+
+
 def _project(settings: Settings, arguments: argparse.Namespace) -> ProjectSettings:
-    named = arguments.project
-    if named and named not in settings.listed_projects:
-        known = ", ".join(settings.listed_projects) or "none"
-        raise SettingsError(f"--project {named} is not among those of the settings: {known}.")
+    if named := arguments.project:
+        check_listed(settings, named)
     entry = settings.project(named) if named else settings.defaults
     found = ProjectSettings(
         path=named or "local",
@@ -73,7 +77,7 @@ def _project(settings: Settings, arguments: argparse.Namespace) -> ProjectSettin
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Generator[Tell]:
+def progress(*, quiet: bool = False, console: Console | None = None) -> Generator[Tell]:
     """What is being done: one line that changes on a terminal, else a line for each thing."""
     if quiet or not sys.stdout.isatty():
         out = sys.stderr if quiet else sys.stdout
@@ -82,7 +86,7 @@ def _progress(*, quiet: bool) -> Generator[Tell]:
     from rich.console import Console
     from rich.markup import escape
 
-    with Console(highlight=False).status("Beginning …") as status:
+    with (console or Console(highlight=False)).status("Beginning …") as status:
         yield lambda line: status.update(f"{escape(safe(line))} …")
 
 
@@ -105,8 +109,9 @@ def told(report: TaskReport, *, dry_run: bool) -> list[str]:
     for group in report.groups:
         place = "dry run: no branch" if dry_run else group.branch or "no branch"
         at = f" at {group.commit[:12]}" if group.commit and group.branch else ""
+        by = f", published by run {group.run}" if group.run else ""
         lines.append(f"  ✓ {group.title}: {_many(len(group.files), 'file')}")
-        lines.append(f"    Branch  {place}{at}")
+        lines.append(f"    Branch  {place}{at}{by}")
         if group.tests_after or group.tests_before:
             lines.append(f"    Tests   {w.results(group.tests_after, group.tests_before)}")
     lines += [f"  ! {problem}" for problem in report.problems]

@@ -155,6 +155,10 @@ _NEEDED: Mapping[str, Mapping[str, str]] = {
         "gitlab_url": "give the address of your GitLab",
         "gitlab_token": "create a GitLab token of a Developer with the scope api",
     },
+    "maintenance": {
+        "gitlab_url": "give the address of your GitLab, or look at a local repository with --repo",
+        "gitlab_read_token": "create a GitLab token with the scopes read_api and read_repository",
+    },
     "try": {
         "model": f"name the model there or as name under [model] in {FILE_NAME}",
         "openai_api_key": "give the key of your model endpoint",

@@ -70,22 +70,33 @@ class Layout:
             )
 
 
+def is_made(home: Path) -> bool:
+    """Whether `home` has a server already; makes nothing."""
+    return (_folder(home.resolve()) / "data" / "PG_VERSION").exists()
+
+
+def _folder(home: Path) -> Path:
+    return SYSTEM_FOLDER / _name(home) if os.geteuid() == 0 else home / "postgres"
+
+
+def _name(home: Path) -> str:
+    return hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+
+
 def lay_out(home: Path) -> Layout:
     """Makes the folders of the server that belongs to `home`, and the user where one is needed."""
     home = home.resolve()
-    name = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+    folder = _folder(home)
     if os.geteuid() == 0:
         account = _system_account()
         _make(SYSTEM_FOLDER, 0o755)
-        folder = SYSTEM_FOLDER / name
         programs = _copied_programs()
     else:
         account = None
-        folder = home / "postgres"
         programs = _wheel() / WHEEL / f"pginstall{MAJOR}" / "bin"
     socket = folder / "run"
     if len(os.fsencode(socket / ".s.PGSQL.5432")) > _LONGEST_SOCKET:
-        socket = Path("/tmp") / f"journeyman-{os.geteuid()}-{name}"
+        socket = Path("/tmp") / f"journeyman-{os.geteuid()}-{_name(home)}"
     for each in (folder, folder / "tmp", socket):
         _make(each, 0o700, account)
     (folder / "home").write_text(str(home))  # whose it is, for who tidies up

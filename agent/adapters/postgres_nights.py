@@ -31,6 +31,11 @@ ON CONFLICT DO NOTHING RETURNING id"""
 ADD = """
 WITH lifted AS (UPDATE schedules SET paused = false WHERE project = $1 AND task = $2)
 INSERT INTO nights (project, task, fire_at) VALUES ($1, $2, clock_timestamp()) RETURNING id"""
+TAKE = """
+WITH lifted AS (UPDATE schedules SET paused = false WHERE project = $1 AND task = $2)
+INSERT INTO nights (project, task, fire_at, owner, leased_until, attempts, started_at)
+VALUES ($1, $2, clock_timestamp(), $3, clock_timestamp() + $4::interval, 1, clock_timestamp())
+RETURNING id, project, task, fire_at, attempts"""
 CLAIM = f"""
 UPDATE nights SET owner = $1, leased_until = clock_timestamp() + $2::interval,
     attempts = attempts + 1, started_at = coalesce(started_at, clock_timestamp())
@@ -100,18 +105,15 @@ class NightStore:
     async def add(self, project: str, task: Task) -> int:
         return await retried(lambda: self._pool.fetchval(ADD, project, task))
 
+    async def take(self, project: str, task: Task, owner: str, lease: timedelta) -> Due:
+        row = await retried(lambda: self._pool.fetchrow(TAKE, project, task, owner, lease))
+        assert row is not None
+        return _due(row)
+
     async def claim(self, owner: str, lease: timedelta) -> Due | None:
         await transact(self._pool, _give_up)
         row = await retried(lambda: self._pool.fetchrow(CLAIM, owner, lease))
-        if row is None:
-            return None
-        return Due(
-            id=row["id"],
-            project=row["project"],
-            task=Task(row["task"]),
-            fire_at=row["fire_at"],
-            attempt=row["attempts"],
-        )
+        return None if row is None else _due(row)
 
     async def renew(self, night: int, owner: str, lease: timedelta) -> bool:
         return bool(await retried(lambda: self._pool.fetchval(RENEW, night, owner, lease)))
@@ -180,6 +182,16 @@ async def _finish(
     if len(last) == FAILURES and all(each["status"] == "failed" for each in last):
         await connection.execute(PAUSE, row["project"], row["task"])
     return True
+
+
+def _due(row: Row) -> Due:
+    return Due(
+        id=row["id"],
+        project=row["project"],
+        task=Task(row["task"]),
+        fire_at=row["fire_at"],
+        attempt=row["attempts"],
+    )
 
 
 def _entry(row: Row) -> Entry:

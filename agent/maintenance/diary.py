@@ -62,6 +62,10 @@ class Diary(Protocol):
         """A night of now, out of turn; lifts a pause."""
         ...
 
+    async def take(self, project: str, task: Task, owner: str, lease: timedelta) -> Due:
+        """As `add`, for somebody who works on it at once."""
+        ...
+
     async def claim(self, owner: str, lease: timedelta) -> Due | None:
         """The oldest one that nobody works on, or whose worker has let its lease run out."""
         ...

@@ -43,13 +43,13 @@ class BranchStore(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Forgetful:
-    """For a dry run: reads only."""
+class Forgetful:
+    """For a dry run: reads only, where there is anything to read."""
 
-    findings: FindingStore
+    findings: FindingStore | None = None
 
     async def last(self, project: str) -> Findings | None:
-        return await self.findings.last(project)
+        return await self.findings.last(project) if self.findings else None
 
     async def keep(self, project: str, findings: Findings) -> None: ...
 
@@ -86,7 +86,7 @@ class LocalNights:
             sandbox=self.sandbox,
             installer=self.installer,
             clock=self.clock,
-            findings=_Forgetful(findings=self.findings) if dry_run else self.findings,
+            findings=Forgetful(findings=self.findings) if dry_run else self.findings,
             tell=tell,
         )
         reports: list[TaskReport] = []

@@ -26,7 +26,7 @@ from agent.project import Projects
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
-PAUSE = 15.0  #: seconds between two looks for a night that is due
+PAUSE = 5.0  #: seconds between two looks for a night that is due
 AWAY = timedelta(minutes=5)  #: between two attempts while GitLab does not answer
 
 
@@ -46,6 +46,7 @@ class NightShift:
     clock: Clock
     forge: ForgeReader | None = None  #: None: there are no merge requests to be asked for
     model: bool = True  #: is one configured?
+    tell: Callable[[str], None] | None = None  #: what is done now; None: the log is told
     tasks: Mapping[Task, Run] = field(default_factory=lambda: TASKS)
     lease: timedelta = LEASE
 
@@ -65,6 +66,12 @@ class NightShift:
         due = await self.diary.claim(self.name, self.lease)
         if due is None:
             return False
+        await self.work_on(due)
+        return True
+
+    async def work_on(self, due: Due) -> TaskReport | None:
+        """None: the night comes again later, or somebody else has it by now."""
+        ended: TaskReport | None = None
         log.info("night_begins", extra={"night": due.id, "project": due.project, "task": due.task})
         async with self._held(due):
             report = await self._done(due)
@@ -72,7 +79,8 @@ class NightShift:
                 kept = await self.diary.finish(due.id, self.name, report)
                 facts = {"night": due.id, "status": report.status, "kept": kept}
                 log.info("night_ends", extra=facts)
-        return True
+                ended = report if kept else None
+        return ended
 
     async def _done(self, due: Due) -> TaskReport | None:
         """None: something outside does not answer, and the night comes again after a while."""
@@ -113,7 +121,8 @@ class NightShift:
             clock=self.clock,
             findings=self.findings,
             given=await given(self.store, self.diary, due.project, due.fire_at),
-            tell=lambda line: log.info("night_step", extra={"night": due.id, "step": line}),
+            tell=self.tell
+            or (lambda line: log.info("night_step", extra={"night": due.id, "step": line})),
         )
 
     @asynccontextmanager

@@ -49,7 +49,7 @@ def repository(tmp_path: Path) -> str:
     [
         (("--repo", "docs-of-nothing"), "--repo docs-of-nothing is no git repository"),
         (("--repo", str(ROOT), "--project", "team/x"), "--project team/x is not among those"),
-        (("--task", "lint"), "required: --repo"),
+        (("--task", "lint"), "Name a project of the settings with --project, or a --repo."),
         (("--repo", ".", "--task", "dishes"), "invalid choice: 'dishes'"),
     ],
 )
