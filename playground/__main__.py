@@ -120,7 +120,8 @@ async def _run(options: Options, args: argparse.Namespace) -> int:
             await playground.service.ended()
     except asyncio.CancelledError:
         with contextlib.suppress(BrokenPipeError):
-            print("Stopped. The next start goes on from here.", file=sys.stderr)
+            after = "begins anew" if options.nightly else "goes on from here"
+            print(f"Stopped. The next start {after}.", file=sys.stderr)
     return code
 
 

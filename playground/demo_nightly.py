@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from agent.maintenance.diary import Entry
 from agent.maintenance.night import Task
 from agent.run import ENDED, RunId, RunStatus
 from bot.digest import DigestChannel, Digests
-from bot.maintenance import safe, told
+from bot.maintenance import Tell, progress, safe, told
 from bot.slack import Slack
 from bot.slack_api import SlackApi
 from playground import seed
@@ -29,7 +30,8 @@ from playground.slack.records import Message
 from playground.town import Playground
 
 LIMIT_SECONDS = 1200.0
-_LOOK = 1.0  # seconds between two looks
+_LOOK = 0.5  # seconds between two looks
+_STEP = re.compile(r" night_step night=(\d+) step=(.*)")
 
 
 async def show_night(playground: Playground, service_home: Path) -> int:
@@ -40,7 +42,7 @@ async def show_night(playground: Playground, service_home: Path) -> int:
     try:
         async with asyncio.timeout(LIMIT_SECONDS), AsyncExitStack() as stack:
             db = await stack.enter_async_context(open_database(home=service_home))
-            entries = await _night(playground, db, console)
+            entries = await _nights(playground, db, console)
             await _published(playground, db, entries, console)
             session = await stack.enter_async_context(ClientSession())
             digest = await _digest(playground, db, session)
@@ -63,23 +65,49 @@ async def show_night(playground: Playground, service_home: Path) -> int:
     return 1 if failed else 0
 
 
-async def _night(playground: Playground, db: Database, console: Console) -> list[Entry]:
+async def _nights(playground: Playground, db: Database, console: Console) -> list[Entry]:
+    """One after the other, as one process of the service works on them."""
+    console.print(f"A night begins on {' and '.join(_projects())}, without any model.")
+    told_to = playground.service.log.stat().st_size
     added = [await db.nights.add(project, task) for project in _projects() for task in Task]
-    console.print(f"A night begins on {', '.join(_projects())}.\n")
-    shown: dict[int, Entry] = {}
+    ended: dict[int, Entry] = {}
 
-    async def over() -> bool:
-        every = await db.nights.entries(since=datetime.fromtimestamp(0, UTC))
-        for entry in every:
-            if entry.id in added and entry.id not in shown and entry.report:
-                shown[entry.id] = entry
-                console.print(Text(entry.project, style="bold"))
-                for line in told(entry.report, dry_run=False):
-                    console.print(Text(safe(line)), soft_wrap=True)
-        return len(shown) == len(added)
+    with progress(console=console) as tell:
 
-    await _until(playground, over)
-    return [shown[number] for number in added]
+        async def over() -> bool:
+            nonlocal told_to
+            told_to = _follow(playground.service.log, told_to, tell)
+            entries = await db.nights.entries(since=datetime.fromtimestamp(0, UTC))
+            for entry in entries:
+                if entry.id in added and entry.id not in ended and entry.report:
+                    ended[entry.id] = entry
+                    _show(entry, console)
+            return len(ended) == len(added)
+
+        await _until(playground, over)
+    return [ended[number] for number in added]
+
+
+def _follow(log: Path, since: int, tell: Tell) -> int:
+    """Tells what the service does now; gives how far its log was read."""
+    with log.open("rb") as file:
+        file.seek(since)
+        for line in iter(file.readline, b""):
+            if not line.endswith(b"\n"):
+                break
+            since += len(line)
+            if step := _STEP.search(line.decode("utf-8", "replace")):
+                tell(step[2])
+    return since
+
+
+def _show(entry: Entry, console: Console) -> None:
+    assert entry.report is not None
+    _, headline, *lines = told(entry.report, dry_run=False)
+    console.print(Text.assemble("\n", (f"{entry.project}  ", "bold"), safe(headline)))
+    for line in lines:
+        console.print(Text(safe(line)), soft_wrap=True)
+    console.print()
 
 
 async def _published(
@@ -89,7 +117,7 @@ async def _published(
     runs = [g.run for e in entries if e.report for g in e.report.groups if g.run]
     if not runs:
         return
-    console.print(f"\n{len(runs)} of its changes go to GitLab …", style="dim")
+    console.print(f"{len(runs)} changes become merge requests in GitLab …\n", style="dim")
 
     async def opened(run: RunId) -> bool:
         status = (await db.store.run(run)).status
@@ -119,7 +147,7 @@ async def _digest(playground: Playground, db: Database, session: ClientSession) 
     token = next(each.value for each in world.tokens.values() if each.kind == "bot")
     client = AsyncWebClient(token=token, base_url=playground.slack.api_url, session=session)
     channel = DigestChannel(
-        channel=world.channel_named(seed.slug(seed.NIGHTLY[0])).id, projects=tuple(_projects())
+        channel=world.channel_named(seed.MORNING).id, projects=tuple(_projects())
     )
     digests = Digests(
         owner="demo",

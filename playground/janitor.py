@@ -28,6 +28,18 @@ def sweep(folder: Path = SYSTEM_FOLDER, *, young: float = _YOUNG) -> Sequence[Pa
     return [note.parent for note in sorted(folder.glob("*/home")) if _swept(note, young)]
 
 
+def forget(home: Path, folder: Path = SYSTEM_FOLDER) -> None:
+    """What the playground of this home has kept, but for its addresses: the next start begins
+    anew."""
+    notes = [note for note in folder.glob("*/home") if home in Path(note.read_text()).parents]
+    for note in notes:
+        if not _open(note.parent):
+            _remove(note.parent)
+    for name in ("mark", "stand-ins.pickle", "gitlab", "linked-*", "service-*"):
+        for kept in home.glob(name):
+            _remove(kept)
+
+
 def _swept(note: Path, young: float) -> bool:
     folder = note.parent
     try:
@@ -38,12 +50,16 @@ def _swept(note: Path, young: float) -> bool:
             return False
     except OSError:
         return False
+    _remove(folder)
+    return not folder.exists()
+
+
+def _remove(folder: Path) -> None:
     _end_server(folder)
     # rm(1) does not mind how deep the tree of a hostile command is
     subprocess.run(
         ["/usr/bin/rm", "-rf", "--", str(folder)], stderr=subprocess.DEVNULL, check=False
     )
-    return not folder.exists()
 
 
 def _temporary(home: Path) -> bool:

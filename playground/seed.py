@@ -60,11 +60,14 @@ jobs = ["deploy-production"]
 approvals = 1
 access = "maintainer"
 """
-#: Projects of the demo of the night, in channels of their names.
+#: Projects of the demo of the night, in channels of their names, and where they are told of.
 NIGHTLY = tuple(HERE / "projects" / name for name in ("newsletter", "labels"))
+MORNING = "nightly"
 NIGHTS = """
 [projects.{project}.maintenance]
 schedule = "0 2 * * *"
+digest = {digest}
+agent_money = 0
 """
 AGENT = "Journeyman"
 REQUEST = "@agent add an endpoint that exports invoices as CSV"
@@ -246,5 +249,6 @@ def settings_file(
             lines.append(f"default_branch = {json.dumps(DEVELOP)}")
             lines.append(RULES.format(project=json.dumps(path)))
         if path in nightly:
-            lines.append(NIGHTS.format(project=json.dumps(path)))
+            digest = json.dumps(world.channel_named(MORNING).id)
+            lines.append(NIGHTS.format(project=json.dumps(path), digest=digest))
     return "\n".join(lines) + "\n"

@@ -95,6 +95,8 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
     ports = Ports(home)
     async with AsyncExitStack() as stack:
         stack.enter_context(_lock(home))
+        if options.nightly:  # a second night would find the first one's merge requests: no news
+            await asyncio.to_thread(janitor.forget, home)
         sweeping = asyncio.create_task(asyncio.to_thread(janitor.sweep))
         stack.push_async_callback(asyncio.wait, {sweeping})
         slack = SlackStandIn(
@@ -235,6 +237,7 @@ def _chat(world: World, projects: Mapping[str, str]) -> Chat:
     purposes = {
         **{name: f"The agent works on {path} here." for name, path in projects.items()},
         **seed.PURPOSES,
+        seed.MORNING: "What the night came to, once in the morning.",
     }
     return Chat(
         world, titles=seed.TITLES, purposes=purposes, suggestions={"billing": seed.SUGGESTIONS}
@@ -266,6 +269,7 @@ async def _nightly_projects(world: World, gitlab: GitLabStandIn) -> dict[str, st
         found[name] = f"{seed.GROUP}/{name}"
         if gitlab.state.project_by(found[name]) is None:
             await seed.add_project(gitlab, name, source)
+    for name in (*found, seed.MORNING):
         if not any(each.name == name for each in world.channels.values()):
             world.add_channel(name, *world.users)
     return found
