@@ -82,7 +82,7 @@ def _spoken(week: Week, every: Outcome) -> str:
     now, nights = every.people, every.nights
     parts = [f"{t.count(now.asked, 'run')} asked for, {now.merged:,} merged"] if now else []
     if nights:
-        parts.append(f"{nights.merged:,} of nights merged")
+        parts.append(f"{nights.merged:,} merged at night")
     if every.spent.reverts:
         parts.append(f"{every.spent.reverts:,} reverted")
     if cost := _cost(every.spent):
@@ -183,10 +183,9 @@ def _reverts(of: Figures) -> list[str]:
 
 def _cost(of: Figures) -> str:
     """Empty when no model was asked."""
-    if not of.money:
-        return "cost not known" if of.unpriced else ""
-    told = f"${of.money:,.2f}" if of.money >= 0.01 else "less than $0.01"
-    return f"at least {told}" if of.unpriced and of.money >= 0.01 else told
+    if of.money < 0.01:
+        return "cost not known" if of.unpriced else "less than $0.01" if of.money else ""
+    return f"{'at least ' if of.unpriced else ''}${of.money:,.2f}"
 
 
 def _duration(span: timedelta) -> str:
