@@ -148,6 +148,10 @@ def test_no_secret_is_shown() -> None:
             "digest_at is '7:30', but a time of day looks like 07:30",
         ),
         (
+            '[defaults.maintenance]\nweekly = "Monday"',
+            "weekly is 'Monday', but input should be 'Mon', 'Tue'",
+        ),
+        (
             '[projects."a/b"]\nchannels=["C1"]\n[projects."a/c"]\nchannels=["C1"]',
             "channel C1 is the default of both a/b and a/c",
         ),
@@ -237,3 +241,11 @@ def test_operators_are_gitlab_user_ids(tmp_path: Path) -> None:
     assert read(tmp_path, "").operators == ()
     with pytest.raises(SettingsError, match=r"operators\.0 is 'sam', but"):
         read(tmp_path, 'operators = ["sam"]')
+
+
+def test_a_project_may_be_left_out_of_the_week(tmp_path: Path) -> None:
+    weeks = '[defaults.maintenance]\nweekly = "Mon"\n[projects."a/b"]\n'
+    settings = read(tmp_path, f'{weeks}[projects."a/c".maintenance]\nweekly = "off"')
+    assert settings.project("a/b").maintenance.weekly == "Mon"
+    assert settings.project("a/c").maintenance.weekly == ""
+    assert read(tmp_path, '[projects."a/b"]').project("a/b").maintenance.weekly == ""
