@@ -13,10 +13,11 @@ from agent.errors import Unavailable
 from agent.events import RunAccepted, RunEvent
 from agent.outcomes import READ, Outcome, Week, outcome, week_before
 from agent.ports import Clock
-from bot.chart import bars
+from bot.chart import Bar, bars
 from bot.digest import DigestChannel
 from bot.once import Once, Telling
 from bot.views import weekly as view
+from bot.views.blocks import Message
 
 log = logging.getLogger("journeyman.digest")
 
@@ -83,16 +84,17 @@ class Weekly:
             if isinstance(first, RunAccepted):
                 name = first.request.project
                 projects[name] = projects.get(name, Outcome()) + outcome(each, week, before)
-        drawn = view.bars(view.total(projects))
-        return Telling(
-            show=lambda chart: view.weekly(
-                week, projects, chart=chart, quiet_line=channel.quiet_line
-            ),
-            draw=(lambda: bars("Runs", view.span(week), view.span(before), drawn))
-            if drawn
-            else None,
-            file=f"week-{week.last:%Y-%m-%d}.png",
-        )
+        pairs = view.counts(view.total(projects))
+        drawn = [Bar(name=name, now=now, before=then) for name, now, then in pairs]
+
+        def draw() -> bytes:
+            return bars("Runs", view.span(week), view.span(before), drawn)
+
+        def show(chart: str) -> Message | None:
+            return view.weekly(week, projects, chart=chart, quiet_line=channel.quiet_line)
+
+        file = f"week-{week.last:%Y-%m-%d}.png"
+        return Telling(show=show, draw=draw if drawn else None, file=file)
 
 
 def newest(now: datetime, channel: DigestChannel) -> date:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from agent.outcomes import Figures, Outcome, Week
-from bot.chart import Bar
 from bot.views import blocks as b
 from bot.views import text as t
 from bot.views.blocks import Message
@@ -44,17 +43,17 @@ def total(projects: Mapping[str, Outcome]) -> Outcome:
     return sum(projects.values(), Outcome())
 
 
-def bars(every: Outcome) -> list[Bar]:
-    """What people's runs came to, for the chart; empty when nobody asked for one."""
+def counts(every: Outcome) -> tuple[tuple[str, int, int], ...]:
+    """What people's runs came to, and in the week before; empty when nobody asked for one."""
     now, before = every.people, every.before
-    made = [
-        Bar(name="asked for", now=now.asked, before=before.asked),
-        Bar(name="done", now=now.done, before=before.done),
-        Bar(name="merged", now=now.merged, before=before.merged),
-        Bar(name="needed a person", now=now.needed, before=before.needed),
-        Bar(name="reverted", now=now.reverts, before=before.reverts),
-    ]
-    return made if any(each.now or each.before for each in made) else []
+    made = (
+        ("asked for", now.asked, before.asked),
+        ("done", now.done, before.done),
+        ("merged", now.merged, before.merged),
+        ("needed a person", now.needed, before.needed),
+        ("reverted", now.reverts, before.reverts),
+    )
+    return made if any(this or that for _, this, that in made) else ()
 
 
 def span(week: Week) -> str:
@@ -66,7 +65,7 @@ def span(week: Week) -> str:
 
 def alt_text(week: Week, every: Outcome) -> str:
     """All that the chart shows, in words."""
-    told = ", ".join(f"{each.now:,} {each.name} ({each.before:,})" for each in bars(every))
+    told = ", ".join(f"{now:,} {name} ({before:,})" for name, now, before in counts(every))
     return f"Bar chart of runs, {span(week)}, in brackets the week before: {told}."
 
 
