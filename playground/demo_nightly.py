@@ -19,11 +19,13 @@ from agent.adapters.database import Database, open_database
 from agent.adapters.system_clock import SystemClock
 from agent.maintenance.diary import Entry
 from agent.maintenance.night import Task
-from agent.run import ENDED, RunId, RunStatus
+from agent.run import ENDED, WAITING
+from agent.state import fold
 from bot.digest import DigestChannel, Digests
 from bot.maintenance import Tell, progress, safe, told
 from bot.slack import Slack
 from bot.slack_api import SlackApi
+from bot.views import pipeline
 from playground import seed
 from playground.demo_view import message
 from playground.slack.records import Message
@@ -113,20 +115,24 @@ def _show(entry: Entry, console: Console) -> None:
 async def _published(
     playground: Playground, db: Database, entries: Sequence[Entry], console: Console
 ) -> None:
-    """Until the runs that publish what the night changed have opened their merge requests."""
-    runs = [g.run for e in entries if e.report for g in e.report.groups if g.run]
+    """Until the runs that publish what the night changed are over, or wait for people."""
+    runs = {g.run for e in entries if e.report for g in e.report.groups if g.run}
     if not runs:
         return
-    console.print(f"{len(runs)} changes become merge requests in GitLab …\n", style="dim")
+    console.print(f"{len(runs)} changes become merge requests in GitLab, each with a pipeline.")
 
-    async def opened(run: RunId) -> bool:
-        status = (await db.store.run(run)).status
-        return status in ENDED or status is RunStatus.WATCHING
+    async def over() -> bool:
+        for run in sorted(runs):
+            state = fold(await db.store.events(run))
+            if state.status in ENDED | WAITING:
+                runs.remove(run)
+                where = f"!{state.merge_request.iid} " if state.merge_request else ""
+                told = f"  {where}{state.request.text}: pipeline {pipeline.short(state)}"
+                console.print(Text(safe(f"{told} ({state.request.project})")), soft_wrap=True)
+        return not runs
 
-    async def all_opened() -> bool:
-        return all([await opened(run) for run in runs])
-
-    await _until(playground, all_opened)
+    await _until(playground, over)
+    console.print()
 
 
 async def _until(playground: Playground, true: Callable[[], Awaitable[bool]]) -> None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,16 +28,29 @@ def sweep(folder: Path = SYSTEM_FOLDER, *, young: float = _YOUNG) -> Sequence[Pa
     return [note.parent for note in sorted(folder.glob("*/home")) if _swept(note, young)]
 
 
-def forget(home: Path, folder: Path = SYSTEM_FOLDER) -> None:
-    """What the playground of this home has kept, but for its addresses: the next start begins
-    anew."""
-    notes = [note for note in folder.glob("*/home") if home in Path(note.read_text()).parents]
-    for note in notes:
-        if not _open(note.parent):
-            _remove(note.parent)
-    for name in ("mark", "stand-ins.pickle", "gitlab", "linked-*", "service-*"):
-        for kept in home.glob(name):
-            _remove(kept)
+def forget(home: Path, folder: Path = SYSTEM_FOLDER) -> list[Path]:
+    """Lets the playground of this home begin anew, at its old addresses. Gives what it leaves to
+    `remove`, which takes a while."""
+    left = [note.parent for note in folder.glob("*/home") if _belongs(note, home)]
+    for kept in (home / "mark", home / "stand-ins.pickle", *home.glob("linked-*")):
+        kept.unlink(missing_ok=True)
+    gitlab = home / "gitlab"
+    if gitlab.exists():
+        gitlab.rename(home / f"gitlab-{time.time_ns()}")
+    return [*left, *home.glob("gitlab-*"), *home.glob("service-*")]
+
+
+def remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        if not _open(folder):
+            _remove(folder)
+
+
+def _belongs(note: Path, home: Path) -> bool:
+    try:
+        return home.resolve() in Path(note.read_text()).parents
+    except OSError:
+        return False  # removed meanwhile
 
 
 def _swept(note: Path, young: float) -> bool:

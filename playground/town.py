@@ -7,7 +7,7 @@ import fcntl
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,9 +95,8 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
     ports = Ports(home)
     async with AsyncExitStack() as stack:
         stack.enter_context(_lock(home))
-        if options.nightly:  # a second night would find the first one's merge requests: no news
-            await asyncio.to_thread(janitor.forget, home)
-        sweeping = asyncio.create_task(asyncio.to_thread(janitor.sweep))
+        old = _begin_anew(options) if options.nightly else []
+        sweeping = asyncio.create_task(asyncio.to_thread(_sweep, old))
         stack.push_async_callback(asyncio.wait, {sweeping})
         slack = SlackStandIn(
             seed.make_world(ROOT / "slack-manifest.json"), port=ports.take("slack")
@@ -150,6 +149,24 @@ async def running(options: Options) -> AsyncGenerator[Playground]:
             model_url=model_env.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
             model_line=model_line,
         )
+
+
+def _begin_anew(options: Options) -> list[Path]:
+    """A second night would find the first one's merge requests, and have no news. Packages that
+    were fetched are kept. Gives what can be removed."""
+    before = sandbox_folder(options.service_home)
+    old = janitor.forget(options.home)
+    after = sandbox_folder(options.service_home)
+    after.mkdir(parents=True, exist_ok=True)
+    for name in ("packages", "cache"):
+        if (before / name).is_dir():
+            (before / name).rename(after / name)
+    return old
+
+
+def _sweep(old: Sequence[Path]) -> None:
+    janitor.remove(old)
+    janitor.sweep()
 
 
 async def _link_people(options: Options, slack: SlackStandIn, service: Service) -> None:

@@ -122,8 +122,11 @@ def _broken(tests: TestReport | None, before: TestReport | None) -> str:
 
 
 def _why(message: str) -> str:
-    """The line of a failure that says most."""
+    """The line of a failure that says most; of Node's own runner, what differs."""
+    facts = dict(re.findall(r"^(expected|actual): (.+)$", message, re.MULTILINE))
+    if len(facts) == 2:
+        return f" {facts['actual'][:100]} instead of {facts['expected'][:100]}."
     lines = [line.strip().removeprefix("E ").strip() for line in message.splitlines()]
-    lines = [line for line in lines if line]
+    lines = [line for line in lines if line and not line.startswith("duration_ms:")]
     named = [line for line in lines if re.match(r"[\w.]*(?:Error|Exception)(?: \[\w+\])?:", line)]
     return f" {(named or lines)[0][:200]}" if lines else ""
