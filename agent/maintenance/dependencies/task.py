@@ -162,7 +162,8 @@ async def _group(
     except Unavailable as error:
         told.problems.append(f"{title}: not finished, and nothing of it is kept: {error}")
         return
-    told.left_out += [LeftOut(update=each.item, reason=each.reason) for each in found.broken]
+    # first, since these are what somebody can do something about
+    told.left_out[:0] = [LeftOut(update=each.item, reason=each.reason) for each in found.broken]
     why = f"Which update breaks was not found within {INSTALLS} installs, so it waits."
     told.left_out += [LeftOut(update=update, reason=why) for update in found.undecided]
     if tried.tree is None:
