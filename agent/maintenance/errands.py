@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,7 +13,8 @@ from agent.maintenance.night import Errand, TaskReport
 from agent.maintenance.workshop import Night
 from agent.ports import Store, Write
 from agent.project import ProjectSettings
-from agent.run import Limits, Request, RunStatus, Thread
+from agent.run import ENDED, Limits, Request, RunId, RunStatus, Thread
+from agent.state import fold
 
 MOST = 2  #: runs that one task of a night gives the agent
 REMEMBERED = timedelta(days=90)
@@ -34,13 +34,17 @@ async def given(store: Store, diary: Diary, project: str, now: datetime) -> froz
         for errand in entry.report.errands if entry.report else ():
             if errand.run is None or about.issuperset(errand.about):
                 continue
-            status = (await store.run(errand.run)).status
-            lately = entry.fire_at > now - AGAIN
-            if status is RunStatus.FAILED:
-                continue
-            if lately or status not in (RunStatus.ESCALATED, RunStatus.CANCELLED):
+            if await _holds(store, errand.run, lately=entry.fire_at > now - AGAIN):
                 about.update(errand.about)
     return frozenset(about)
+
+
+async def _holds(store: Store, run: RunId, *, lately: bool) -> bool:
+    """A merge request was put before people, whatever they did with it."""
+    status = (await store.run(run)).status
+    if status not in ENDED or (lately and status is not RunStatus.FAILED):
+        return True
+    return fold(await store.events(run)).merge_request is not None
 
 
 async def give_out(
@@ -74,11 +78,6 @@ def limits_of(project: ProjectSettings, errands: int) -> Limits:
         tokens=min(settled.tokens, TOKENS // errands),
         seconds=min(settled.seconds, SECONDS),
     )
-
-
-def without(about: Collection[str], errands: Sequence[Errand]) -> tuple[Errand, ...]:
-    """Those that are about nothing of it."""
-    return tuple(each for each in errands if not set(each.about) & set(about))
 
 
 def _request(night: Night, due: Due, number: int, errand: Errand) -> Request:

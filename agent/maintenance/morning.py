@@ -49,8 +49,9 @@ class ProjectMorning:
     @property
     def judgement(self) -> tuple[tuple[Finding, ...], tuple[LeftOut, ...]]:
         """What no tool could settle, and a run may: new findings, and updates that were left
-        out."""
-        lint, updates = self.of(Task.LINT), self.of(Task.DEPENDENCIES)
+        out, but for what the agent was given already."""
+        rest = {report.task: for_people(report) for report in self.reports}
+        lint, updates = rest.get(Task.LINT), rest.get(Task.DEPENDENCIES)
         found = (lint.new or (lint.findings if self.first else ())) if lint else ()
         return found, updates.left_out if updates else ()
 
@@ -100,6 +101,17 @@ def morning(
         projects=tuple(each for each in made if each.reports or each.unfinished),
         trend=_trend(day, zone, entries, until),
         snoozed=frozenset(snoozed),
+    )
+
+
+def for_people(report: TaskReport) -> TaskReport:
+    """Without what the agent was given in that night."""
+    given = {about for each in report.errands if each.run for about in each.about}
+    return replace(
+        report,
+        findings=tuple(each for each in report.findings if each.fingerprint not in given),
+        new=tuple(each for each in report.new if each.fingerprint not in given),
+        left_out=tuple(each for each in report.left_out if each.update.offer not in given),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent.maintenance.diary import Entry
-from agent.maintenance.morning import behind
+from agent.maintenance.morning import behind, for_people
 from agent.maintenance.night import Finding, Task, TaskReport
 from bot.views import text as t
 
@@ -92,8 +92,8 @@ def snoozed(project: str, until: datetime) -> str:
 def request(reports: Sequence[TaskReport]) -> str:
     """What a run is asked to do about these nights; empty when nothing is left to do. Of what
     tools and registries said, only names, places and versions."""
-    lint = next((r for r in reversed(reports) if r.task is Task.LINT), None)
-    updates = next((r for r in reversed(reports) if r.task is Task.DEPENDENCIES), None)
+    rest = {report.task: for_people(report) for report in reports}
+    lint, updates = rest.get(Task.LINT), rest.get(Task.DEPENDENCIES)
     parts = [
         *(_findings(lint.new or lint.findings) if lint else ()),
         *(_updates(updates) if updates else ()),

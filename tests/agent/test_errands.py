@@ -20,7 +20,7 @@ from agent.maintenance.acceptance import NightAcceptance
 from agent.maintenance.errands import given, limits_of
 from agent.maintenance.handing import NIGHT
 from agent.maintenance.lint.task import lint
-from agent.maintenance.night import Errand, Task, TaskReport
+from agent.maintenance.night import Errand, Group, Task, TaskReport
 from agent.maintenance.shift import NightShift
 from agent.maintenance.tasks import Run as NightTask
 from agent.maintenance.workshop import Night
@@ -207,6 +207,24 @@ async def test_with_the_model_down_the_run_fails_with_its_reason_and_may_be_trie
     assert "The key is wrong." in (await the_end(bench, again)).reason
 
 
+async def test_with_the_model_down_what_the_tools_did_is_published_all_the_same(bench: Bench):
+    async def both(night: Night) -> TaskReport:
+        async with night.place(night.base) as place:
+            await place.exec(["bash", "-c", "echo '# tidy' >>check.sh"])
+            made = await night.collect(place)
+        group = Group(title="Tidy up", files=("check.sh",), base=night.base, tree=made.tree)
+        return replace(await lint(night), groups=(group,))
+
+    report = await a_night(bench, task=both)
+    [group] = report.groups
+    assert group.run is not None
+    tidy, run = await bench.db.store.run(group.run), await the_run(bench, report)
+    await bench.go(run, [ModelUnavailable("The model does not answer.")] * 5)
+    assert (await the_end(bench, run)).status is RunStatus.FAILED
+    await bench.go(tidy, [])
+    assert [type(each) for each in await bench.wants(tidy)] == [Push, PublishMergeRequest]
+
+
 async def test_what_the_agent_has_or_gave_up_lately_is_not_given_again(bench: Bench):
     run = await the_run(bench, await a_night(bench))
     assert (await a_night(bench)).errands == ()
@@ -215,6 +233,16 @@ async def test_what_the_agent_has_or_gave_up_lately_is_not_given_again(bench: Be
     assert (await a_night(bench)).errands == ()
     later = datetime.now(UTC) + timedelta(days=15)
     assert await given(bench.db.store, bench.db.nights, "team/calc", later) == frozenset()
+
+
+async def test_what_stands_before_people_is_theirs_also_when_the_run_failed_later(bench: Bench):
+    run, _ = await done(bench, PLAN, MENDED, FINISH)
+    await bench.publish(run)
+    failed = Write(payloads=(RunEnded(status=RunStatus.FAILED, reason="GitLab was away."),))
+    await bench.db.store.write(run.id, failed, actor="worker")
+    later = datetime.now(UTC) + timedelta(days=15)
+    assert len(await given(bench.db.store, bench.db.nights, "team/calc", later)) == 1
+    assert (await a_night(bench)).errands == ()
 
 
 async def test_a_night_that_is_begun_again_gives_the_same_errand_once(bench: Bench):
