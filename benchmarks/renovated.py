@@ -17,7 +17,13 @@ from agent.package_sources import PackageSources
 
 PROGRAM = "RENOVATE"  #: variable that names the program, when it is not on the PATH
 SECONDS = 300
-SOURCES = {"pypi": "python", "npm": "npm"}  #: by the names that renovate gives them
+SOURCES = ("pypi", "npm")
+#: Versions of Python and Node themselves, of actions and images: one of these that it does not
+#: reach ends its look at a whole repository.
+ELSEWHERE = [
+    *("python-version", "node-version", "github-releases", "github-tags", "github-runners"),
+    *("docker",),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +81,18 @@ def renovate(program: str, repository: Path, sources: PackageSources, folder: Pa
             timeout=SECONDS,
         )
         seconds = time.monotonic() - began
-        found = json.loads(report.read_text())["repositories"]["local"]["packageFiles"]
-    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
+        told = json.loads(report.read_text())["repositories"]["local"]
+        found = told["packageFiles"]
+    except (OSError, ValueError, LookupError, TypeError, subprocess.TimeoutExpired) as error:
         raise Unusable(f"renovate gave no report on {repository.name}: {error!r:.200}") from error
     offers, unknown = dict[tuple[str, str], Offer](), list[str]()
     for dependency in _dependencies(found):
         name = str(dependency.get("packageName") or dependency.get("depName"))
         source = dependency.get("datasource")
-        if reason := dependency.get("skipReason"):
+        reason = dependency.get("skipReason")
+        if reason == "disabled":
+            unknown.append(f"{name} itself: not compared")
+        elif reason:
             unknown.append(f"{name}: {reason}")
         unknown += [f"{name}: {each['message']}" for each in dependency.get("warnings", [])]
         for update in dependency.get("updates", []):
@@ -96,6 +106,7 @@ def renovate(program: str, repository: Path, sources: PackageSources, folder: Pa
                 branch=update["branchName"],
             )
             offers[offer.package, offer.target] = offer
+    unknown += [f"{each.get('packageName')}: {each['msg']}" for each in told["problems"]]
     unknown += [
         str(line["msg"]) for line in _lines(done.stdout) if "token is required" in line["msg"]
     ]
@@ -105,7 +116,8 @@ def renovate(program: str, repository: Path, sources: PackageSources, folder: Pa
 
 
 def _environment(sources: PackageSources, folder: Path, report: Path) -> dict[str, str]:
-    rules = [
+    rules: list[dict[str, Any]] = [{"matchDatasources": ELSEWHERE, "enabled": False}]
+    rules += [
         {"matchDatasources": [datasource], "registryUrls": [url]}
         for datasource, url in (("pypi", sources.index), ("npm", sources.npm_registry))
         if url.startswith(("http://", "https://"))
