@@ -1,27 +1,16 @@
-"""Nights of one project between the stand-ins, worked on by the real service.
-
-As a program: `journeyman serve` that does its night and then hangs with the report in its hands.
-"""
+"""Nights of one project between the stand-ins, worked on by the real service."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-from quick import quicken
-from road import PROJECT, Road, git, until
+from road import PROJECT, Road, until
 
-import agent.maintenance.shift
-from agent.adapters.postgres_nights import NightStore
 from agent.maintenance.diary import Entry, Schedule
 from agent.maintenance.morning import morning
-from agent.maintenance.night import Group, Task, TaskReport
-from agent.maintenance.workshop import Night
+from agent.maintenance.night import Task, TaskReport
 from agent.run import ENDED
 from agent.state import fold
 from bot.views import digest
@@ -35,23 +24,6 @@ watch_pipeline = false
 schedule = "{LINT.cron}"
 tasks = ["lint"]
 """
-HAS_DONE = "the night is done, and not stored"
-
-
-async def turned(night: Night) -> TaskReport:
-    """What a fixer would do."""
-    async with night.place(night.base) as place:
-        await place.exec(["sed", "-i", "s/a + b/b + a/", "calc.py"])
-        made = await night.collect(place)
-    group = Group(
-        title="Mend what can be mended",
-        files=tuple(file.path for file in made.files),
-        base=night.base,
-        tree=made.tree,
-        tests_before=await night.test(night.base),
-        tests_after=await night.test(made.tree),
-    )
-    return TaskReport(task=Task.LINT, status="done", groups=(group,))
 
 
 def soon(schedule: Schedule, now: datetime) -> datetime:
@@ -100,7 +72,8 @@ class Nightly:
         found = morning(
             now.date(), UTC, await self.entries(), since=since, until=now, paused=paused
         )
-        runs = {group.run for each in found.told for group in each.groups if group.run}
+        made = [run for each in found.told for run in (*each.groups, *each.errands)]
+        runs = {each.run for each in made if each.run}
         states = {run: fold(await db.store.events(run)) for run in runs}
         message = digest.digest(found, states)
         return json.dumps(message.blocks, ensure_ascii=False) if message else ""
@@ -109,17 +82,3 @@ class Nightly:
         """GitLab has no merge request, and no branch but those that people made."""
         branches = await self.road.git("for-each-ref", "--format=%(refname:short)", "refs/heads")
         return not self.road.merge_requests and set(branches.split()) <= {"main"}
-
-
-async def _hangs(self: NightStore, *_: Any) -> bool:
-    print(HAS_DONE, flush=True)
-    return await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
-    from bot.cli import main
-
-    quicken()
-    agent.maintenance.shift.TASKS = {Task.LINT: turned}
-    NightStore.finish = _hangs  # pyright: ignore[reportAttributeAccessIssue]
-    sys.exit(main())
