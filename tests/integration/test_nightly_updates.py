@@ -59,7 +59,8 @@ async def test_of_the_javascript_sample_all_is_kept_but_the_update_that_breaks_a
     assert {("camelcase", "minor"), ("slugify", "minor"), ("escape-html", "patch")} <= steps(report)
     assert ("prettier", "minor") in steps(report)  # of what only developers need
     assert ("pluralize", "major") in steps(report)
-    assert "time that is left is rounded up" in left(report)["ms"]
+    differs = "'waiting for another 2 hours' instead of 'waiting for another 3 hours'."
+    assert f"time that is left is rounded up. {differs}" in left(report)["ms"]
     assert "It needs Node" in left(report)["camelcase"]
     for group in report.groups:
         assert group.files == ("package-lock.json", "package.json")

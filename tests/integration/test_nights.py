@@ -107,6 +107,16 @@ async def test_three_failures_in_a_row_pause_a_task_until_somebody_runs_it(db: D
     assert await db.nights.tick([LINT], soon) == 1
 
 
+async def test_a_night_that_is_taken_is_nobody_else_s_while_its_lease_lasts(db: Database):
+    taken = await db.nights.take("demo/a", Task.LINT, "shell", LEASE)
+    assert await db.nights.claim("service", LEASE) is None
+    assert await db.nights.finish(taken.id, "shell", DONE)
+    left = await db.nights.take("demo/a", Task.LINT, "killed shell", timedelta(0))
+    again = await db.nights.claim("service", LEASE)
+    assert again is not None
+    assert (again.id, again.attempt) == (left.id, 2)
+
+
 @pytest.mark.parametrize("text", ["E501 line too long", "\x00\ud800 odd", "naïve ✓"])
 async def test_findings_come_back_as_they_were(db: Database, text: str):
     finding = Finding(tool="ruff", rule="E501", path="a.py", line=3, message=text)
