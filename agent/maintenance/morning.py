@@ -53,7 +53,8 @@ class ProjectMorning:
         rest = {report.task: for_people(report) for report in self.reports}
         lint, updates = rest.get(Task.LINT), rest.get(Task.DEPENDENCIES)
         found = (lint.new or (lint.findings if self.first else ())) if lint else ()
-        return found, updates.left_out if updates else ()
+        left = updates.left_out if updates else ()
+        return found, tuple(each for each in left if not each.refused)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +192,7 @@ def _is_news(report: TaskReport, before: TaskReport | None) -> bool:
     fixed = {each.fingerprint for each in report.fixed} - {e.fingerprint for e in before.fixed}
     unknown = set(report.not_checked) - set(before.not_checked)
     tried = set(report.problems) - set(before.problems)
+    tried |= {each.waits for each in report.groups} - {"", *(each.waits for each in before.groups)}
     return bool(fixed or unknown or tried) or bool(_offers(report) - _offers(before))
 
 

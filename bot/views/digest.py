@@ -129,7 +129,7 @@ def _project(each: ProjectMorning, states: States) -> list[str]:
     for report in each.reports:
         if report.not_given:
             lines.append(f"• {t.quoted(report.not_given, 160)}")
-        for left in report.left_out[:_NAMES]:
+        for left in [each for each in report.left_out if not each.refused][:_NAMES]:
             lines.append(f"• {_update(left.update)} is left out: {t.quoted(left.reason, 160)}")
         if report.status == "failed":
             told = t.quoted(" ".join(report.problems), 240)

@@ -12,6 +12,8 @@ from bot.views import words as w
 
 def group(made: Group, state: RunState | None) -> str:
     told = t.quoted(made.title, 120)
+    if made.waits:
+        return f"{told}: {t.quoted(made.waits, 200)}"
     return told if state is None else f"{told}: {_published(state)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -297,3 +298,22 @@ def test_a_run_of_a_night_that_is_still_published_says_so():
     assert "Fix lint findings: !318, question for" in told(digest(FULL, {RunId(42): waits}))
     ended = state(e.RunEnded(status=RunStatus.FAILED, reason="x"))
     assert "Fix lint findings: failed" in told(digest(FULL, {RunId(42): ended}))
+
+
+def test_a_change_that_waits_says_why_and_is_news_once():
+    waits = "!12 has commits of a person, so it is left to people until it is merged or closed."
+    held = replace(group(5), kind="fixes", waits=waits)
+    before, now = lint(old=1), lint(old=1, groups=(held,))
+    assert f"Fix lint findings: {waits}" in told(digest(of(entry(before, days=1), entry(now)), {}))
+    assert digest(of(entry(now, days=1), entry(now, number=2)), {}) is None
+
+
+def test_a_refused_update_is_behind_and_nobody_is_asked_to_fix_it():
+    no = "!12 was closed without being merged: that is a no until there is the next version."
+    refused = LeftOut(update=update("aiohttp"), reason=no, refused=True)
+    first = replace(group(5), kind="pip", waits=no)
+    shown = of(entry(updates(left_out=(refused,), groups=(first,))))
+    said = told(digest(shown, {}))
+    assert said.count("that is a no") == 1
+    assert "1 left behind" in said
+    assert "Fix these" not in said
