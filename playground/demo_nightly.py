@@ -27,7 +27,7 @@ from bot.slack import Slack
 from bot.slack_api import SlackApi
 from bot.views import pipeline
 from playground import seed
-from playground.demo_view import message
+from playground.demo_view import message, mrkdwn
 from playground.slack.records import Message
 from playground.town import Playground
 
@@ -127,8 +127,9 @@ async def _published(
             if state.status in ENDED | WAITING:
                 runs.remove(run)
                 where = f"!{state.merge_request.iid} " if state.merge_request else ""
-                told = f"  {where}{state.request.text}: pipeline {pipeline.short(state)}"
-                console.print(Text(safe(f"{told} ({state.request.project})")), soft_wrap=True)
+                came = mrkdwn(playground.world, pipeline.phrase(state)) or state.status
+                told = f"  {where}{state.request.text}: {came} ({state.request.project})"
+                console.print(Text(safe(told)), soft_wrap=True)
         return not runs
 
     await _until(playground, over)

@@ -30,6 +30,8 @@ _SHORT = {
     Verdict.OTHER_COMMIT: "ran for another commit",
 }
 
+_NONE = {Verdict.AWAITED: "no pipeline yet", Verdict.ABSENT: "no pipeline came"}
+
 
 def messages(state: RunState, links: w.Links) -> dict[str, Message]:
     """By slot: one message a pipeline that failed, one a pipeline that waits for a person."""
@@ -86,6 +88,13 @@ def field(state: RunState) -> str:
 def link(pipeline: Pipeline, label: str = "") -> str:
     label = label or f"Pipeline #{pipeline.id}"
     return t.link(pipeline.url, label) if pipeline.url else t.quoted(label)
+
+
+def phrase(state: RunState) -> str:
+    """The field's words within a line."""
+    seen, told = w.pipeline_seen(state), field(state)
+    none = _NONE.get(seen.judgement.verdict if seen else Verdict.AWAITED)
+    return (none or f"pipeline {told}") if told else ""
 
 
 def names(jobs: Iterable[Job]) -> str:

@@ -38,11 +38,10 @@ def _came_of(state: RunState | None) -> str:
 def _published(state: RunState) -> str:
     request = state.merge_request
     where = t.link(request.url, f"!{request.iid}") if request else w.headline(state).lower()
-    checked = pipeline.field(state)
     parts = [
         where,
         w.headline(state).lower() if request and state.status in WAITING else "",
         "merged" if w.delivered(state) else "",
-        f"pipeline {checked}" if checked else "",
+        pipeline.phrase(state),
     ]
     return ", ".join(part for part in parts if part)
