@@ -93,6 +93,15 @@ def test_rules_of_a_project_stand_over_those_of_all(tmp_path: Path) -> None:
     assert settings.project("a/c").watch_pipeline
 
 
+def test_a_night_s_money_may_be_none(tmp_path: Path) -> None:
+    file = (
+        '[defaults.maintenance]\nagent_money = 2.5\n[projects."a/c".maintenance]\nagent_money = 0'
+    )
+    settings = read(tmp_path, file)
+    assert settings.project("a/b").maintenance.agent_money == 2.5
+    assert settings.project("a/c").maintenance.agent_money == 0
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = '[model]\nname = "from-file"\n'
     assert read(tmp_path, file).model == "from-file"
