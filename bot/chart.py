@@ -40,9 +40,9 @@ def png(series: Sequence[Series]) -> bytes:
     return _saved(figure)
 
 
-def bars(title: str, now: str, before: str, of: Sequence[Bar]) -> bytes:
+def bars(now: str, before: str, of: Sequence[Bar]) -> bytes:
     """Pairs of counts, one below the other; `now` and `before` say of when they are."""
-    figure = _figure(0.9 + 0.55 * len(of))
+    figure = _figure(0.9 + 0.65 * len(of))
     axes: Any = figure.subplots()
     most = max(1, *(max(each.now, each.before) for each in of))
     for values, name, colour, edge, up in (
@@ -51,14 +51,13 @@ def bars(title: str, now: str, before: str, of: Sequence[Bar]) -> bytes:
     ):
         places = [number + up for number in range(len(of))]
         drawn = axes.barh(places, values, 0.36, color=colour, edgecolor=edge, label=name)
-        axes.bar_label(drawn, [f"{value:,}" for value in values], padding=4, color=INK, fontsize=11)
-    axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
+        axes.bar_label(drawn, [f"{value:,}" for value in values], padding=4, color=INK, fontsize=14)
     axes.set_facecolor(GROUND)
     axes.set_yticks(range(len(of)), [each.name for each in of])
     axes.invert_yaxis()
     axes.set_xlim(0, most * 1.1)
     axes.set_xticks([])
-    axes.tick_params(colors=INK, labelsize=11, length=0)
+    axes.tick_params(colors=INK, labelsize=14, length=0)
     for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)
     axes.spines["left"].set_color(GRID)
@@ -69,7 +68,7 @@ def bars(title: str, now: str, before: str, of: Sequence[Bar]) -> bytes:
         borderpad=0,
         frameon=False,
         labelcolor=INK,
-        fontsize=11,
+        fontsize=13,
     )
     return _saved(figure)
 

@@ -88,7 +88,7 @@ class Weekly:
         drawn = [Bar(name=name, now=now, before=then) for name, now, then in pairs]
 
         def draw() -> bytes:
-            return bars("Runs", view.span(week), view.span(before), drawn)
+            return bars(view.span(week), view.span(before), drawn)
 
         def show(chart: str) -> Message | None:
             return view.weekly(week, projects, chart=chart, quiet_line=channel.quiet_line)

@@ -177,7 +177,7 @@ def test_the_alt_text_has_the_numbers_of_the_chart():
 def test_the_chart_is_a_picture_on_a_ground_of_its_own():
     from PIL import Image
 
-    drawn = bars("Runs", "14–20 September", "7–13 September", [Bar(name="done", now=3, before=0)])
+    drawn = bars("14–20 September", "7–13 September", [Bar(name="done", now=3, before=0)])
     picture = Image.open(io.BytesIO(drawn)).convert("RGBA")
     assert picture.width >= 600
     colours = {colour for _, colour in picture.getcolors(picture.width * picture.height) or ()}
