@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,9 @@ NIGHTLY = tuple(HERE / "projects" / name for name in ("newsletter", "labels"))
 MORNING = "nightly"
 NIGHTS = """
 [projects.{project}.maintenance]
-schedule = "0 2 * * *"
+schedule = "0 {hour} * * *"
 digest = {digest}
+digest_at = "{hour:02}:30"
 agent_money = 0
 """
 AGENT = "Journeyman"
@@ -249,6 +251,11 @@ def settings_file(
             lines.append(f"default_branch = {json.dumps(DEVELOP)}")
             lines.append(RULES.format(project=json.dumps(path)))
         if path in nightly:
-            digest = json.dumps(world.channel_named(MORNING).id)
-            lines.append(NIGHTS.format(project=json.dumps(path), digest=digest))
+            lines.append(
+                NIGHTS.format(
+                    project=json.dumps(path),
+                    hour=(datetime.now(UTC).hour + 12) % 24,  # not in the middle of the demo
+                    digest=json.dumps(world.channel_named(MORNING).id),
+                )
+            )
     return "\n".join(lines) + "\n"
