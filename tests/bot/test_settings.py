@@ -94,9 +94,12 @@ def test_rules_of_a_project_stand_over_those_of_all(tmp_path: Path) -> None:
 
 
 def test_a_night_s_money_may_be_none(tmp_path: Path) -> None:
-    file = (
-        '[defaults.maintenance]\nagent_money = 2.5\n[projects."a/c".maintenance]\nagent_money = 0'
-    )
+    file = """
+[defaults.maintenance]
+agent_money = 2.5
+[projects."a/c".maintenance]
+agent_money = 0
+"""
     settings = read(tmp_path, file)
     assert settings.project("a/b").maintenance.agent_money == 2.5
     assert settings.project("a/c").maintenance.agent_money == 0

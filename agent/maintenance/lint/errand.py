@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Sequence
 
@@ -15,6 +16,7 @@ FILES = 3
 FINDINGS = 20
 MESSAGE = 300  #: characters of what a linter says of one finding
 COMMAND = 400
+_NAME = re.compile(r"[\w@/.:()\[\]-]{1,60}", re.ASCII)
 
 RULES = """\
 Mend each in the code itself, so that the program still does what it did. These are no fixes, and \
@@ -74,7 +76,9 @@ def place(finding: Finding) -> str:
 
 
 def _rule(finding: Finding) -> str:
-    return f"{finding.rule} ({finding.tool})" if finding.rule else finding.tool
+    """A tool may call a rule anything; what is no name is left out."""
+    known = _NAME.fullmatch(finding.rule)
+    return f"{finding.rule} ({finding.tool})" if known else finding.tool
 
 
 def _one_line(text: str, limit: int) -> str:
