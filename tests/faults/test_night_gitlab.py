@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
-from nightly import LINT, SETTINGS, Nightly, turned
+from nightly import SETTINGS, Nightly
 from road import PROJECT, Road, fault, until
+from turning import turned
 
 import agent.maintenance.shift
 from agent.maintenance.diary import PATIENCE
