@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nightly import SETTINGS, Nightly
+from night_road import SETTINGS, Nightly
 from road import FILES, FINISH, PLAN, Road, edit, make_repository, open_road, say
 
 import agent.maintenance.shift

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
-from nightly import SETTINGS, Nightly
+from night_road import SETTINGS, Nightly
 from road import PROJECT, Road, fault, until
 from turning import turned
 

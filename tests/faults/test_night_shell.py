@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from nightly import EARLIER, SETTINGS, turned
+from night_road import EARLIER, SETTINGS
 from road import PROJECT, Road, until
+from turning import turned
 
 import agent.maintenance.shift
 import bot.maintenance_project

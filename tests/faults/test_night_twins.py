@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from nightly import SETTINGS, Nightly
+from night_road import SETTINGS, Nightly
 from road import PROJECT, ROOT, Process, Road, until
 from turning import HAS_DONE, turned
 
