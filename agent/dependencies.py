@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent import manifests
+from agent import manifests, node_tools
 from agent.errors import SandboxUnusable, ToolFailed
 from agent.events import DependenciesReady
 from agent.files import WorkspaceFiles, make_enterable
-from agent.manifests import Manifests
+from agent.manifests import JAVASCRIPT, Manifests
 from agent.metadata import ROOTS, site_files
 from agent.package_sources import (
     CA_FILE,
@@ -70,8 +70,9 @@ class Installer:
             pytest = await asyncio.to_thread(manifests.wants_pytest, files)
         except ToolFailed as error:
             return _nothing(f"The project's manifests cannot be read: {error}", began)
-        if found.manager == "npm":
-            plan = _Plan(found, "npm", self._key(found, "npm"), "node_modules", "")
+        if found.manager in JAVASCRIPT:
+            key = self._key(found, found.manager)
+            plan = _Plan(found, found.manager, key, "node_modules", "")
         elif found.manager or (pytest and not found.problem.startswith("Only JavaScript")):
             extra = "pytest" if pytest else ""
             plan = _Plan(found, "uv", self._key(found, extra), "python", extra)
@@ -115,7 +116,7 @@ class Installer:
         work = self.sandbox.new_folder("fetch")
         target = self.sandbox.new_folder("deps")
         try:
-            await asyncio.to_thread(_write_manifests, work, plan.found)
+            await asyncio.to_thread(_write_manifests, work, plan.found, self.sources)
             self.sandbox.adopt(work)
             mounts = [
                 *await self.tools(project),
@@ -201,10 +202,8 @@ class _Plan:
     extra: str  #: a package to add when the project does not bring it itself
 
     def script(self, options: str) -> str:
-        if self.tool == "npm":
-            # the lock file says what is wanted, by its hash: what is at hand need not be asked for
-            install = "npm ci --ignore-scripts --no-audit --no-fund --prefer-offline"
-            return f"{install} && mkdir -p node_modules && mv node_modules {INNER}/"
+        if self.tool in JAVASCRIPT:
+            return node_tools.script(self.tool, self.found.arguments or (), INNER)
         home = f"{INNER}/{self.folder}"
         install = f"{_UV} pip install --no-build {options} --python {home}"
         if self.found.arguments is None:
@@ -219,9 +218,12 @@ class _Plan:
         return "\n".join(lines)
 
 
-def _write_manifests(folder: Path, found: Manifests) -> None:
+def _write_manifests(folder: Path, found: Manifests, sources: PackageSources) -> None:
     files = WorkspaceFiles(folder)
     for name, data in found.files.items():
+        if name == "yarn.lock":
+            text = data.decode("utf-8", "replace")
+            data = node_tools.localized(text, sources.npm_registry).encode()
         files.write(name, data)
 
 
@@ -253,7 +255,7 @@ def _installed(plan: _Plan, kept: Path, began: float, *, cached: bool) -> Instal
         seconds=time.monotonic() - began,
         problem=plan.found.problem,
     )
-    if plan.tool == "npm":
+    if plan.tool in JAVASCRIPT:
         mount = Mount(source=kept / plan.folder, target=f"/workspace/{plan.folder}")
         return Installed(mounts=(mount,), env={}, record=record)
     home = f"{INNER}/{plan.folder}"

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from agent import node_tools
 from agent.files import WorkspaceFiles
 
 _LIMIT = 8 * 1024 * 1024
+#: Manager -> its lock file; the first that is there counts.
+JAVASCRIPT = {"npm": "package-lock.json", "pnpm": "pnpm-lock.yaml", "yarn": "yarn.lock"}
 _TEST_GROUPS = ("test", "tests", "testing", "dev", "development")
 _REQUIREMENTS = re.compile(
     r"(?:requirements|(?:dev|test|tests)[-_]requirements"
@@ -27,7 +30,8 @@ class Manifests:
 
     manager: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    #: of a Python project: arguments for `uv pip install`; None: `uv sync` reads the lock file
+    #: of a Python project: arguments for `uv pip install`; None: `uv sync` reads the lock file;
+    #: of a JavaScript one: the tool to fetch
     arguments: tuple[str, ...] | None = ()
     problem: str = ""  #: a sentence on what was left out
 
@@ -48,13 +52,30 @@ def find(files: WorkspaceFiles) -> Manifests:
     python = _python(files, names)
     if python.manager:
         return python
-    if "package-lock.json" in names and "package.json" in names:
-        found = _read(files, ["package.json", "package-lock.json"])
-        return Manifests(manager="npm", files=found)
-    if "package.json" in names:
-        problem = "Only JavaScript projects with a package-lock.json get their packages installed."
-        return Manifests(problem=problem)
-    return python
+    return _javascript(files, names) if "package.json" in names else python
+
+
+def _javascript(files: WorkspaceFiles, names: set[str]) -> Manifests:
+    for manager, lock in JAVASCRIPT.items():
+        if lock not in names:
+            continue
+        shown = ["package.json", lock]
+        if manager == "pnpm" and "pnpm-workspace.yaml" in names:
+            shown.append("pnpm-workspace.yaml")
+        found = _read(files, shown)
+        tool = {
+            "npm": "npm",
+            "pnpm": node_tools.pnpm(found["package.json"], found[lock]),
+            "yarn": "" if b"__metadata:" in found[lock] else node_tools.YARN,
+        }[manager]
+        if tool:
+            arguments = () if manager == "npm" else (tool,)
+            return Manifests(manager=manager, files=found, arguments=arguments)
+    problem = (
+        "Only JavaScript projects with a lock file of npm, pnpm or Yarn 1 get their packages"
+        " installed."
+    )
+    return Manifests(problem=problem)
 
 
 def wants_pytest(files: WorkspaceFiles) -> bool:

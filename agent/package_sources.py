@@ -25,7 +25,7 @@ class PackageSources:
 
 
 def environment(sources: PackageSources) -> dict[str, str]:
-    """For uv and npm in the fetch phase; what a checkout configures is not asked."""
+    """For uv, npm, pnpm and Yarn in the fetch phase; what a checkout configures is not asked."""
     env = {
         "UV_CACHE_DIR": f"{PACKAGE_CACHE}/uv",
         "UV_LINK_MODE": "copy",
@@ -40,6 +40,8 @@ def environment(sources: PackageSources) -> dict[str, str]:
         "UV_SYSTEM_CERTS": "1",
         "npm_config_cache": f"{PACKAGE_CACHE}/npm",
         "npm_config_update_notifier": "false",
+        "YARN_CACHE_FOLDER": f"{PACKAGE_CACHE}/yarn",
+        "SKIP_YARN_COREPACK_CHECK": "1",
     }
     if sources.index:
         env["UV_DEFAULT_INDEX"] = sources.index
@@ -48,7 +50,8 @@ def environment(sources: PackageSources) -> dict[str, str]:
     if sources.find_links:
         env["UV_FIND_LINKS"] = ",".join(sources.find_links)
     if sources.npm_registry:
-        env["npm_config_registry"] = sources.npm_registry
+        tools = ("npm", "pnpm", "yarn")
+        env |= {f"{tool}_config_registry": sources.npm_registry for tool in tools}
     if sources.ca_file and sources.ca_file.is_file():
         env |= {name: CA_FILE for name in _CA_VARIABLES}
     return env

@@ -98,8 +98,35 @@ def test_the_pins_of_a_poetry_lock(tree: WorkspaceFiles):
     assert found.arguments == ("--no-deps", "-r", "poetry.txt")
 
 
-def test_npm_needs_a_lock_file(tree: WorkspaceFiles):
-    assert "package-lock.json" in put(tree, {"package.json": "{}"}).problem
+@pytest.mark.parametrize(
+    "lock",
+    [{}, {"yarn.lock": "__metadata:\n  version: 8\n"}, {"pnpm-lock.yaml": "lockfileVersion: 4\n"}],
+)
+def test_javascript_needs_a_lock_file_that_is_read_here(tree: WorkspaceFiles, lock: dict[str, str]):
+    found = put(tree, {"package.json": "{}", **lock})
+    assert not found.manager
+    assert "lock file of npm, pnpm or Yarn 1" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("package", "lock", "tool"),
+    [
+        ("{}", "lockfileVersion: '9.0'", "pnpm@10.34.9"),
+        ("{}", "lockfileVersion: 5.4", "pnpm@7.33.7"),
+        ('{"packageManager": "pnpm@9.1.0+sha512.ab"}', "lockfileVersion: '9.0'", "pnpm@9.1.0"),
+        # anything but a version is not asked for
+        ('{"packageManager": "pnpm@https://evil.example/x.tgz"}', "lockfileVersion: '6.0'", ""),
+        ('{"packageManager": "pnpm@9.1.0; touch x"}', "lockfileVersion: '6.0'", ""),
+        ('{"packageManager": "pnpm@9.1.0\\n--x"}', "lockfileVersion: '6.0'", ""),
+        ('{"packageManager": "--yes"}', "lockfileVersion: '6.0'", ""),
+        ("[1]", "lockfileVersion: '6.0'", ""),
+    ],
+)
+def test_pnpm_is_the_one_that_the_project_uses(
+    tree: WorkspaceFiles, package: str, lock: str, tool: str
+):
+    found = put(tree, {"package.json": package, "pnpm-lock.yaml": lock + "\n"})
+    assert (found.manager, found.arguments) == ("pnpm", (tool or "pnpm@8.15.9",))
     assert put(tree, {"package-lock.json": "{}"}).manager == "npm"
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 from nightly import Bench, changed, left, outside, run, steps
 
+from agent import node_tools
 from agent.adapters.package_config import find_uv
 from agent.maintenance.dependencies.task import dependencies
+from agent.package_sources import environment
+from agent.run import CommitSha
 
 pytestmark = pytest.mark.usefixtures("registries")
 
@@ -68,3 +74,92 @@ async def test_poetry_moves_ranges_groups_and_the_lock_and_leaves_out_what_break
     assert not any("itsdangerous" in line for line in lines)
     lock = await changed(night, rollup.tree, "poetry.lock")
     assert not any("[package.source]" in line or "url = " in line for line in lock)
+
+
+PACKAGE = {
+    "name": "labels",
+    "version": "1.0.0",
+    "license": "MIT",
+    "scripts": {"test": "node --test test", "preinstall": "touch ran", "postinstall": "touch ran"},
+    "dependencies": {"ms": "2.0.0", "slugify": "1.4.0", "escape-html": ">=1.0.2 <2"},
+    "devDependencies": {"pluralize": "7.0.0"},
+}
+LABELS = """const test = require('node:test'), assert = require('node:assert');
+require('slugify'); require('escape-html');
+test('plural', () => assert.equal(require('pluralize')('book'), 'books'));
+const ms = require('ms');
+test('time is rounded up', () => assert.equal(ms(132 * 60000, {long: true}), '3 hours'));
+"""
+
+
+@pytest.mark.parametrize(
+    ("tool", "lock"),
+    [
+        ("pnpm@10.34.9", "pnpm-lock.yaml"),
+        ("pnpm@8.15.9", "pnpm-lock.yaml"),
+        (node_tools.YARN, "yarn.lock"),
+    ],
+)
+async def test_pnpm_and_yarn_move_ranges_sections_and_the_lock_and_leave_out_what_breaks(
+    bench: Bench, tmp_path: Path, tool: str, lock: str
+):
+    manifest = tmp_path / "package.json"
+    package = {**PACKAGE, "dependencies": {**PACKAGE["dependencies"], "escape-html": "1.0.2"}}
+    manifest.write_text(json.dumps(package))
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "labels.test.js").write_text(LABELS)
+    only_lock = ["--lockfile-only"] if lock == "pnpm-lock.yaml" else []
+    install = node_tools.fetched(tool, "install", "--ignore-scripts", *only_lock)
+    sources = bench.installer.sources
+    inside = environment(sources)
+    env = {**outside(sources), **{n: v for n, v in inside.items() if n.endswith("_registry")}}
+    await run(install, tmp_path, env)
+    widen(tmp_path, lock)
+    night = await bench.night(tmp_path)
+    report = await dependencies(night)
+
+    assert report.problems == ()
+    assert steps(report) == {
+        ("slugify", "minor"),
+        ("escape-html", "patch"),
+        ("pluralize", "major"),
+    }
+    assert "time is rounded up" in left(report)["ms"]
+    for group in report.groups:
+        assert group.files == tuple(sorted(("package.json", lock)))
+        assert group.tests_after is not None
+        assert group.tests_after.green
+    rollup = next(group for group in report.groups if "packages" in group.title)
+    text = (await night.vault.read(CommitSha(rollup.tree), "package.json") or b"").decode()
+    after = json.loads(text)
+    assert after["dependencies"]["ms"] == "2.0.0"
+    assert after["dependencies"]["escape-html"] == ">=1.0.2 <2"
+    assert after["dependencies"]["slugify"].startswith("^1.")
+    assert after["devDependencies"] == {"pluralize": "7.0.0"}
+    if lock == "yarn.lock":
+        locked = (await night.vault.read(CommitSha(rollup.tree), lock) or b"").decode()
+        assert locked.count("https://packages.example/") == locked.count("resolved") == 4
+
+
+def widen(folder: Path, lock: str) -> None:
+    """The same versions in wider ranges; Yarn's lock file names a host that is not this
+    machine's."""
+    (folder / "package.json").write_text(
+        json.dumps({**PACKAGE, "dependencies": {**PACKAGE["dependencies"], "slugify": "^1.4.0"}})
+    )
+    path = folder / lock
+    text = path.read_text()
+    for name, old, new in (
+        ("slugify", "1.4.0", "^1.4.0"),
+        ("escape-html", "1.0.2", ">=1.0.2 <2"),
+    ):
+        quoted = f'"{name}@{new}"' if " " in new else f"{name}@{new}"
+        text = text.replace(f"{name}@{old}:\n  version", f"{quoted}:\n  version")
+        text = text.replace(
+            f"{name}:\n        specifier: {old}", f"{name}:\n        specifier: '{new}'"
+        )
+        text = text.replace(f"{name}:\n    specifier: {old}", f"{name}:\n    specifier: '{new}'")
+    path.write_text(
+        re.sub(r'resolved "https?://[^/"]*/', 'resolved "https://packages.example/', text)
+    )
+    shutil.rmtree(folder / "node_modules", ignore_errors=True)

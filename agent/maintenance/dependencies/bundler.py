@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.maintenance.dependencies.answers import rows, table, values, words
+from agent.maintenance.dependencies import found_only
+from agent.maintenance.dependencies.answers import rows, table, values
 from agent.maintenance.dependencies.ecosystem import Audit, Known, Outdated
 from agent.maintenance.dependencies.found_only import FoundOnly, Row
 from agent.maintenance.dependencies.shop import Shop
 from agent.maintenance.dependencies.versions import Grammar
-from agent.maintenance.night import Advisory
 
 _LINE = re.compile(
     r"^(?P<name>\S+) \(newest (?P<target>[^\s,]+), installed (?P<current>[^\s,)]+)"
@@ -54,16 +54,11 @@ def read_audit(text: str) -> Iterator[Known]:
             gem, advisory = table(each.get("gem")), table(each.get("advisory"))
             if gem and advisory:
                 patched = advisory.get("patched_versions") or [""]
-                fixed = re.search(r"\d[\w.]*", str(patched[-1]))
-                yield Known(
-                    package=str(gem.get("name")),
-                    version=str(gem.get("version")),
-                    advisories=(
-                        Advisory(
-                            id=words(advisory.get("id"), 60),
-                            severity=words(advisory.get("criticality"), 20),
-                            summary=words(advisory.get("title")),
-                            fixed_in=fixed[0] if fixed else "",
-                        ),
-                    ),
+                yield found_only.known(
+                    gem.get("name"),
+                    gem.get("version"),
+                    id=advisory.get("id"),
+                    severity=advisory.get("criticality"),
+                    title=advisory.get("title"),
+                    patched=str(patched[-1]),
                 )

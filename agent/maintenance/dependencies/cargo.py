@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.maintenance.dependencies.answers import rows, table, values, words
+from agent.maintenance.dependencies import found_only
+from agent.maintenance.dependencies.answers import rows, table, values
 from agent.maintenance.dependencies.ecosystem import Audit, Known, Outdated
 from agent.maintenance.dependencies.found_only import FoundOnly, Row
 from agent.maintenance.dependencies.shop import Shop
 from agent.maintenance.dependencies.versions import Grammar
-from agent.maintenance.night import Advisory
 
 _LINE = re.compile(
     r"^\s*(?:Updating|Unchanged) (?P<name>\S+) v(?P<current>\S+)(?: -> v(?P<target>\S+))?"
@@ -51,16 +51,11 @@ def read_audit(text: str) -> Iterator[Known]:
         for each in rows(table(report.get("vulnerabilities")).get("list")):
             advisory, package = table(each.get("advisory")), table(each.get("package"))
             patched = table(each.get("versions")).get("patched") or [""]
-            fixed = re.search(r"\d[\w.+-]*", str(patched[0]))
-            yield Known(
-                package=str(package.get("name")),
-                version=str(package.get("version")),
-                advisories=(
-                    Advisory(
-                        id=words(advisory.get("id"), 60),
-                        severity=words(advisory.get("severity"), 20),
-                        summary=words(advisory.get("title")),
-                        fixed_in=fixed[0] if fixed else "",
-                    ),
-                ),
+            yield found_only.known(
+                package.get("name"),
+                package.get("version"),
+                id=advisory.get("id"),
+                severity=advisory.get("severity"),
+                title=advisory.get("title"),
+                patched=str(patched[0]),
             )

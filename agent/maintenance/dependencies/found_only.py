@@ -3,14 +3,16 @@ told, and no update is tried."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.errors import ToolFailed, Unavailable
+from agent.maintenance.dependencies.answers import words
 from agent.maintenance.dependencies.ecosystem import Audit, Known, Outdated
 from agent.maintenance.dependencies.shop import Shop
 from agent.maintenance.dependencies.versions import Grammar, is_name, is_version, level
-from agent.maintenance.night import Update
+from agent.maintenance.night import Advisory, Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +63,36 @@ class FoundOnly:
         return Outdated(updates=tuple(updates.values()), not_checked=tuple(odd))
 
     async def asked(self, shop: Shop, argv: Sequence[str], *, ok: Sequence[int]) -> Audit | str:
-        """The answer of an audit tool, or why there is none."""
-        try:
-            return (await shop.run(argv, ok=ok)).out
-        except (ToolFailed, Unavailable) as error:
-            return self.unchecked(str(error))
+        return await asked(shop, self.name, argv, ok=ok)
 
     def unchecked(self, why: str) -> Audit:
-        return Audit(not_checked=f"Vulnerabilities of {self.name} packages: not checked: {why}")
+        return unchecked(self.name, why)
 
     def known(self, found: Iterable[Known]) -> Audit:
         return Audit(known=tuple(each for each in found if is_name(each.package, self.grammar)))
+
+
+async def asked(shop: Shop, name: str, argv: Sequence[str], *, ok: Sequence[int]) -> Audit | str:
+    """The answer of an audit tool, or why there is none."""
+    try:
+        return (await shop.run(argv, ok=ok)).out
+    except (ToolFailed, Unavailable) as error:
+        return unchecked(name, str(error))
+
+
+def unchecked(name: str, why: str) -> Audit:
+    return Audit(not_checked=f"Vulnerabilities of {name} packages: not checked: {why}")
+
+
+def known(
+    package: object, version: object, *, id: object, severity: object, title: object, patched: str
+) -> Known:
+    """Out of a report; `patched` names versions without the flaw, the first one counts."""
+    fixed = re.search(r"\d[\w.+-]*", patched)
+    advisory = Advisory(
+        id=words(id, 60),
+        severity=words(severity, 20),
+        summary=words(title),
+        fixed_in=fixed[0] if fixed else "",
+    )
+    return Known(package=str(package), version=str(version), advisories=(advisory,))

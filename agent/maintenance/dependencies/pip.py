@@ -15,9 +15,10 @@ from agent.maintenance.dependencies.python_index import (
     python_arguments,
     reach,
 )
+from agent.maintenance.dependencies.python_updates import Locked
 from agent.maintenance.dependencies.requirements_files import RequirementsFile
 from agent.maintenance.dependencies.shop import UV, Shop
-from agent.maintenance.dependencies.versions import level, next_major
+from agent.maintenance.dependencies.versions import next_major
 from agent.maintenance.night import Update
 
 _HASHED = re.compile(
@@ -44,22 +45,13 @@ class Pip:
             direct = frozenset(pins)
             if file.source:
                 direct = requirements_files.named(shop.text(file.source))
-            found, odd = await reach(shop, {n: v for n, v in pins.items() if n in direct})
+            source = file.source or file.path
+            locked = Locked(ecosystem=self.name, pins=pins, direct=direct, own=source, lock=source)
+            found, odd = await reach(shop, locked.asked)
             unknown += odd
-            targets = [(n, t) for n, r in found.items() for t in (r.within, r.latest)]
-            targets += (await self._indirect(shop, file, direct)).items()
-            for name, target in targets:
-                far = level(pins[name], target)
-                if far is not None and (name, target) not in updates:
-                    updates[name, target] = Update(
-                        ecosystem=self.name,
-                        package=name,
-                        current=pins[name],
-                        target=target,
-                        level=far,
-                        direct=name in direct,
-                        manifest=file.source or file.path,
-                    )
+            more = (await self._indirect(shop, file, direct)).items()
+            for update in locked.updates(found, more):
+                updates.setdefault((update.package, update.target), update)
         return Outdated(updates=tuple(updates.values()), not_checked=tuple(unknown))
 
     async def audit(self, shop: Shop) -> Audit:

@@ -12,8 +12,8 @@ from agent.maintenance.dependencies.answers import read_toml, rows, table
 from agent.maintenance.dependencies.ecosystem import Audit, Outdated
 from agent.maintenance.dependencies.poetry_project import Asked, declared, program
 from agent.maintenance.dependencies.python_index import canonical, reach
+from agent.maintenance.dependencies.python_updates import Locked
 from agent.maintenance.dependencies.shop import UV, Shop
-from agent.maintenance.dependencies.versions import level
 from agent.maintenance.night import Update
 from agent.package_sources import PACKAGE_CACHE
 
@@ -42,28 +42,17 @@ class Poetry:
         return wanted if set(wanted) <= set(paths) and "uv.lock" not in paths else ()
 
     async def outdated(self, shop: Shop) -> Outdated:
-        pins, asked = _locked(shop), declared(_given(shop))
+        direct = {asked.name for asked in declared(_given(shop))}
         await _poetry(shop, ["--version"], ())  # without it, nothing is worth asking
-        direct = {each.name for each in asked}
-        found, odd = await reach(shop, {n: v for n, v in pins.items() if n in direct})
-        if absent := sorted(direct - pins.keys()):
-            told = "poetry.lock names no one version of a registry"
-            odd = (*odd, f"{', '.join(absent[:8])}: not checked: {told}.")
-        updates = {
-            (name, target): Update(
-                ecosystem=self.name,
-                package=name,
-                current=pins[name],
-                target=target,
-                level=far,
-                direct=True,
-                manifest="pyproject.toml",
-            )
-            for name, reached in found.items()
-            for target in (reached.within, reached.latest)
-            if (far := level(pins[name], target)) is not None
-        }
-        return Outdated(updates=tuple(updates.values()), not_checked=odd)
+        locked = Locked(
+            ecosystem=self.name,
+            pins=_locked(shop),
+            direct=direct,
+            own="pyproject.toml",
+            lock="poetry.lock",
+        )
+        found, odd = await reach(shop, locked.asked)
+        return Outdated(updates=locked.updates(found), not_checked=(*odd, *locked.absent))
 
     async def audit(self, shop: Shop) -> Audit:
         return await python_audit.audit(shop, _locked(shop))

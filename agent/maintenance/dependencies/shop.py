@@ -30,7 +30,9 @@ _DOWN = re.compile(
 )
 
 
-_SOURCE = re.compile(rb"""\bregistry *= *"([^"]*)"|"resolved": *"https?://([^/"@]*)""")
+_SOURCE = re.compile(
+    rb"""\bregistry *= *"([^"]*)"|(?:"?\bresolved"?:? *"|\btarball: *)https?://([^/"@, }]*)"""
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class Shop:
     given: Mapping[str, bytes]  #: the manifests at the base
     indexed: bool  #: False: this machine has no index of Python packages, only local folders
     index: str  #: of Python packages; empty: none
+    npm_registry: str  #: empty: npm's own default
     #: for what writes a lock file: folders of this machine have no place in it
     remote: Mapping[str, str]
     _out: Path
@@ -151,6 +154,7 @@ async def opened(
                 given=given,
                 indexed=bool(installer.sources.index or installer.sources.extra_indexes),
                 index=installer.sources.index,
+                npm_registry=installer.sources.npm_registry,
                 remote={
                     "UV_INDEX": " ".join(
                         each
@@ -181,7 +185,7 @@ _QUIET: Mapping[str, str] = {
 
 
 def _sources(data: bytes) -> set[str]:
-    """The registries that a lock file of uv or npm says packages come from."""
+    """The registries that a lock file of uv, npm, pnpm or Yarn says packages come from."""
     found = (match[1] or match[2] for match in _SOURCE.finditer(data))
     return {source.decode("utf-8", "replace").lower() for source in found}
 

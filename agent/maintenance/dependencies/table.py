@@ -17,6 +17,6 @@ from agent.maintenance.dependencies.uv import Uv
 from agent.maintenance.dependencies.yarn import Yarn
 
 ECOSYSTEMS: tuple[Ecosystem, ...] = (
-    *(Uv(), Pip(), Poetry(), Npm()),
-    *(Pnpm(), Yarn(), Go(), Cargo(), Bundler(), Maven(), Gradle()),
+    *(Uv(), Pip(), Poetry(), Npm(), Pnpm(), Yarn()),
+    *(Go(), Cargo(), Bundler(), Maven(), Gradle()),
 )

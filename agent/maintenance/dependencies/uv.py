@@ -16,6 +16,7 @@ from agent.maintenance.dependencies.python_index import (
     no_build,
     reach,
 )
+from agent.maintenance.dependencies.python_updates import Locked
 from agent.maintenance.dependencies.shop import UV, Shop
 from agent.maintenance.dependencies.versions import Grammar, is_name, is_version, level, next_major
 from agent.maintenance.night import Update
@@ -47,28 +48,17 @@ class Uv:
         return ("pyproject.toml", "uv.lock") if {"pyproject.toml", "uv.lock"} <= set(paths) else ()
 
     async def outdated(self, shop: Shop) -> Outdated:
-        pins = _locked(shop)
         direct = {asked.name for asked in _asked(shop)}
-        found, odd = await reach(shop, {n: v for n, v in pins.items() if n in direct})
-        if absent := sorted(direct - pins.keys()):
-            told = "uv.lock names no one version of a registry"
-            odd = (*odd, f"{', '.join(absent[:8])}: not checked: {told}.")
-        targets = [(n, t) for n, r in found.items() for t in (r.within, r.latest)]
-        targets += [(n, t) for n, t in await self._indirect(shop) if n not in direct]
-        updates = {
-            (name, target): Update(
-                ecosystem=self.name,
-                package=name,
-                current=pins[name],
-                target=target,
-                level=far,
-                direct=name in direct,
-                manifest="pyproject.toml" if name in direct else "uv.lock",
-            )
-            for name, target in targets
-            if name in pins and (far := level(pins[name], target)) is not None
-        }
-        return Outdated(updates=tuple(updates.values()), not_checked=odd)
+        locked = Locked(
+            ecosystem=self.name,
+            pins=_locked(shop),
+            direct=direct,
+            own="pyproject.toml",
+            lock="uv.lock",
+        )
+        found, odd = await reach(shop, locked.asked)
+        updates = locked.updates(found, await self._indirect(shop))
+        return Outdated(updates=updates, not_checked=(*odd, *locked.absent))
 
     async def audit(self, shop: Shop) -> Audit:
         return await python_audit.audit(shop, _locked(shop))

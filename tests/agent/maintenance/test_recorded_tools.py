@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from agent import node_tools
 from agent.errors import ToolFailed
 from agent.maintenance.dependencies import (
     bundler,
@@ -15,6 +16,7 @@ from agent.maintenance.dependencies import (
     javascript,
     maven,
     pnpm,
+    poetry_project,
     python_audit,
     yarn,
 )
@@ -64,31 +66,23 @@ MAVEN = """[INFO] Scanning for projects...
 [INFO]                                              2.1.0.RELEASE -> 3.4.1
 [INFO] BUILD SUCCESS
 """
-PNPM = json.dumps(
-    {
-        "ms": {
-            "current": "2.0.0",
-            "latest": "2.1.3",
-            "wanted": "2.0.0",
-            "isDeprecated": False,
-            "dependencyType": "dependencies",
-        },
-        "camelcase": {"current": "5.0.0", "latest": "8.0.0", "wanted": "5.3.1"},
-    }
-)
-YARN = "\n".join(
-    json.dumps(line)
-    for line in (
-        {"type": "info", "data": "Color legend"},
-        {
-            "type": "table",
-            "data": {
-                "head": ["Package", "Current", "Wanted", "Latest", "Package Type", "URL"],
-                "body": [["ms", "2.0.0", "2.0.0", "2.1.3", "dependencies", "https://example.org"]],
-            },
-        },
-    )
-)
+YARN = """# yarn lockfile v1
+
+
+"@types/node@^20.0.0", "@types/node@>=18 <21":
+  version "20.1.0"
+  resolved "https://one.example/@types/node/-/node-20.1.0.tgz#aa"
+
+ms@2.0.0:
+  version "2.0.0"
+  resolved "https://two.example/npm/ms/-/ms-2.0.0.tgz#bb"
+  dependencies:
+    x "^1.0.0"
+
+slugify@^1.4.0:
+  version "1.4.0"
+  resolved "https://two.example/npm/slugify/-/slugify-1.4.0.tgz#cc"
+"""
 
 
 def steps(ecosystem: FoundOnly, rows: Iterable[Row]) -> list[tuple[str, str, str, str, bool]]:
@@ -132,22 +126,95 @@ def test_maven_also_where_a_long_name_breaks_the_line():
     ]
 
 
-def test_pnpm_and_yarn():
-    assert steps(pnpm.Pnpm(), pnpm.read(PNPM)) == [
-        ("ms", "2.0.0", "2.1.3", "minor", True),
-        ("camelcase", "5.0.0", "5.3.1", "minor", True),
-        ("camelcase", "5.0.0", "8.0.0", "major", True),
-    ]
-    assert steps(yarn.Yarn(), yarn.read(YARN)) == [("ms", "2.0.0", "2.1.3", "minor", True)]
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "lockfileVersion: 5.4\nspecifiers: {ms: 2.0.0}\ndependencies: {ms: 2.0.0_a@1.0.0}\n",
+        "lockfileVersion: '6.0'\ndependencies: {ms: {specifier: ^2, version: 2.0.0(a@1.0.0)}}\n",
+        "lockfileVersion: '9.0'\nimporters:\n  .:\n    devDependencies:\n"
+        "      ms: {specifier: ^2, version: 2.0.0}\n  other:\n    dependencies:\n"
+        "      not-ours: {specifier: ^2, version: 2.0.0}\n",
+    ],
+)
+def test_what_a_lock_file_of_pnpm_holds(lock: str):
+    evil = "  '; touch x': 1.0.0\n  --global: 1.0.0\n  link: link:../x\n"
+    assert pnpm.locked(f"{lock}optionalDependencies:\n{evil}").get("ms") == "2.0.0"
+    assert pnpm.locked(f"dependencies:\n{evil}") == {}
 
 
-@pytest.mark.parametrize("name", ["-r evil", "--index-url", "a; rm -rf /", "a\nb"])
+@pytest.mark.parametrize("lock", ["{", "[" * 100_000, "a: *b", "!!python/object:os.system {}"])
+def test_a_lock_file_of_pnpm_that_cannot_be_read(lock: str):
+    with pytest.raises(ToolFailed, match=r"pnpm-lock\.yaml cannot be read"):
+        pnpm.locked(lock)
+
+
+def test_what_a_lock_file_of_yarn_holds_and_where_from():
+    assert yarn.locked(YARN) == {
+        "@types/node@^20.0.0": "20.1.0",
+        "@types/node@>=18 <21": "20.1.0",
+        "ms@2.0.0": "2.0.0",
+        "slugify@^1.4.0": "1.4.0",
+    }
+    here = node_tools.localized(YARN, "https://here.example/npm/")
+    assert here.count('resolved "https://here.example/npm/') == 3
+    moved = here.replace("slugify-1.4.0", "slugify-1.6.9")
+    assert node_tools.delocalized(here, YARN) == YARN
+    assert node_tools.delocalized(moved, YARN) == YARN.replace("slugify-1.4.0", "slugify-1.6.9")
+    with pytest.raises(ToolFailed, match="no version"):
+        yarn.locked('ms@2:\n  version "--x"\n')
+
+
+HOSTILE = ["-r evil", "--index-url", "a; touch x", "; touch x", "a\nb", "a\n"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_that_could_be_more_than_a_name_is_told_and_not_used(name: str):
-    found = pnpm.Pnpm().found([Row(package=name, current="1.0.0", target="1.1.0")])
+    found = cargo.Cargo().found([Row(package=name, current="1.0.0", target="1.1.0")])
     assert found.updates == ()
     assert len(found.not_checked) == 1
     assert javascript.declared({"dependencies": {name: "^1.0.0"}})[0] == []
     assert javascript.outdated(json.dumps({name: {"wanted": "1.1.0", "latest": "1.1.0"}})) == {}
+    grouped = {"tool": {"poetry": {"group": {name: {"dependencies": {"click": "^8"}}}}}}
+    assert poetry_project.declared(grouped) == []
+
+
+@pytest.mark.parametrize("version", HOSTILE)
+def test_a_version_that_could_be_more_than_a_version_is_not_used(version: str):
+    found = cargo.Cargo().found([Row(package="serde", current="1.0.0", target=version)])
+    assert found.updates == ()
+    assert javascript.outdated(json.dumps({"ms": {"wanted": version, "latest": version}})) == {}
+
+
+@pytest.mark.parametrize(
+    ("header", "tool"),
+    [
+        ("# This file is automatically @generated by Poetry 1.8.3 and should not", "==1.8.3"),
+        ("# This file is automatically @generated by Poetry 2.1.4 and should not", "==2.1.4"),
+        ("# This file is automatically @generated by Poetry 2.9.0 and should not", ">=2.3,<2.4"),
+        ("# This file is automatically @generated by Poetry 1.1.0; touch x", "==1.8.5"),
+        ("# @generated by Poetry --with evil", ">=2.3,<2.4"),
+        ("", ">=2.3,<2.4"),
+    ],
+)
+def test_poetry_is_the_one_that_wrote_the_lock_file(header: str, tool: str):
+    assert poetry_project.program(f"{header}\n\n[[package]]\n") == f"poetry{tool}"
+
+
+def test_what_poetry_is_not_asked_to_write_anew():
+    data = {
+        "project": {"dependencies": ["click[x]>=8", "rich>=13 ; python_version > '3'", "ms>=1"]},
+        "tool": {"poetry": {"dependencies": {"python": "^3.9", "a": {"version": "^1"}, "b": "1"}}},
+    }
+    found = {each.name: (each.plain, each.exact) for each in poetry_project.declared(data)}
+    assert found == {
+        "click": (False, False),
+        "rich": (False, False),
+        "ms": (True, False),
+        "a": (False, False),
+        "b": (True, True),
+    }
+    with pytest.raises(ToolFailed, match="plugins of poetry"):
+        poetry_project.declared({"tool": {"poetry": {"requires-plugins": {"evil": "*"}}}})
 
 
 def facts(found: Iterable[Known]) -> list[tuple[str, str, str, str, str]]:
