@@ -54,6 +54,9 @@ HOMES = {
     "sqlalchemy": ("agent/adapters/",),
     "alembic": ("agent/adapters/",),
     "rich": ("bot/",),
+    "numpy": ("agent/retrieval/",),
+    "tree_sitter": ("agent/retrieval/",),
+    "Stemmer": ("agent/retrieval/",),
 }
 
 

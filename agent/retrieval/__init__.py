@@ -1,0 +1,1 @@
+"""Finds the places of a repository that a request is about."""

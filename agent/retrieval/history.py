@@ -1,0 +1,56 @@
+"""Past changes as evidence: whoever changed files for such a reason before points to them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent.retrieval.lexical import Vector, asked, inner, weigh
+from agent.retrieval.ranking import Evidence, PastChange, history_of, recency_of
+from agent.retrieval.tokens import Tokens, query_weights
+
+MEAN = 10.0  #: words of a title
+CHANGES = 3000  #: the newest ones are read
+FILES = 60  #: a change of more files is about none of them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """A commit's subject, or the title of a merge request or an issue, and the files it touched."""
+
+    id: str
+    at: datetime
+    words: Vector
+    paths: tuple[str, ...]
+
+
+def change(id: str, at: datetime, title: str, paths: Sequence[str], tokens: Tokens) -> Change:
+    counted = tokens.count(title)
+    words = weigh(counted, counted.total(), MEAN)
+    return Change(id=id, at=at, words=words, paths=tuple(paths))
+
+
+class History:
+    """Of one project, newest first."""
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self.changes = [c for c in changes if 0 < len(c.paths) <= FILES][:CHANGES]
+        self._having: defaultdict[int, list[int]] = defaultdict(list)
+        for number, each in enumerate(self.changes):
+            for token in each.words:
+                self._having[token].append(number)
+
+    def evidence(self, text: str, now: datetime) -> Evidence:
+        return Evidence(history=history_of(self._alike(text)), recency=self.recency(now))
+
+    def recency(self, now: datetime) -> Mapping[str, float]:
+        return recency_of(((now - c.at).total_seconds() / 86_400, c.paths) for c in self.changes)
+
+    def _alike(self, text: str) -> Iterable[PastChange]:
+        having = {token: len(self._having.get(token, ())) for token in query_weights(text)}
+        query = asked(text, len(self.changes), having)
+        for number in {n for token in query for n in self._having[token]}:
+            found = self.changes[number]
+            yield PastChange(score=inner(query, found.words), paths=found.paths)

@@ -1,0 +1,9 @@
+(class_declaration name: (_) @name) @definition
+(interface_declaration name: (_) @name) @definition
+(struct_declaration name: (_) @name) @definition
+(record_declaration name: (_) @name) @definition
+(enum_declaration name: (_) @name) @definition
+(delegate_declaration name: (_) @name) @definition
+(method_declaration name: (_) @name) @definition
+(constructor_declaration name: (_) @name) @definition
+(property_declaration name: (_) @name) @definition

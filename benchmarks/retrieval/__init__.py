@@ -1,0 +1,1 @@
+"""How well the places that a commit changed are found from its message."""
