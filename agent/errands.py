@@ -12,6 +12,8 @@ async def refusals(work: Work) -> tuple[str, ...]:
     errand, checkpoint = work.state.errand, work.state.checkpoint
     if errand is None or checkpoint is None:
         return ()
+    if work.state.followups:
+        return ()  # people have said at the merge request what they want instead
     if work.acceptance is None:
         raise Refused("Nothing here can tell whether an errand of the night was done.")
     made = await work.journal.body(checkpoint.patch)

@@ -103,7 +103,8 @@ async def _found(night: Night, tree: TreeSha, wanted: Collection[Finding]) -> tu
     matched = match(before, after, night.paths)
     asked = {_key(each) for each in wanted}
     prints = {s.finding.fingerprint for s in before.seen if _key(s.finding) in asked}
-    there = [s.finding for s in matched.now if s.finding.fingerprint in prints]
+    now = [each.finding for each in matched.now]
+    there = [each for each in now if each.fingerprint in prints or _key(each) in asked]
     told = [*_told("still stands", there), *_told("was not there before", matched.new)]
     if missing := {each.tool for each in wanted} - set(first.checked):
         told += [f"`{tool}` could not look at the base commit." for tool in sorted(missing)]

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine_bench import FINISH, GOOD, PLAN, Bench, edit
+from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, edit
 from pipeline_bench import job, pipeline, scene
 
-from agent.events import ErrandGiven, FixStarted, PushHeld, QuestionAsked
+from agent.events import (
+    ErrandGiven,
+    FixStarted,
+    InstructionGiven,
+    Payload,
+    PushHeld,
+    QuestionAsked,
+)
+from agent.intents import PublishMergeRequest, Push
 from agent.maintenance.handing import NIGHT
 from agent.maintenance.night import Errand
 from agent.policy import Policy
@@ -60,12 +68,24 @@ async def test_an_errand_mends_its_own_red_pipeline(bench: Bench):
     assert (await bench.state(run)).status is RunStatus.PUBLISHING, await bench.story(run)
 
 
-async def given(bench: Bench) -> Run:
+async def test_what_people_want_of_the_merge_request_is_not_held_to_the_errand_s_terms(
+    bench: Bench,
+):
+    async def refuses(case: Case) -> tuple[str, ...]:
+        return ("It made a file.",)
+
+    bench.acceptance = refuses
+    run = await given(bench, InstructionGiven(text="Add a file for it.", by=MIA))
+    await bench.go(run, [PLAN, GOOD, FINISH])
+    assert [type(each) for each in await bench.wants(run)] == [Push, PublishMergeRequest]
+
+
+async def given(bench: Bench, *more: Payload) -> Run:
     request = Request(
         text="Mend it.", project=bench.project.path, base_branch=None, message="n", **OF_A_NIGHT
     )
     errand = Errand(kind="findings", title="Mend it", text="Mend it.")
-    born = Write(payloads=(ErrandGiven(errand=errand),))
+    born = Write(payloads=(ErrandGiven(errand=errand), *more))
     run, _ = await bench.db.store.create("n", request, bench.project.limits, born=born)
     return run
 
