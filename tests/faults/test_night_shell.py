@@ -83,7 +83,11 @@ async def test_a_dry_run_shows_the_change_and_leaves_nothing_anywhere(
         ({"GITLAB_READ_TOKEN": ""}, 2, "GITLAB_READ_TOKEN is not set"),
         ({"GITLAB_READ_TOKEN": "glpat-wrong"}, 1, "GITLAB_READ_TOKEN"),
         ({"DATABASE_URL": ""}, 2, "There is no database of a service here."),
-        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, 1, "PostgreSQL does not answer"),
+        (
+            {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"},
+            1,
+            "PostgreSQL does not answer",
+        ),
     ],
 )
 async def test_what_is_missing_is_said_before_anything_is_begun(
