@@ -32,7 +32,7 @@ DOMAIN = {
 #: what puts adapters together
 ROOTS = (
     *("bot/app.py", "bot/roles/", "bot/build.py", "bot/doctor.py", "bot/operate.py"),
-    "bot/trial.py",
+    *("bot/maintenance_project.py", "bot/trial.py"),
 )
 
 #: library -> the only places that may import it
