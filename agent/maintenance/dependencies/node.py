@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.errors import ToolFailed
+from agent.errors import ToolFailed, Unavailable
 from agent.maintenance.dependencies import npm_registry
 from agent.maintenance.dependencies.ecosystem import Audit, Outdated
 from agent.maintenance.dependencies.javascript import Declared, declared, read_object
@@ -62,6 +62,11 @@ class Node(ABC):
         if absent := sorted({each.name for each in asked} - pins.keys()):
             named = ", ".join(absent[:8])
             odd.append(f"{named}: not checked: {self.lock} does not say which version it is.")
+        if silent := sorted(known.keys() - found.keys()):
+            if not found:
+                raise Unavailable("The registry's answers name no version of any package.")
+            named = ", ".join(silent[:8])
+            odd.append(f"{named}: not checked: the registry's answer names no version of it.")
         ahead = [
             name
             for name, (wanted, latest) in found.items()
