@@ -39,7 +39,7 @@ from agent.run import (
     ThreadMessage,
 )
 from agent.state import RunState, fold
-from agent.succession import owner_of
+from agent.succession import still_owns
 from agent.takeover import taken_over
 
 TRIES = 5  #: a run may change its status while somebody speaks to it
@@ -199,9 +199,7 @@ class RunService:
         """Sets a run that ended without success going again, from where it stood."""
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "retry runs on")
-        owner = await owner_of(self._store, row)
-        if owner.id != row.id:
-            raise Refused(f"Run {owner.id}, of a later night, goes on with this run's branch.")
+        await still_owns(self._store, row)
 
         def change(row: Run, state: RunState) -> tuple[Payload, ...]:
             if row.status is RunStatus.SUCCEEDED:

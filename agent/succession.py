@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.errors import Refused
 from agent.events import EffectKind
 from agent.ports import Store
 from agent.run import ENDED, Run
@@ -19,6 +20,13 @@ async def owner_of(store: Store, run: Run) -> Run:
         if each.branch == run.branch and (each.status not in ENDED or await _pushed(store, each)):
             return each
     return run
+
+
+async def still_owns(store: Store, run: Run) -> None:
+    """Raises `Refused` where a later run goes on with its branch."""
+    owner = await owner_of(store, run)
+    if owner.id != run.id:
+        raise Refused(f"Run {owner.id}, of a later night, goes on with this run's branch.")
 
 
 async def _pushed(store: Store, run: Run) -> bool:

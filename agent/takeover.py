@@ -8,10 +8,12 @@ from agent.intents import HandOver
 from agent.ports import ForgeReader, Store, Write
 from agent.run import ENDED, WAITING, Person, Run, RunStatus
 from agent.state import RunState, fold
+from agent.succession import still_owns
 
 
 async def taken_over(store: Store, forge: ForgeReader, run: Run, by: Person) -> Run:
     """By somebody who may. What was asked twice is done once."""
+    await still_owns(store, run)
     state = fold(await store.events(run.id))
     if state.taken_over is None:
         await _take(store, forge, state, by)

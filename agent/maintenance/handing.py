@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -95,18 +94,7 @@ def _same(change: _Change) -> Run | None:
     there, wanted = change.there, change.group.difference
     if there.follows is not None:
         return there.run if there.shown == wanted else None
-    return next((run for run in _newest(there) if _upkeep(run).difference == wanted), None)
-
-
-def _newest(there: Standing) -> Iterator[Run]:
-    """Of each branch, but for those that came to nothing."""
-    branches: set[str] = set()
-    for run in there.runs:
-        nothing = run.status in (RunStatus.FAILED, RunStatus.CANCELLED)
-        lost = run.request.follows is not None and run.status in ENDED
-        if run.branch not in branches and not nothing and not lost:
-            yield run
-        branches.add(run.branch)
+    return next((run for run in there.stand if _upkeep(run).difference == wanted), None)
 
 
 def _refused(change: _Change) -> int:

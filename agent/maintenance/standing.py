@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from agent.errors import NotFound
 from agent.events import EffectKind
@@ -13,7 +14,7 @@ from agent.ports import ForgeReader, MergeRequest, Origin, Store, Vault
 from agent.run import ACTIVE, ENDED, PARKED, Digest, Follows, Run, RunId, RunStatus, Thread
 from agent.state import RunState, fold
 
-REMEMBERED = 20  #: runs of one kind
+REMEMBERED = 50  #: runs of one kind
 _AT_WORK = (ACTIVE - PARKED) | {RunStatus.QUEUED}
 
 
@@ -40,12 +41,13 @@ class Standing:
     """Of one kind. `waits`: why nothing of it may be published now, a sentence; `run` is the one
     that is meant, or whose merge request may be taken over."""
 
-    runs: tuple[Run, ...] = ()  #: of the nights before, newest first
     run: Run | None = None
     waits: str = ""
-    follows: Follows | None = None  #: for a new run that takes the open merge request over
+    follows: Follows | None = None  #: what a new run may take over
     shown: Digest | None = None  #: the difference that stands on its branch
-    closed: tuple[Published, ...] = field(default=())  #: by people, and not merged
+    closed: tuple[Published, ...] = ()  #: by people, and not merged
+    runs: tuple[Run, ...] = ()  #: of the nights before, newest first
+    stand: tuple[Run, ...] = ()  #: of them the newest on each branch, but for what came to nothing
 
     @property
     def after(self) -> RunId:
@@ -64,47 +66,57 @@ async def standing(
 ) -> Standing:
     """Raises `ForgeUnavailable`: nothing may be concluded then. `target`: the base branch."""
     thread = thread_of(project, task, kind)
-    runs = tuple(await registry.store.runs_of_thread(thread, limit=REMEMBERED))
-    if registry.forge is None:
-        return Standing(runs=runs)
-    known: set[int] = set()
-    closed: list[Published] = []
-    found: Standing | None = None
-    for run in runs:
-        state = fold(await registry.store.events(run.id))
-        iid = state.merge_request.iid if state.merge_request else None
-        if iid is None:
-            if run.status in _AT_WORK and found is None:
-                told = f"Run {run.id}, of an earlier night, is still at work on this."
-                found = Standing(runs=runs, run=run, waits=told)
-            continue
-        if iid in known:
-            continue
-        known.add(iid)
-        try:
-            request = await registry.forge.merge_request(project, iid)
-        except NotFound:
-            continue
-        if request.state == "closed":
+    runs = await registry.store.runs_of_thread(thread, limit=REMEMBERED)
+    states = [(run, fold(await registry.store.events(run.id))) for run in runs]
+    found, closed = Standing(), list[Published]()
+    for run, state, request in await _looked_up(registry, states):
+        if request is None and run.status in _AT_WORK and found.run is None:
+            told = f"Run {run.id}, of an earlier night, is still at work on this."
+            found = Standing(run=run, waits=told)
+        elif request is not None and request.state == "closed":
             closed.append(Published(run=run, request=request))
-        elif request.state in ("opened", "locked") and found is None:
-            found = await _open(registry, runs, state, run, request, target)
-    found = found or Standing(runs=runs)
-    return Standing(
-        runs=runs,
-        run=found.run,
-        waits=found.waits,
-        follows=found.follows,
-        shown=found.shown,
-        closed=tuple(closed),
+        elif request is not None and request.state != "merged" and found.run is None:
+            found = await _open(registry, states, run, state, request, target)
+    stand = {run.branch: run for run, state in reversed(states) if not _nothing(run, state)}
+    return replace(
+        found, closed=tuple(closed), runs=tuple(runs), stand=tuple(reversed(stand.values()))
     )
+
+
+async def _looked_up(
+    registry: Registry, states: Sequence[tuple[Run, RunState]]
+) -> list[tuple[Run, RunState, MergeRequest | None]]:
+    """Each merge request with the newest run that had it; None for a run that has none yet."""
+    found: list[tuple[Run, RunState, MergeRequest | None]] = []
+    known: set[int] = set()
+    for run, state in states if registry.forge else ():
+        iid = _iid(state)
+        if iid is None:
+            found.append((run, state, None))
+        elif iid not in known:
+            known.add(iid)
+            assert registry.forge is not None
+            with suppress(NotFound):
+                request = await registry.forge.merge_request(run.request.project, iid)
+                found.append((run, state, request))
+    return found
+
+
+def _iid(state: RunState) -> int | None:
+    return state.merge_request.iid if state.merge_request else None
+
+
+def _nothing(run: Run, state: RunState) -> bool:
+    """It has ended without having put anything before people, and may be tried once more."""
+    broke = run.status in (RunStatus.FAILED, RunStatus.CANCELLED)
+    return _iid(state) is None and run.status in ENDED and (broke or bool(run.request.follows))
 
 
 async def _open(
     registry: Registry,
-    runs: Sequence[Run],
-    state: RunState,
+    states: Sequence[tuple[Run, RunState]],
     run: Run,
+    state: RunState,
     request: MergeRequest,
     target: str,
 ) -> Standing:
@@ -112,13 +124,11 @@ async def _open(
     if why := next(_reasons(run, state, request, target), ""):
         return Standing(run=run, waits=f"{name} {why}.")
     head = await registry.vault.remote_head(await registry.origin(request.project), run.branch)
-    on_it = [each for each in runs if each.branch == run.branch]
-    for each in on_it:
-        made = fold(await registry.store.events(each.id)).commits
-        if head in {commit.commit for commit in made}:
-            assert head is not None
+    on_it = [(each, its) for each, its in states if each.branch == run.branch]
+    for each, its in on_it:
+        if head is not None and head in {made.commit for made in its.commits}:
             follows = Follows(
-                runs=tuple(sorted(one.id for one in on_it)),
+                runs=tuple(sorted(one.id for one, _ in on_it)),
                 branch=run.branch,
                 iid=request.iid,
                 head=head,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -206,16 +206,32 @@ class Town:
 
     async def pushes(self, branch: str, text: str = "mine") -> str:
         """Sam adds a commit of his own. Gives it."""
-        token = self.gitlab.state.add_token(self.sam, "api").secret
-        remote = self.gitlab.url.replace("://", f"://sam:{token}@")
-        remote = f"{remote}/{self.bench.project.path}.git"
-        clone = self.bench.folder / f"clone-{text}"
 
-        def push() -> str:
-            git(self.bench.folder, "clone", "-q", "-b", branch, remote, clone.name)
+        def commit(clone: Path) -> None:
             (clone / "sam.txt").write_text(f"{text}\n")
             git(clone, "add", "-A")
             git(clone, "commit", "-qm", "By a person")
+
+        return await self._pushes(branch, text, commit)
+
+    async def revert(self, branch: str) -> str:
+        """Sam takes the newest change back."""
+
+        def commit(clone: Path) -> None:
+            git(clone, "checkout", "-q", "HEAD^", "--", ".")
+            git(clone, "commit", "-qm", "Revert")
+
+        return await self._pushes(branch, "revert", commit)
+
+    async def _pushes(self, branch: str, name: str, commit: Callable[[Path], None]) -> str:
+        token = self.gitlab.state.add_token(self.sam, "api").secret
+        remote = self.gitlab.url.replace("://", f"://sam:{token}@")
+        remote = f"{remote}/{self.bench.project.path}.git"
+        clone = self.bench.folder / f"clone-{name}"
+
+        def push() -> str:
+            git(self.bench.folder, "clone", "-q", "-b", branch, remote, clone.name)
+            commit(clone)
             git(clone, "push", "-q")
             return git(clone, "rev-parse", "HEAD")
 

@@ -17,7 +17,7 @@ from nightly_town import EARLIER, Change, Town, bump, open_town, update
 from agent.adapters import event_codec as codec
 from agent.adapters.postgres_store import PostgresStore
 from agent.errors import Refused, StoreUnavailable
-from agent.events import Committed, DeliveryBegun, EffectFailed, RunEnded
+from agent.events import Committed, DeliveryBegun, EffectFailed, InstructionGiven, RunEnded
 from agent.gate import Rule, TargetRule
 from agent.hints import Hint, HintKind, Hints
 from agent.intents import Merge, Push
@@ -143,6 +143,37 @@ async def test_what_a_person_has_merged_begins_a_merge_request_anew(town: Town):
     first, second = town.requests
     assert (first.state, second.state) == ("merged", "opened")
     assert first.source_branch != second.source_branch
+
+
+async def test_what_was_merged_and_then_reverted_is_not_offered_again(town: Town):
+    await town.night(ONE)
+    await town.night(TWO)
+    await town.merge(1)
+    await town.revert("main")
+    merged, _ = await town.runs()
+    report = await town.night(TWO)
+    assert [group.run for group in report.groups] == [merged.id]
+    assert [request.state for request in town.requests] == ["merged"]
+
+
+async def test_what_people_asked_for_in_its_review_is_not_replaced(town: Town):
+    await town.night(ONE)
+    [run] = await town.runs()
+    said = InstructionGiven(text="Name it sum", by=Person(id="gitlab:9", name="sam"))
+    await town.bench.db.store.write(run.id, Write(payloads=(said,)), actor="service")
+    before = await town.head(run.branch)
+    [group] = (await town.night(TWO)).groups
+    assert group.waits == "!1 has changes that people asked for in its review."
+    assert await town.head(run.branch) == before
+
+
+async def test_a_merge_request_with_another_target_is_left_alone(town: Town):
+    await town.night(ONE)
+    await town.at_gitlab("branch", "develop", "main")
+    await town.put(1, {"target_branch": "develop"})
+    [group] = (await town.night(TWO)).groups
+    assert group.waits == "!1 goes to `develop` by now, and not to `main`."
+    assert [request.title for request in town.requests] == ["Draft: Mend one"]
 
 
 async def test_closed_fixes_are_not_offered_again_until_they_are_others(town: Town):
@@ -365,6 +396,8 @@ async def test_an_earlier_run_can_do_nothing_to_the_new_head(watching: Town):
     by = Person(id="U9", name="sam", gitlab_id=town.sam.id)
     with pytest.raises(Refused, match="of a later night, goes on with this run's branch"):
         await service.retry(first.id, by)
+    with pytest.raises(Refused, match="of a later night, goes on with this run's branch"):
+        await service.take_over(first.id, by)
     assert await town.head(first.branch) == head
 
 
