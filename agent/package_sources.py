@@ -50,8 +50,8 @@ def environment(sources: PackageSources) -> dict[str, str]:
     if sources.find_links:
         env["UV_FIND_LINKS"] = ",".join(sources.find_links)
     if sources.npm_registry:
-        tools = ("npm", "pnpm", "yarn")
-        env |= {f"{tool}_config_registry": sources.npm_registry for tool in tools}
+        names = ("npm_config_registry", "pnpm_config_registry", "YARN_REGISTRY")
+        env |= dict.fromkeys(names, sources.npm_registry)
     if sources.ca_file and sources.ca_file.is_file():
         env |= {name: CA_FILE for name in _CA_VARIABLES}
     return env
