@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from agent.errors import Unavailable
 from agent.maintenance.diary import Diary, Entry
 from agent.maintenance.morning import DAYS, Morning, morning
-from agent.ports import Clock, Store
+from agent.ports import Store
 from agent.project import Maintenance
 from agent.run import RunId
 from agent.state import RunState, fold
@@ -86,7 +86,6 @@ class Digests:
     book: Digested
     store: Store
     slack: Slack
-    clock: Clock
     _told: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     async def tick(self) -> None:
@@ -106,7 +105,7 @@ class Digests:
 
     async def _due(self, channel: DigestChannel) -> None:
         zone = ZoneInfo(channel.zone)
-        now = self.clock.now().astimezone(zone)
+        now = (await self.book.now()).astimezone(zone)
         hour = datetime.combine(now.date(), time.fromisoformat(channel.at), zone)
         name = now.date().isoformat()
         if now < hour or (channel.channel, name) in self._told:
@@ -119,7 +118,7 @@ class Digests:
         self._told.add((channel.channel, name))
 
     async def _unfinished(self, channel: DigestChannel) -> bool:
-        since = self.clock.now() - timedelta(days=1)
+        since = await self.book.now() - timedelta(days=1)
         return any(entry.ended_at is None for entry in await self._entries(channel, since))
 
     async def _tell(self, channel: DigestChannel, day: date, claim: Claim) -> Telling:

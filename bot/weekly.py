@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 from agent.errors import Unavailable
 from agent.events import RunAccepted, RunEvent
 from agent.outcomes import READ, Outcome, Week, outcome, week_before
-from agent.ports import Clock
 from bot.chart import Bar, bars
 from bot.digest import DigestChannel
 from bot.once import Once, Telling
@@ -45,7 +44,6 @@ class Weekly:
     once: Once
     channels: Sequence[DigestChannel]
     logs: Logs
-    clock: Clock
     _told: set[tuple[str, date]] = field(default_factory=set[tuple[str, date]])
 
     async def tick(self) -> None:
@@ -67,7 +65,7 @@ class Weekly:
         )
 
     async def _due(self, channel: DigestChannel) -> None:
-        day = newest(self.clock.now(), channel)
+        day = newest(await self.once.book.now(), channel)
         if (channel.channel, day) in self._told:
             return
         closed = await self.once.book.closed(channel.channel, _name(day))

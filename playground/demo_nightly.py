@@ -16,7 +16,6 @@ from rich.text import Text
 from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.adapters.database import Database, open_database
-from agent.adapters.system_clock import SystemClock
 from agent.maintenance.diary import Entry
 from agent.maintenance.night import Task
 from agent.run import ENDED, WAITING
@@ -164,7 +163,6 @@ async def _digest(playground: Playground, db: Database, session: ClientSession) 
         book=db.digests,
         store=db.store,
         slack=Slack(api=SlackApi(client=client), settle=0),
-        clock=SystemClock(),
     )
     await asyncio.sleep(3)  # what ended in this very moment would be left to the next digest
     known = set(world.messages)

@@ -72,6 +72,9 @@ class DigestStore:
     async def closed(self, channel: str, name: str) -> bool:
         return bool(await retried(lambda: self._pool.fetchval(CLOSED, channel, name)))
 
+    async def now(self) -> datetime:
+        return await retried(lambda: self._pool.fetchval("SELECT clock_timestamp()"))
+
     async def snooze(self, channel: str, project: str, span: timedelta, by: str) -> datetime:
         return await retried(lambda: self._pool.fetchval(SNOOZE, channel, project, span, by))
 

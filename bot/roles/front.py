@@ -80,7 +80,6 @@ def _schedule(opening: Opening, gatekeeper: Gatekeeper, front: Front) -> Schedul
         book=database.digests,
         store=database.store,
         slack=front.slack,
-        clock=SystemClock(),
     )
     weekly = Weekly(
         once=Once(
@@ -91,7 +90,6 @@ def _schedule(opening: Opening, gatekeeper: Gatekeeper, front: Front) -> Schedul
         ),
         channels=weekly_channels(settings),
         logs=database.outcomes,
-        clock=SystemClock(),
     )
     return Schedule(
         store=database.store,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
+from booking import BookAt
 from face import Face, open_face, settings_for
 
 from agent.adapters.database import Database
@@ -31,22 +32,6 @@ NEWS = TaskReport(task=Task.LINT, status="done", findings=FOUND, new=FOUND[:1])
 NOTHING = TaskReport(task=Task.LINT, status="nothing")
 
 
-@dataclass(kw_only=True)
-class At:
-    """A clock that stands."""
-
-    moment: datetime
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-
-
 @pytest.fixture
 async def nightly(slack: SlackStandIn, db: Database) -> AsyncIterator[Face]:
     """The face of a service whose one project has nights."""
@@ -67,10 +52,9 @@ def digests(face: Face, owner: str = "one", at: datetime = NOON) -> Digests:
         team=face.slack.world.team_id,
         channels=[DigestChannel(channel=face.channel, projects=(API,))],
         diary=db.nights,
-        book=db.digests,
+        book=BookAt(db, at),
         store=db.store,
         slack=face.front.slack,
-        clock=At(moment=at),
     )
 
 
@@ -110,6 +94,19 @@ async def test_before_its_hour_nothing_is_told(nightly: Face, db: Database) -> N
     await night(db)
     await digests(nightly, at=NOON.replace(hour=7, minute=29)).tick()
     assert posted(nightly) == []
+
+
+async def test_the_database_says_what_day_it_is(nightly: Face, db: Database) -> None:
+    """So that machines whose clocks are hours apart tell the same morning once."""
+    await night(db)
+    telling = digests(nightly)
+    telling.book = db.digests
+    telling.channels = [replace(telling.channels[0], at="00:00")]
+    await telling.tick()
+    assert len(posted(nightly)) == 1
+    there = await db.pool.fetchval("SELECT clock_timestamp()")
+    names = {(there - back).date().isoformat() for back in (timedelta(0), timedelta(minutes=5))}
+    assert await db.pool.fetchval("SELECT name FROM digests") in names
 
 
 async def test_two_processes_tell_a_morning_once(nightly: Face, db: Database) -> None:

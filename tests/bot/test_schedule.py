@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -172,6 +173,31 @@ async def test_runs_that_wait_for_an_approval_are_looked_after_and_no_others(db:
 def test_nights_fire_by_the_clock_of_their_zone_once_each(cron: str, moment: str, next_: str):
     at = datetime.fromisoformat(f"{moment}+00:00")
     assert fires(cron, "Europe/Berlin")(at) == datetime.fromisoformat(f"{next_}+00:00")
+
+
+@pytest.mark.parametrize(
+    ("zone", "cron", "day"),
+    [
+        ("Europe/Berlin", "30 2 * * *", "2026-03-25"),  # 29 March has no 02:30
+        ("Europe/Berlin", "0 2 * * *", "2026-03-25"),
+        ("Europe/Berlin", "59 2 * * *", "2026-10-21"),  # 25 October has two
+        ("Europe/Berlin", "0 3 * * *", "2026-10-21"),
+        ("America/New_York", "30 1 * * *", "2026-10-28"),
+        ("Australia/Lord_Howe", "45 1 * * *", "2026-04-01"),  # by half an hour
+        ("Australia/Lord_Howe", "15 2 * * *", "2026-10-01"),
+    ],
+)
+def test_across_a_change_of_the_clock_each_day_has_one_night(zone: str, cron: str, day: str):
+    """Also where whoever ticks comes late: the next is counted from when that was."""
+    after, place = fires(cron, zone), ZoneInfo(zone)
+    moment = datetime.fromisoformat(f"{day}T12:00+00:00")
+    days: list[date] = []
+    for minutes in range(10):
+        moment = after(moment)
+        days.append(moment.astimezone(place).date())
+        moment += timedelta(minutes=minutes * 10)
+    first = days[0]
+    assert days == [first + timedelta(days=n) for n in range(10)]
 
 
 @pytest.mark.parametrize("cron", ["", "2 am", "0 2 * *", "61 * * * *", "0 2 * * * *"])

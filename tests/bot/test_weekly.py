@@ -9,13 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from booking import BookAt
 from face import Face, open_face, settings_for
 from pastruns import BEGUN, DONE, MERGED, past_run
 
 from agent.adapters.database import Database
 from agent.maintenance.night import Task, TaskReport
 from agent.project import Maintenance
-from agent.testing import FixedClock
 from bot.digest import DigestChannel, Digests, digest_channels, weekly_channels
 from bot.once import Once
 from bot.settings import ProjectEntry
@@ -53,12 +53,11 @@ def weekly(face: Face, owner: str = "one", at: datetime = NINE, **changes: str |
         once=Once(
             owner=owner,
             team=face.slack.world.team_id,
-            book=db.digests,
+            book=BookAt(db, at),
             slack=face.front.slack,
         ),
         channels=[channel_of(face, **changes)],
         logs=db.outcomes,
-        clock=FixedClock(at),
     )
 
 
@@ -139,7 +138,7 @@ async def test_each_week_is_told(weekly_face: Face, db: Database) -> None:
     await merged(db, UNTIL + HOUR)
     telling = weekly(weekly_face)
     await telling.tick()
-    telling.clock = FixedClock(NINE + timedelta(days=7))
+    telling.once.book = BookAt(db, NINE + timedelta(days=7))
     await telling.tick()
     assert [m.text.split(":")[0] for m in posted(weekly_face)] == [
         "Weekly digest, 19–25 October",
@@ -175,10 +174,9 @@ async def test_a_week_takes_nothing_from_the_nights(weekly_face: Face, db: Datab
         team=weekly_face.slack.world.team_id,
         channels=telling.channels,
         diary=db.nights,
-        book=db.digests,
+        book=telling.once.book,
         store=db.store,
         slack=weekly_face.front.slack,
-        clock=telling.clock,
     )
     assert await digests.post(telling.channels[0], MONDAY.isoformat(), MONDAY)
     assert [m.text.split(",")[0] for m in posted(weekly_face)] == [

@@ -1,4 +1,4 @@
-"""An index of Python packages and a registry of npm ones on the loopback, and what they do wrong."""
+"""An index of Python packages and npm's registry on the loopback, and what they do wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Registry:
 
     url: str = ""
     asked: list[str] = field(default_factory=list[str])
-    wrong: Callable[[str], Answer | bool] = lambda path: False  # noqa: E731
+    wrong: Callable[[str], Answer | bool] = lambda path: False
     over: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, path: str) -> Answer:
@@ -110,8 +110,8 @@ def serving() -> Generator[Registry]:
             except OSError:
                 return  # it has heard enough
 
-        do_POST = do_GET  # noqa: N815
-        do_HEAD = do_GET  # noqa: N815
+        do_POST = do_GET
+        do_HEAD = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
             pass
