@@ -71,6 +71,6 @@ async def test_a_night_mends_updates_bisects_and_tells_in_a_digest_with_a_chart(
                 await expect(digest.get_by_text(project, exact=True)).to_be_visible()
             await expect(digest.get_by_text("Fix these", exact=True)).to_have_count(2)
             for scheme in ("light", "dark"):
-                await tab.emulate_media(color_scheme=scheme)
+                await tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 await tab.screenshot(path=tmp_path / f"digest-{scheme}.png")
             await browser.close()
