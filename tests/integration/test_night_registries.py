@@ -164,3 +164,17 @@ async def test_one_registry_that_is_down_does_not_keep_back_the_other(line: Line
     assert report.status == "partial"
     assert [(each.ecosystem, each.target) for each in report.updates] == [("pip", "1.1.0")]
     assert any(each.startswith("Updates of npm: not checked") for each in report.not_checked)
+
+
+async def test_odd_names_are_told_and_reach_neither_tool_nor_registry(line: Line) -> None:
+    odd = ["a;touch x", "$(touch x)", "--global", "-g", "a\nb", "l\u043edash", "a b", "../x", "`x`"]
+    files = npm(line.registry.url)
+    package, lock = (json.loads(files[name]) for name in ("package.json", "package-lock.json"))
+    package["dependencies"] |= dict.fromkeys(odd, "1.0.0")
+    lock["packages"] |= {f"node_modules/{name}": {"version": "1.0.0"} for name in odd}
+    files = {"package.json": json.dumps(package), "package-lock.json": json.dumps(lock)}
+    report = await line.night(files)
+    told = [each for each in report.not_checked if "no name of an npm package" in each]
+    assert len(told) == len(odd)
+    assert {each.package for each in report.updates} <= {"gadget"}
+    assert "touch" not in str(line.registry.asked)
