@@ -145,7 +145,7 @@ def nights(projects: int = PROJECTS) -> list[Table]:
             what="peak memory of what it started",
             value=used.below_peak,
             unit="MB",
-            note="PostgreSQL, git, package managers, linters and tests together",
+            note="git, package managers, linters and tests; PostgreSQL is no child of ours",
         ),
     ]
     return [Table(title=title, rows=rows)]
