@@ -142,6 +142,7 @@ async def test_nothing_to_do_is_nothing_and_leaves_nothing(nights: Nights):
         ("bash -c 'echo calc.py:1: bad; kill -9 $$'", "it ended with exit code 137"),
         ("sleep 60", "it did not end within"),
         ("head -c 100000000 /dev/zero", "it printed more than 16 MB"),
+        ("bash -c 'head -c 100000000 /dev/zero >&2; exit 2'", "it ended with exit code 2"),
         ("mypy", "it is installed neither with the project's packages nor"),
         (" ", "it is installed neither"),
         ("'unclosed", "it is installed neither with the project's packages nor"),
