@@ -52,6 +52,20 @@ def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
             from bot.maintenance import maintenance_command
 
             return maintenance_command(arguments)
+        case "index":
+            from bot.code import index_command
+
+            return index_command(repo=arguments.repo, ref=arguments.ref)
+        case "search":
+            from bot.code import search_command
+
+            return search_command(
+                repo=arguments.repo,
+                ref=arguments.ref,
+                query=arguments.query,
+                top_k=arguments.top_k,
+                as_json=arguments.json,
+            )
         case "sandbox":
             from bot.operate import sandbox_command
 
@@ -109,6 +123,18 @@ def _parser() -> argparse.ArgumentParser:
     now.add_argument("--test-command", metavar="C", help="how its tests are run")
     now.add_argument("--dry-run", action="store_true", help="changes nothing anywhere")
     now.add_argument("--json", action="store_true", help="one JSON object at the end")
+
+    for name, help_text in (
+        ("index", "reads a local repository, so that it can be searched"),
+        ("search", "the places of a local repository that a few words are about"),
+    ):
+        code = commands.add_parser(name, help=help_text)
+        code.add_argument("--repo", required=True, metavar="PATH", help="a local git repository")
+        code.add_argument("--ref", default="HEAD", help="a commit, branch or tag (default HEAD)")
+        if name == "search":
+            code.add_argument("query", help="what to look for, in words or names")
+            code.add_argument("--top-k", type=int, default=20, metavar="N", help="how many places")
+            code.add_argument("--json", action="store_true", help="one JSON object")
 
     sandbox = commands.add_parser("sandbox", help="where commands of a run are run")
     kinds = sandbox.add_subparsers(dest="sandbox", required=True, metavar="COMMAND")

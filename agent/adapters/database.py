@@ -18,6 +18,7 @@ from agent.adapters.postgres import (
     translated,
     user_of,
 )
+from agent.adapters.postgres_code import PostgresCode
 from agent.adapters.postgres_digests import DigestStore
 from agent.adapters.postgres_inbox import Inbox
 from agent.adapters.postgres_listener import Listener
@@ -49,6 +50,7 @@ class Database:
     nights: NightStore
     digests: DigestStore
     outcomes: OutcomeLogs
+    code: PostgresCode
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
@@ -80,6 +82,8 @@ async def open_database(
             if state is not SchemaState.CURRENT:
                 await migrate_database(home=home)
         listener = await stack.enter_async_context(Listener(url))
+        code = PostgresCode(url)
+        stack.push_async_callback(code.close)
         yield Database(
             dsn=url,
             pool=pool,
@@ -91,6 +95,7 @@ async def open_database(
             nights=NightStore(pool),
             digests=DigestStore(pool),
             outcomes=OutcomeLogs(pool),
+            code=code,
         )
 
 

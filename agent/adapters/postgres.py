@@ -13,7 +13,7 @@ import asyncpg
 from agent.errors import SettingsError, StoreUnavailable
 
 #: Newest revision in alembic/versions, the one that this code works with.
-SCHEMA = "0007"
+SCHEMA = "0008"
 
 #: What a lost, refused or restarting server raises.
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (
@@ -67,10 +67,15 @@ class SchemaState(StrEnum):
     NEWER = "newer"
 
 
-async def open_pool(dsn: str, *, size: int) -> Pool:
-    """A pool that keeps one connection open; the others come with demand."""
+async def open_pool(
+    dsn: str, *, size: int, first: Callable[[Any], Awaitable[None]] | None = None
+) -> Pool:
+    """A pool that keeps one connection open; the others come with demand. `first` is done with
+    each when it is opened."""
     with translated(), _explained(dsn):
-        return await _create_pool(dsn, min_size=1, max_size=size, timeout=10, reset=_as_it_is)
+        return await _create_pool(
+            dsn, min_size=1, max_size=size, timeout=10, reset=_as_it_is, init=first
+        )
 
 
 async def _as_it_is(_: Connection) -> None:

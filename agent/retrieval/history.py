@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,24 +22,21 @@ class Change:
 
     id: str
     at: datetime
-    words: Vector
+    title: str
     paths: tuple[str, ...]
-
-
-def change(id: str, at: datetime, title: str, paths: Sequence[str], tokens: Tokens) -> Change:
-    counted = tokens.count(title)
-    words = weigh(counted, counted.total(), MEAN)
-    return Change(id=id, at=at, words=words, paths=tuple(paths))
 
 
 class History:
     """Of one project, newest first."""
 
-    def __init__(self, changes: Iterable[Change]) -> None:
+    def __init__(self, changes: Iterable[Change], tokens: Tokens) -> None:
         self.changes = [c for c in changes if 0 < len(c.paths) <= FILES][:CHANGES]
+        self._words: list[Vector] = []
         self._having: defaultdict[int, list[int]] = defaultdict(list)
         for number, each in enumerate(self.changes):
-            for token in each.words:
+            counted = tokens.count(each.title)
+            self._words.append(weigh(counted, counted.total(), MEAN))
+            for token in counted:
                 self._having[token].append(number)
 
     def evidence(self, text: str, now: datetime) -> Evidence:
@@ -52,5 +49,5 @@ class History:
         having = {token: len(self._having.get(token, ())) for token in query_weights(text)}
         query = asked(text, len(self.changes), having)
         for number in {n for token in query for n in self._having[token]}:
-            found = self.changes[number]
-            yield PastChange(score=inner(query, found.words), paths=found.paths)
+            score = inner(query, self._words[number])
+            yield PastChange(score=score, paths=self.changes[number].paths)

@@ -96,15 +96,25 @@ class MemoryIndex:
         """The chunks that match best, and the best one of each file of `also`."""
         if not self.places:
             return []
-        query = np.zeros(DIMENSIONS, dtype=np.float32)
-        for token, weight in asked(text, len(self.places), self.having(text)).items():
-            query[token] = weight
-        scores: Floats = np.add.reduceat(query[self._tokens] * self._weights, self._starts)
+        scores = self._scores(asked(text, len(self.places), self.having(text)))
         wanted = min(most, len(scores))
         top = np.argpartition(-scores, wanted - 1)[:wanted].tolist()
         chosen = [number for number in top if scores[number] > 0]
         chosen += self._best_of(set(also) - {self.places[n][0].path for n in chosen}, scores)
         return [self._candidate(number, float(scores[number])) for number in chosen]
+
+    def weighed(self, query: Vector) -> list[Candidate]:
+        """All chunks that have anything of a request that was weighed elsewhere."""
+        if not self.places:
+            return []
+        scores = self._scores(query).tolist()
+        return [self._candidate(n, score) for n, score in enumerate(scores) if score > 0]
+
+    def _scores(self, query: Vector) -> Floats:
+        dense = np.zeros(DIMENSIONS, dtype=np.float32)
+        for token, weight in query.items():
+            dense[token] = weight
+        return np.add.reduceat(dense[self._tokens] * self._weights, self._starts)
 
     def _best_of(self, paths: set[str], scores: Floats) -> list[int]:
         best: dict[str, int] = {}

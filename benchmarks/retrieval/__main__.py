@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from agent.retrieval.history import Change, History, change
+from agent.retrieval.history import Change, History
 from agent.retrieval.memory import FileIndex, MemoryIndex, index_file
 from agent.retrieval.tokens import Tokens
 from benchmarks.retrieval.methods import METHODS, Place, Scene
@@ -49,7 +49,7 @@ def score(
 ) -> dict[tuple[str, str], dict[str, float]]:
     log = repository.log()
     tokens = Tokens()
-    changes = [change(c.sha, c.at, c.title, c.paths, tokens) for c in log]
+    changes = [Change(id=c.sha, at=c.at, title=c.title, paths=c.paths) for c in log]
     known: dict[tuple[str, str], FileIndex | None] = {}
     scores: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for case in cases(log, most):
@@ -94,7 +94,7 @@ def _scene(
     return Scene(
         files=files,
         index=MemoryIndex(files),
-        history=History(changes[case.number + 1 :]),
+        history=History(changes[case.number + 1 :], tokens),
         text=text,
     )
 

@@ -1,0 +1,88 @@
+"""The code of a git repository, read by content: what it holds, and what changed it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.adapters.git_command import Git
+from agent.retrieval.history import FILES, Change
+from agent.retrieval.indexer import Blob
+from agent.run import CommitSha
+
+_BATCH = 16 << 20  #: bytes of contents that are held at once
+_FIELD, _ENTRY = "\x1f", "\x1e"
+
+
+class GitCode:
+    """Implements `agent.retrieval.indexer.Source`. `repository`: bare, or a `.git` folder."""
+
+    def __init__(self, repository: Path) -> None:
+        self._git = Git(repository)
+
+    async def commit(self, ref: str) -> CommitSha:
+        """Raises `GitFailed`."""
+        out = await self._git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+        return CommitSha(out.decode().strip())
+
+    async def files(self, commit: CommitSha) -> Sequence[Blob]:
+        """Links and submodules are left out, and paths that are no UTF-8."""
+        out = await self._git("ls-tree", "-r", "-z", "-l", commit)
+        found: list[Blob] = []
+        for line in out.split(b"\0")[:-1]:
+            meta, _, name = line.partition(b"\t")
+            mode, kind, blob, size = meta.split()
+            if kind != b"blob" or not mode.startswith(b"100"):
+                continue
+            try:
+                path = name.decode()
+            except UnicodeDecodeError:
+                continue
+            found.append(Blob(path=path, id=blob.decode(), size=int(size)))
+        return found
+
+    async def contents(self, blobs: Sequence[Blob]) -> AsyncGenerator[tuple[Blob, bytes]]:
+        batch: list[Blob] = []
+        held = 0
+        for blob in blobs:
+            if batch and held + blob.size > _BATCH:
+                for found in await self._read(batch):
+                    yield found
+                batch, held = [], 0
+            batch.append(blob)
+            held += blob.size
+        for found in await self._read(batch):
+            yield found
+
+    async def _read(self, blobs: Sequence[Blob]) -> Sequence[tuple[Blob, bytes]]:
+        if not blobs:
+            return ()
+        asked = "".join(f"{blob.id}\n" for blob in blobs).encode()
+        out = memoryview(await self._git("cat-file", "--batch", stdin=asked))
+        found: list[tuple[Blob, bytes]] = []
+        at = 0
+        for blob in blobs:
+            end = bytes(out[at : at + 200]).index(b"\n") + at
+            header = bytes(out[at:end]).split()
+            at = end + 1
+            if len(header) == 3:  # not "missing", as in a partial clone
+                size = int(header[2])
+                found.append((blob, bytes(out[at : at + size])))
+                at += size + 1
+        return found
+
+    async def changes(self, commit: CommitSha, most: int) -> Sequence[Change]:
+        """Newest first; merges are left out, since they repeat what they bring."""
+        form = f"--format=%x1e%H{_FIELD}%ct{_FIELD}%s"
+        options = ("--no-merges", "--no-renames", "--name-only", "-z", f"-n{most}", form)
+        out = await self._git("log", *options, commit)
+        found: list[Change] = []
+        for entry in out.decode("utf-8", "replace").split(_ENTRY)[1:]:
+            head, *names = entry.split("\0")
+            sha, at, title = head.split(_FIELD, 2)
+            paths = tuple(name.lstrip("\n") for name in names if name.strip())
+            if 0 < len(paths) <= FILES:
+                when = datetime.fromtimestamp(int(at), UTC)
+                found.append(Change(id=sha, at=when, title=title[:300], paths=paths))
+        return found

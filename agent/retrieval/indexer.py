@@ -1,0 +1,103 @@
+"""Brings the index of a project to a commit; only contents that are new are read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.retrieval.chunks import FILE
+from agent.retrieval.history import CHANGES, Change
+from agent.retrieval.kinds import kind_of
+from agent.retrieval.memory import FileIndex, index_file
+from agent.retrieval.store import CodeStore, IndexedTree, TreeFile
+from agent.retrieval.tokens import Tokens
+from agent.run import CommitSha
+
+TREES = 20  #: commits of a project that stay ready to be asked
+_LONGEST = 1000  #: bytes of a path that is indexed
+_BATCH = 200  #: files that are stored at once
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blob:
+    path: str
+    id: str
+    size: int
+
+
+class Source(Protocol):
+    """Raises `GitFailed`."""
+
+    async def files(self, commit: CommitSha) -> Sequence[Blob]: ...
+
+    def contents(self, blobs: Sequence[Blob]) -> AsyncGenerator[tuple[Blob, bytes]]:
+        """What is not there is left out."""
+        ...
+
+    async def changes(self, commit: CommitSha, most: int) -> Sequence[Change]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    done: int
+    of: int  #: files that are new
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexed:
+    tree: IndexedTree
+    read: int  #: files that were new
+    problems: tuple[str, ...] = ()  #: grammars that did not work, and what was done instead
+
+
+async def bring_up(
+    store: CodeStore,
+    source: Source,
+    project: str,
+    commit: CommitSha,
+    *,
+    tell: Callable[[Progress], None] = lambda progress: None,
+    executor: Executor | None = None,
+) -> Indexed:
+    """Raises `StoreUnavailable`, `GitFailed`. What was stored stays, and is not done again."""
+    there = await store.tree(project, commit)
+    if there is not None:
+        return Indexed(tree=there, read=0)
+    blobs = {b.path: b for b in await source.files(commit) if _worth(b)}
+    files = [TreeFile(path=b.path, blob=b.id) for b in blobs.values()]
+    wanted = [blobs[file.path] for file in await store.missing(project, files)]
+    problems: dict[str, None] = {}
+    tokens, batch, seen = Tokens(), list[tuple[TreeFile, FileIndex | None]](), set[str]()
+    loop = asyncio.get_running_loop()
+    done = 0
+    tell(Progress(done=0, of=len(wanted)))
+    async for blob, data in source.contents(wanted):
+        index = await loop.run_in_executor(executor, index_file, blob.path, data, tokens)
+        if index is not None and index.problem:
+            problems[index.problem] = None
+        seen.add(blob.path)
+        batch.append((TreeFile(path=blob.path, blob=blob.id), index))
+        if len(batch) >= _BATCH:
+            await store.add(project, batch)
+            done += len(batch)
+            tell(Progress(done=done, of=len(wanted)))
+            batch = []
+    # of a partial clone: known as empty, or it would be asked for each time
+    batch += [(TreeFile(path=b.path, blob=b.id), None) for b in wanted if b.path not in seen]
+    await store.add(project, batch)
+    tell(Progress(done=len(wanted), of=len(wanted)))
+    tree = await store.settle(project, commit, files)
+    await store.remember(project, await source.changes(commit, CHANGES))
+    await store.forget(project, keep=TREES)
+    return Indexed(tree=tree, read=len(wanted), problems=tuple(problems))
+
+
+def _worth(blob: Blob) -> bool:
+    return (
+        0 < blob.size <= FILE
+        and len(blob.path.encode()) <= _LONGEST
+        and kind_of(blob.path) is not None
+    )

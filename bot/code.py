@@ -1,0 +1,118 @@
+"""`journeyman index` and `journeyman search`: a local repository, indexed and asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import TaskID
+
+from agent.adapters.database import Database, open_database
+from agent.adapters.git_code import GitCode
+from agent.adapters.system_clock import SystemClock
+from agent.errors import SettingsError
+from agent.retrieval.indexer import Indexed, Progress, bring_up
+from agent.retrieval.search import Answer, Found, Searcher
+from bot.settings import load
+
+SHOWN = 3  #: lines of a place on the terminal
+
+
+async def index_command(*, repo: str, ref: str) -> int:
+    began = time.monotonic()
+    async with AsyncExitStack() as stack:
+        database, source, project = await _opened(stack, repo)
+        done = await _indexed(database, source, project, ref)
+    tree = done.tree
+    for problem in done.problems:
+        print(f"{problem} Such files are searched in windows of lines.", file=sys.stderr)
+    print(
+        f"{tree.commit[:12]} is indexed: {tree.files:,} files, {tree.lines:,} lines,"
+        f" {tree.chunks:,} places; {done.read:,} files were new"
+        f" ({time.monotonic() - began:.1f} s)."
+    )
+    return 0
+
+
+async def search_command(*, repo: str, ref: str, query: str, top_k: int, as_json: bool) -> int:
+    if not query.strip():
+        raise SettingsError("The query is empty: say what to look for.")
+    async with AsyncExitStack() as stack:
+        database, source, project = await _opened(stack, repo)
+        done = await _indexed(database, source, project, ref)
+        clock = SystemClock()
+        searcher = Searcher(store=database.code, tree=done.tree, now=clock.now())
+        answer = await searcher.search(query, places=top_k)
+    if as_json:
+        print(json.dumps(_record(answer)))
+    else:
+        _show(answer, Console(highlight=False))
+    return 0
+
+
+async def _opened(stack: AsyncExitStack, repo: str) -> tuple[Database, GitCode, str]:
+    folder = Path(repo).resolve()
+    inner = folder / ".git"
+    if not inner.exists() and not (folder / "HEAD").is_file():
+        raise SettingsError(f"--repo {repo} is no git repository: give the top folder of one.")
+    settings = load()
+    database = await stack.enter_async_context(
+        open_database(home=settings.home, url=settings.database_url)
+    )
+    return database, GitCode(inner if inner.exists() else folder), str(folder)
+
+
+async def _indexed(database: Database, source: GitCode, project: str, ref: str) -> Indexed:
+    commit = await source.commit(ref)
+    with Bar(transient=True, console=Console(stderr=True)) as bar:
+        task: TaskID | None = None
+
+        def tell(progress: Progress) -> None:
+            nonlocal task
+            if progress.of and task is None:
+                task = bar.add_task("Indexing", total=progress.of)
+            if task is not None:
+                bar.update(task, completed=progress.done)
+
+        return await bring_up(database.code, source, project, commit, tell=tell)
+
+
+def _show(answer: Answer, console: Console) -> None:
+    for found in answer.places:
+        hit = found.hit
+        names = f"  {', '.join(hit.symbols[:5])}" if hit.symbols else ""
+        console.print(
+            f"[bold]{hit.path}[/]:{hit.start}-{hit.end}  {hit.score:.2f}{names}", markup=True
+        )
+        for line in [line for line in found.text.splitlines() if line.strip()][:SHOWN]:
+            console.print(f"    {line}", markup=False, overflow="ellipsis", no_wrap=True)
+    if not answer.places:
+        console.print("Nothing found. Try other words, or fewer.")
+
+
+def _record(answer: Answer) -> dict[str, Any]:
+    return {"commit": answer.commit, "places": [_place(found) for found in answer.places]}
+
+
+def _place(found: Found) -> dict[str, Any]:
+    hit = found.hit
+    return {
+        "path": hit.path,
+        "lines": [hit.start, hit.end],
+        "kind": hit.kind,
+        "symbols": list(hit.symbols),
+        "score": hit.score,
+        "parts": {
+            "words": hit.words,
+            "similar": hit.similar,
+            "named": hit.named,
+            "history": hit.history,
+        },
+        "text": found.text,
+    }
