@@ -95,7 +95,7 @@ def _poetry_lock(folder: Path) -> None:
     """By hand: poetry cannot lock where an index has no pages for single versions."""
     entry = '[[package]]\nname = "{}"\nversion = "{}"\ndescription = ""\noptional = false\n'
     entry += 'python-versions = ">=3.7"\ngroups = ["main"]\nfiles = []\n\n'
-    pins = (("inflection", "0.4.0"), ("itsdangerous", "2.0.1"), ("pytest", "7.0.1"))
+    pins = (("inflection", "0.4.0"), ("itsdangerous", "2.0.1"), ("pytest", "7.2.2"))
     metadata = '[metadata]\nlock-version = "2.1"\npython-versions = "^3.9"\n'
     metadata += f'content-hash = "{"0" * 64}"\n'
     lock = "".join(entry.format(*pin) for pin in pins) + metadata
