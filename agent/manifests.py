@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from agent import node_tools
 from agent.files import WorkspaceFiles
+from agent.poetry_lock import pins
 
 _LIMIT = 8 * 1024 * 1024
 #: Manager -> its lock file; the first that is there counts.
@@ -105,7 +106,13 @@ def _python(files: WorkspaceFiles, names: set[str]) -> Manifests:
     arguments = [word for name in requirements for word in ("-r", name)]
     problem = ""
     if "poetry.lock" in names:
-        found["poetry.txt"] = _poetry(_read(files, ["poetry.lock"])["poetry.lock"])
+        both = _read(files, {"poetry.lock", "pyproject.toml"} & set(names))
+        try:
+            found["poetry.txt"] = pins(both["poetry.lock"], both.get("pyproject.toml", b""))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            return Manifests(
+                problem=f"poetry.lock cannot be read, so nothing is installed: {error}."
+            )
         return Manifests(manager="uv", files=found, arguments=("--no-deps", "-r", "poetry.txt"))
     if "pyproject.toml" in names:
         found |= _read(files, ["pyproject.toml"])
@@ -187,14 +194,6 @@ def _setup_cfg(text: str) -> list[str]:
             if extra.lower() in _TEST_GROUPS:
                 declared += items.splitlines()
     return [line.strip() for line in declared if line.strip()]
-
-
-def _poetry(lock: bytes) -> bytes:
-    lines: list[str] = []
-    for package in cast("list[dict[str, Any]]", tomllib.loads(lock.decode()).get("package", [])):
-        if "source" not in package or _table(package, "source").get("type") == "legacy":
-            lines.append(f"{package['name']}=={package['version']}")
-    return "\n".join(lines).encode() + b"\n"
 
 
 def _table(data: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -98,6 +98,39 @@ def test_the_pins_of_a_poetry_lock(tree: WorkspaceFiles):
     assert found.arguments == ("--no-deps", "-r", "poetry.txt")
 
 
+def test_a_poetry_lock_that_is_none(tree: WorkspaceFiles):
+    found = put(tree, {"pyproject.toml": "", "poetry.lock": "<<<<<<< HEAD"})
+    assert found.manager == ""
+    assert "poetry.lock cannot be read" in found.problem
+
+
+WINDOWS = 'sys_platform == "win32"'
+
+
+@pytest.mark.parametrize(
+    ("of_lock", "of_pytest", "of_click", "declared", "pinned"),
+    [
+        ("", f"markers = '{WINDOWS}'", "", "", f"x==1 ; ({WINDOWS})"),
+        ("", f"markers = '{WINDOWS}'", "version = '*'", "", "x==1"),
+        ("", f"markers = '{WINDOWS}'", "", "x = '*'", "x==1"),
+        ("", "markers = 'extra == \"color\"'", "", "", "x==1"),
+        (f"markers = '{WINDOWS}'", "version = '*'", "", "", f"x==1 ; {WINDOWS}"),
+        (f"markers = {{main = '{WINDOWS}', dev = ''}}", "", "", "", "x==1"),
+        ('markers = "a\\nb"', "version = '*'", "", "", "x==1"),
+    ],
+)
+def test_a_package_that_poetry_wants_on_some_platforms_only(
+    tree: WorkspaceFiles, of_lock: str, of_pytest: str, of_click: str, declared: str, pinned: str
+):
+    lock = f'[[package]]\nname = "x"\nversion = "1"\n{of_lock}\n'
+    for name, said in (("pytest", of_pytest), ("click", of_click)):
+        asks = f"[package.dependencies]\nX = {{{said}}}\n" if said else ""
+        lock += f'[[package]]\nname = "{name}"\nversion = "2"\n{asks}'
+    project = f"[tool.poetry.dependencies]\n{declared}\n"
+    found = put(tree, {"pyproject.toml": project, "poetry.lock": lock})
+    assert found.files["poetry.txt"].decode().splitlines()[0] == pinned
+
+
 @pytest.mark.parametrize(
     "lock",
     [{}, {"yarn.lock": "__metadata:\n  version: 8\n"}, {"pnpm-lock.yaml": "lockfileVersion: 4\n"}],
