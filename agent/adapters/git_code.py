@@ -27,13 +27,14 @@ class GitCode:
         return CommitSha(out.decode().strip())
 
     async def files(self, commit: CommitSha) -> Sequence[Blob]:
-        """Links and submodules are left out, and paths that are no UTF-8."""
+        """Links and submodules are left out, paths that are no UTF-8, and what a partial clone
+        does not hold."""
         out = await self._git("ls-tree", "-r", "-z", "-l", commit)
         found: list[Blob] = []
         for line in out.split(b"\0")[:-1]:
             meta, _, name = line.partition(b"\t")
             mode, kind, blob, size = meta.split()
-            if kind != b"blob" or not mode.startswith(b"100"):
+            if kind != b"blob" or not mode.startswith(b"100") or not size.isdigit():
                 continue
             try:
                 path = name.decode()
