@@ -68,7 +68,9 @@ def first_message(
     commit: CommitSha,
     orientation: str,
     rules: str,
+    code: str = "",
 ) -> str:
+    """`code`: places that the request may be about, between markers of their own."""
     asked = f"{clean(request.requester.name)} ({request.requester.id})"
     return fill(
         "first.md",
@@ -79,6 +81,7 @@ def first_message(
         request=clean(request.text),
         orientation=orientation,
         rules=rules,
+        code=code,
         record=_records(run, request, commit),
     )
 
@@ -124,6 +127,8 @@ def _records(run: RunId, request: Request, commit: CommitSha) -> str:
     if not texts:
         return ""
     room = max(RECORD_CHARACTERS // len(texts), 400)
+    if sum(len(text) for _, text in texts) <= RECORD_CHARACTERS:
+        room = RECORD_CHARACTERS
     parts = [
         f"RECORD {mark} {title}\n{cut(text, room)}\nEND RECORD {mark}" for title, text in texts
     ]

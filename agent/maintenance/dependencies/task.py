@@ -11,6 +11,7 @@ from agent.dependencies import Installer
 from agent.errors import ToolFailed, Unavailable
 from agent.maintenance.dependencies.bisect import split
 from agent.maintenance.dependencies.ecosystem import Audit, Project
+from agent.maintenance.dependencies.repair import Broken, repairs
 from agent.maintenance.dependencies.shop import LARGEST, opened
 from agent.maintenance.dependencies.table import ECOSYSTEMS
 from agent.maintenance.dependencies.trial import Trials, Tried
@@ -30,6 +31,7 @@ class _Told:
     not_checked: list[str] = field(default_factory=list[str])
     problems: list[str] = field(default_factory=list[str])
     groups: list[Group] = field(default_factory=list[Group])
+    broken: list[Broken] = field(default_factory=list[Broken])
     looked: bool = False  #: the updates of one ecosystem at least are known
     away: bool = False  #: a registry was
 
@@ -45,6 +47,8 @@ async def dependencies(night: Night) -> TaskReport:
             await _one(night, night.installer, project, told, began + SECONDS)
     if not projects and not told.problems:
         told.not_checked.append("Dependencies: not checked: no package manager that is known here.")
+    # on a local repository nobody does errands, and making them takes long
+    nobody = night.project.local or night.project.maintenance.agent_money <= 0
     return TaskReport(
         task=Task.DEPENDENCIES,
         status=_outcome(told),
@@ -53,6 +57,7 @@ async def dependencies(night: Night) -> TaskReport:
         not_checked=tuple(dict.fromkeys(told.not_checked)),
         problems=tuple(told.problems),
         groups=tuple(told.groups),
+        errands=() if nobody else await repairs(told.broken),
         seconds=time.monotonic() - began,
     )
 
@@ -164,6 +169,7 @@ async def _group(
         return
     # first, since these are what somebody can do something about
     told.left_out[:0] = [LeftOut(update=each.item, reason=each.reason) for each in found.broken]
+    told.broken += [Broken(trials=trials, update=each.item) for each in found.broken]
     why = f"Which update breaks was not found within {INSTALLS} installs, so it waits."
     told.left_out += [LeftOut(update=update, reason=why) for update in found.undecided]
     if tried.tree is None:

@@ -89,6 +89,14 @@ def level(current: str, target: str) -> Level | None:
     return "minor" if new.release[1] != old.release[1] else "patch"
 
 
+def key(version: Version) -> tuple[int, list[int], bool, list[tuple[int, int | str]]]:
+    """Puts versions in order, those before their release included."""
+    release = list(version.release)
+    while release and not release[-1]:
+        del release[-1]
+    return version.epoch, release, not version.prerelease, _natural(version.rest)
+
+
 def _later(old: Version, new: Version) -> bool:
     """Of the same release: the final one after its prereleases, a post-release after both."""
     if old.prerelease != new.prerelease:
