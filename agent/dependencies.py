@@ -52,12 +52,14 @@ class Installed:
 
 @dataclass(frozen=True, kw_only=True)
 class Installer:
-    """`cache` is a folder that the sandbox's users can enter; `uv` is the program, None without."""
+    """`cache` is a folder that the sandbox's users can enter; `uv` is the program, None without.
+    `shared`: the project whose downloads are used for every other, too."""
 
     sandbox: Sandbox
     cache: Path
     sources: PackageSources
     uv: Path | None
+    shared: str = ""
     _compiling: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     async def install(self, checkout: Path, *, project: str) -> Installed:
@@ -165,7 +167,7 @@ class Installer:
 
     async def tools(self, project: str) -> list[Mount]:
         """What package managers need in the fetch phase, their cache of the project included."""
-        packages = self.cache / "packages" / hashlib.sha256(project.encode()).hexdigest()[:16]
+        packages = self.cache / "packages" / _digest(self.shared or project)
         make_enterable(packages)
         make_enterable(self.cache / "kept")
         mounts = [Mount(source=packages, target=PACKAGE_CACHE, writable=True)]
@@ -191,6 +193,10 @@ class Installer:
             temporary.chmod(0o755)
             temporary.rename(shared)
         return shared
+
+
+def _digest(project: str) -> str:
+    return hashlib.sha256(project.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

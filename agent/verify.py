@@ -53,8 +53,10 @@ async def run_tests(
     mounts: Sequence[Mount] = (),
     env: dict[str, str] | None = None,
     files: Collection[str] = (),
+    cases: int = CASES,
 ) -> Tests:
-    """`folder` is an empty one from `Sandbox.new_folder`, to be removed by the caller."""
+    """`folder` is an empty one from `Sandbox.new_folder`, to be removed by the caller. `cases`:
+    how many tests the report lists, failures first."""
     printed = _Tail(OUTPUT)
     allowed = limits.seconds
     result = await box.exec(
@@ -68,7 +70,7 @@ async def run_tests(
     if result.exit_code in (124, 137) and not result.stopped and result.seconds >= allowed:
         result = replace(result, stopped="timeout")
     report = await asyncio.to_thread(
-        _report, command, result, bytes(printed.data), _read_folder(folder), files
+        _report, command, result, bytes(printed.data), _read_folder(folder), files, cases
     )
     digest = hashlib.sha256(result.output.encode("utf-8", "replace")).hexdigest()
     return Tests(report=replace(report, output=digest), output=result.output)
@@ -80,6 +82,7 @@ def _report(
     printed: bytes,
     written: dict[str, bytes],
     files: Collection[str],
+    most: int,
 ) -> TestReport:
     text = _ESCAPES.sub("", printed.decode("utf-8", "replace")).replace("\r\n", "\n")
     parsed = read_results(command, text, written, files)
@@ -94,7 +97,7 @@ def _report(
         failed=counts[CaseStatus.FAILED],
         errors=counts[CaseStatus.ERROR],
         skipped=counts[CaseStatus.SKIPPED],
-        cases=tuple([*bad, *rest][:CASES]),
+        cases=tuple([*bad, *rest][:most]),
         exit_code=result.exit_code,
         seconds=result.seconds,
         stopped=result.stopped,

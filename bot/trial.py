@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.adapters.database import open_database
+from agent.adapters.database import Database, open_database
 from agent.adapters.system_clock import SystemClock
 from agent.errors import JourneymanError, SettingsError
 from agent.events import QuestionAsked, RunEvent, StopAsked
 from agent.local import LocalResult, LocalRuns
-from agent.ports import Store
+from agent.ports import Model, Store
 from agent.run import Person, RunId, RunStatus
 from agent.testreport import TestReport
 from bot.build import make_canaries, make_installer, make_model, make_sandbox, make_vaults
@@ -80,18 +80,9 @@ async def _run(
         make_model(settings) as model,
     ):
         interrupts.store = database.store
-        runs = LocalRuns(
-            store=database.store,
-            model=model,
-            sandbox=sandbox,
-            vaults=make_vaults(settings).of,
-            clock=SystemClock(),
-            installer=make_installer(settings, sandbox),
-            canaries=make_canaries(settings),
-            limits=settings.defaults.limits,
-            model_plan=settings.model_plan or None,
-            model_repair=settings.model_repair or None,
-        )
+        vaults = make_vaults(settings)
+        library = make_library(settings, database.code, vaults, local_origin)
+        runs = local_runs(settings, database, model, sandbox)
         with interrupts.progress:
             return await runs.run(
                 repository,
@@ -101,6 +92,23 @@ async def _run(
                 progress=interrupts.show,
                 answer=None if as_json or not sys.stdin.isatty() else _ask,
             )
+
+
+def local_runs(
+    settings: Settings, database: Database, model: Model, sandbox: BubblewrapSandbox
+) -> LocalRuns:
+    return LocalRuns(
+        store=database.store,
+        model=model,
+        sandbox=sandbox,
+        vaults=make_vaults(settings).of,
+        clock=SystemClock(),
+        installer=make_installer(settings, sandbox),
+        canaries=make_canaries(settings),
+        limits=settings.defaults.limits,
+        model_plan=settings.model_plan or None,
+        model_repair=settings.model_repair or None,
+    )
 
 
 async def _ask(asked: QuestionAsked) -> str | None:

@@ -82,6 +82,8 @@ _SERVER = (
     " -c core.fsmonitor=false -c receive.autogc=false -c gc.auto=0"
 )
 UPLOAD_PACK = f"--upload-pack={_SERVER} upload-pack"
+#: Also commits that no branch of the origin names.
+UPLOAD_ANY = f"--upload-pack={_SERVER} -c uploadpack.allowAnySHA1InWant=true upload-pack"
 RECEIVE_PACK = f"--receive-pack={_SERVER} receive-pack"
 
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
