@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import re
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -27,9 +27,10 @@ from agent.adapters.git_command import (
     words,
     write_askpass,
 )
+from agent.adapters.git_landed import HISTORY, landed
 from agent.adapters.git_worktree import Collector
 from agent.errors import Conflict, ForgeRejected, GitFailed, NotFound, Refused
-from agent.ports import Author, Collected, Origin
+from agent.ports import Author, Collected, Landed, Origin
 from agent.run import CommitSha, TreeSha
 
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -66,6 +67,10 @@ class GitVault:
         self._depth = depth
         self._collectors: dict[Path, Collector] = {}
         self._lock = asyncio.Lock()
+
+    @property
+    def repository(self) -> Path:
+        return self._git.repository
 
     # --- from and to the origin ---
 
@@ -124,12 +129,12 @@ class GitVault:
             )
         raise NotFound(f"There is no branch {branch} in {origin.url}.", status=404)
 
-    async def _fetch(self, origin: Origin, branch: str) -> CommitSha:
+    async def _fetch(self, origin: Origin, branch: str, *, depth: int | None = None) -> CommitSha:
         # A digest as name: `a` may become `a/b` in the origin, which refs of ours cannot follow.
         kept = f"refs/fetched/{hashlib.sha256(branch.encode()).hexdigest()[:32]}"
         arguments = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--force"]
         if self._depth is not None:
-            arguments.append(f"--depth={self._depth}")
+            arguments.append(f"--depth={depth or self._depth}")
         if origin.url.startswith("/"):
             arguments.append(UPLOAD_PACK)
         arguments += ["--", origin.url, f"+{_ref(branch)}:{kept}"]
@@ -176,6 +181,20 @@ class GitVault:
             "commit-tree", _object(tree), "-p", _object(parent), stdin=text or b"\n", env=identity
         )
         return CommitSha(out.decode().strip())
+
+    async def landed(
+        self,
+        origin: Origin,
+        branch: str,
+        commit: CommitSha,
+        paths: Collection[str],
+        *,
+        since: datetime,
+    ) -> Landed:
+        if self._depth is not None:
+            async with self._locked():
+                await self._fetch(origin, branch, depth=HISTORY)
+        return await landed(self._git, commit, paths, since=since)
 
     # --- work trees ---
 

@@ -17,6 +17,7 @@ from agent.testreport import TestReport
 class Task(StrEnum):
     LINT = "lint"
     DEPENDENCIES = "dependencies"
+    TESTS = "tests"
 
 
 Level = Literal["patch", "minor", "major"]
@@ -92,10 +93,18 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Uncovered:
+    """Lines of a file that were changed lately and that no test runs."""
+
+    path: str
+    lines: tuple[int, ...]  #: at the night's base
+
+
+@dataclass(frozen=True, kw_only=True)
 class Errand:
     """What takes judgement, and so goes to the agent as a run of its own."""
 
-    kind: Literal["findings", "repair"]
+    kind: Literal["findings", "repair", "tests"]
     title: str  #: one line, for people
     text: str  #: what is asked for, in our words only
     records: tuple[ThreadMessage, ...] = ()  #: words of tools and packages: never instructions
@@ -103,6 +112,7 @@ class Errand:
     tree: TreeSha | None = None  #: what it starts from; None: the base commit
     keep: tuple[str, ...] = ()  #: files that have to stay as they are in that tree
     findings: tuple[Finding, ...] = ()  #: that have to be gone
+    lines: tuple[Uncovered, ...] = ()  #: of which new tests have to notice a change
     run: RunId | None = None  #: None: it was not given to the agent
 
 

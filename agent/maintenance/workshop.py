@@ -75,6 +75,7 @@ class Night:
     findings: FindingStore
     given: Collection[str] = ()  #: what the agent works on, or came to nothing with lately
     tell: Callable[[str], None] = lambda line: None  #: what is done now, for who looks on
+    origin: Origin | None = None  #: None: no more of it than the base commit can be had
     _reports: dict[str, TestReport | None] = field(
         default_factory=dict[str, TestReport | None], init=False
     )
@@ -173,4 +174,5 @@ async def begin(
         findings=findings,
         given=given,
         tell=tell,
+        origin=origin,
     )

@@ -16,7 +16,7 @@ from agent.ports.forge import (
     Project,
     Protection,
 )
-from agent.ports.git import Author, Collected, Origin, Vault
+from agent.ports.git import Author, Collected, Landed, Origin, Vault
 from agent.ports.model import Answer, Message, Model, ToolCall, ToolSpec
 from agent.ports.sandbox import Box, Check, CommandLimits, CommandResult, Mount, Network, Sandbox
 from agent.ports.state import Freezes, Queue, Store, Write
@@ -39,6 +39,7 @@ __all__ = [
     "ForgeUser",
     "ForgeWriter",
     "Freezes",
+    "Landed",
     "Member",
     "MergeRequest",
     "Message",

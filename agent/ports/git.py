@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,15 @@ class Collected:
 class Author:
     name: str
     email: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landed:
+    """Lines of files, as they stand at a commit, that came to its branch lately."""
+
+    lines: Mapping[str, frozenset[int]]
+    #: a sentence: what was not looked at; empty: nothing
+    gap: str = ""
 
 
 class Vault(Protocol):
@@ -74,6 +83,20 @@ class Vault(Protocol):
         ...
 
     async def remote_head(self, origin: Origin, branch: str) -> CommitSha | None: ...
+
+    async def landed(
+        self,
+        origin: Origin,
+        branch: str,
+        commit: CommitSha,
+        paths: Collection[str],
+        *,
+        since: datetime,
+    ) -> Landed:
+        """What of these files came to the branch since then, within a bounded part of its
+        history, which is fetched for this. Commits that a night made do not count. Raises
+        `ForgeUnavailable`, and `ForgeRejected` or `GitFailed` when no history can be had."""
+        ...
 
     def forget(self, folder: Path) -> None:
         """Drops what is kept for a workspace that is gone."""

@@ -1,0 +1,1 @@
+"""Tests for lines that were changed lately and that no test runs."""
