@@ -63,10 +63,11 @@ def read(data: bytes) -> Package:
                 about = _text(file)
     except _BROKEN as error:
         raise ToolFailed(f"The package's archive cannot be read: {error!r}"[:300]) from error
-    match = _URL.search(about.partition("\n\n")[0])
+    head, _, description = about.replace("\r\n", "\n").partition("\n\n")
+    match = _URL.search(head)
     found = sorted(logs, key=lambda path: ("/" in path, "change" not in path.lower()))
     return Package(
-        logs=(*(logs[path] for path in found), *([about] if about else [])),
+        logs=(*(logs[path] for path in found), *([description] if description else [])),
         modules=tuple(each for each in modules if each.lower() not in _NOT_ITS),
         url=match[1] if match else "",
     )

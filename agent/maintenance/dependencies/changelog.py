@@ -22,6 +22,7 @@ _WORDS = {
     *("changes", "change", "changelog", "in", "for", "new", "the", "what's", "what’s", "whats"),
 }
 _NEXT = {"unreleased", "next", "upcoming", "head", "master", "main"}
+_NEVER = (" ", "\t", "- ", "* ", "+ ")
 _AFTER = tuple("([-–—/:,*")
 
 
@@ -72,7 +73,7 @@ def _weight(section: _Section) -> int:
 def _sections(lines: Sequence[str], package: str) -> list[_Section]:
     heads: list[tuple[int, Version | None]] = []
     for number, line in enumerate(lines):
-        if not line or len(line) > _HEADING or line[0] in " \t":
+        if not line or len(line) > _HEADING or line.startswith(_NEVER):
             continue
         below = lines[number + 1] if number + 1 < len(lines) else ""
         mark = _MARK.match(line)
