@@ -73,11 +73,18 @@ class GitCode:
                 at += size + 1
         return found
 
-    async def changes(self, commit: CommitSha, most: int) -> Sequence[Change]:
+    async def _has(self, commit: CommitSha) -> bool:
+        """A commit that was pushed over may be gone."""
+        return (await self._git.run(["cat-file", "-e", f"{commit}^{{commit}}"])).code == 0
+
+    async def changes(
+        self, commit: CommitSha, most: int, without: CommitSha | None = None
+    ) -> Sequence[Change]:
         """Newest first; merges are left out, since they repeat what they bring."""
         form = f"--format=%x1e%H{_FIELD}%ct{_FIELD}%s"
         options = ("--no-merges", "--no-renames", "--name-only", "-z", f"-n{most}", form)
-        out = await self._git("log", *options, commit)
+        beyond = (f"^{without}",) if without and await self._has(without) else ()
+        out = await self._git("log", *options, commit, *beyond)
         found: list[Change] = []
         for entry in out.decode("utf-8", "replace").split(_ENTRY)[1:]:
             head, *names = entry.split("\0")

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.errors import StoreUnavailable
 from agent.retrieval.chunks import FILE
 from agent.retrieval.history import CHANGES, Change
 from agent.retrieval.kinds import kind_of
@@ -37,7 +38,11 @@ class Source(Protocol):
         """What is not there is left out."""
         ...
 
-    async def changes(self, commit: CommitSha, most: int) -> Sequence[Change]: ...
+    async def changes(
+        self, commit: CommitSha, most: int, without: CommitSha | None = None
+    ) -> Sequence[Change]:
+        """Newest first. `without`: what is in the history of this one is left out."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +67,40 @@ async def bring_up(
     tell: Callable[[Progress], None] = lambda progress: None,
     executor: Executor | None = None,
 ) -> Indexed:
-    """Raises `StoreUnavailable`, `GitFailed`. What was stored stays, and is not done again."""
-    there = await store.tree(project, commit)
-    if there is not None:
+    """Raises `StoreUnavailable`, `GitFailed`. What was stored stays, and is not done again; who
+    else wants to index the project waits meanwhile."""
+    if (there := await store.tree(project, commit)) is not None:
         return Indexed(tree=there, read=0)
-    blobs = {b.path: b for b in await source.files(commit) if _worth(b)}
-    files = [TreeFile(path=b.path, blob=b.id) for b in blobs.values()]
-    wanted = [blobs[file.path] for file in await store.missing(project, files)]
+    async with store.alone(project):
+        if (there := await store.tree(project, commit)) is not None:
+            return Indexed(tree=there, read=0)
+        before = await store.newest(project)
+        blobs = {b.path: b for b in await source.files(commit) if _worth(b)}
+        files = [TreeFile(path=b.path, blob=b.id) for b in blobs.values()]
+        wanted = [blobs[file.path] for file in await store.missing(project, files)]
+        problems = await _read(store, source, project, wanted, tell, executor)
+        tree = await store.settle(project, commit, files)
+        if tree is None:
+            raise StoreUnavailable(
+                f"Contents of {commit} were forgotten while it was indexed. What is left of them "
+                "is kept; the next try reads the rest.",
+                retry_after=1.0,
+            )
+        known = before.commit if before else None
+        await store.remember(project, await source.changes(commit, CHANGES, known))
+        await store.forget(project, keep=TREES)
+    return Indexed(tree=tree, read=len(wanted), problems=problems)
+
+
+async def _read(
+    store: CodeStore,
+    source: Source,
+    project: str,
+    wanted: Sequence[Blob],
+    tell: Callable[[Progress], None],
+    executor: Executor | None,
+) -> tuple[str, ...]:
+    """Stores what is in these files; the problems of their grammars."""
     problems: dict[str, None] = {}
     tokens, batch, seen = Tokens(), list[tuple[TreeFile, FileIndex | None]](), set[str]()
     loop = asyncio.get_running_loop()
@@ -89,10 +121,7 @@ async def bring_up(
     batch += [(TreeFile(path=b.path, blob=b.id), None) for b in wanted if b.path not in seen]
     await store.add(project, batch)
     tell(Progress(done=len(wanted), of=len(wanted)))
-    tree = await store.settle(project, commit, files)
-    await store.remember(project, await source.changes(commit, CHANGES))
-    await store.forget(project, keep=TREES)
-    return Indexed(tree=tree, read=len(wanted), problems=tuple(problems))
+    return tuple(problems)
 
 
 def _worth(blob: Blob) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,9 +14,9 @@ from agent.retrieval.memory import FileIndex
 from agent.retrieval.ranking import Candidate
 from agent.run import CommitSha
 
-#: Grows with every change of the chunker, the tokens or the weights: what an older version
+#: Grows with every change of the chunker, the tokens, the weights or what is embedded: what an older version
 #: stored is not mixed with what this one stores, and is indexed again.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,10 @@ class CodeStore(Protocol):
 
     async def newest(self, project: str) -> IndexedTree | None: ...
 
+    def alone(self, project: str) -> AbstractAsyncContextManager[None]:
+        """Whoever else wants to index the project waits meanwhile."""
+        ...
+
     async def missing(self, project: str, files: Sequence[TreeFile]) -> Sequence[TreeFile]:
         """Those whose content at that path is not known yet."""
         ...
@@ -62,8 +67,9 @@ class CodeStore(Protocol):
 
     async def settle(
         self, project: str, commit: CommitSha, files: Sequence[TreeFile]
-    ) -> IndexedTree:
-        """Makes a tree of files that are all known; once, however many call."""
+    ) -> IndexedTree | None:
+        """Makes a tree of files that are all known; once, however many call. None: what one of
+        them holds was forgotten meanwhile."""
         ...
 
     async def frequencies(self, tree: IndexedTree, tokens: Collection[int]) -> Frequencies: ...
@@ -85,6 +91,12 @@ class CodeStore(Protocol):
 
     async def defined(self, tree: IndexedTree, names: Collection[str]) -> Sequence[Candidate]:
         """The chunks that define something of that name."""
+        ...
+
+    async def symbols(
+        self, tree: IndexedTree, paths: Collection[str]
+    ) -> Mapping[str, Sequence[str]]:
+        """What these files define, in their order."""
         ...
 
     async def remember(self, project: str, changes: Sequence[Change]) -> None:
