@@ -53,7 +53,7 @@ async def talk(path: Path, *messages: bytes) -> bytes:
         await writer.drain()
         if message.startswith(b"CONNECT") and message is not messages[-1]:
             answer += await reader.readuntil(b"\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         answer += await reader.read()
     writer.close()
     return answer

@@ -162,7 +162,7 @@ async def test_who_lost_the_lease_stores_nothing(bench: Bench):
     asleep = asyncio.create_task(shift(bench, slow, name="asleep", lease=0).work())
     await going.wait()
     assert await shift(bench, quiet, name="awake").work()
-    assert await asyncio.wait_for(asleep, timeout=10)
+    assert await asyncio.wait_for(asleep, timeout=60)
     report = (await the_entry(bench)).report
     assert report is not None
     assert report.status == "nothing"

@@ -150,7 +150,7 @@ class Face:
         """What only one person saw."""
         return [e.text for e in self.slack.world.ephemerals.values() if e.user == user]
 
-    async def until(self, true: Callable[[], Any], seconds: float = 8.0) -> Any:
+    async def until(self, true: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Waits for something to become true, and answers it."""
         try:
             async with asyncio.timeout(seconds):

@@ -387,7 +387,7 @@ async def test_what_was_not_finished_is_heard_again(ear: Ear, db: Database) -> N
     ear.down = False
     again = Redelivery(deliveries=db.inbox, dispatch={SOURCE: hear_again(db.inbox, ear.hear)})
     serving = asyncio.create_task(again.serve())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await _stored(db) != [("gitlab", "k1", True)]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     serving.cancel()

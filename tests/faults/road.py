@@ -202,12 +202,12 @@ class Road:
         now = self.slack.world.messages[message.channel, message.ts]
         return {name for name, users in now.reactions.items() if users}
 
-    async def mark(self, message: Message, *names: str, seconds: float = 20) -> str:
+    async def mark(self, message: Message, *names: str, seconds: float = 60) -> str:
         """The agent's mark on a request, as soon as it is one of these."""
         await until(lambda: bool(self.reactions(message) & set(names)), seconds, self.story)
         return (self.reactions(message) & set(names)).pop()
 
-    async def result(self, message: Message, seconds: float = 20) -> Message:
+    async def result(self, message: Message, seconds: float = 60) -> Message:
         """The last word about a run that has ended, once the card below the request is final."""
         ends = ("white_check_mark", "warning", "octagonal_sign")
         await self.mark(message, *ends, seconds=seconds)
@@ -233,7 +233,7 @@ class Road:
         found = await self.db.store.events((await self.runs())[-1])
         return [event.payload for event in found if isinstance(event.payload, kind)]
 
-    async def reached(self, condition: Callable[[RunState], bool], seconds: float = 20) -> RunState:
+    async def reached(self, condition: Callable[[RunState], bool], seconds: float = 60) -> RunState:
         """The newest run's state, once it is so."""
 
         async def so() -> bool:
@@ -338,7 +338,7 @@ class Process:
 
 
 async def until(
-    condition: Callable[[], Any], seconds: float = 20, story: Callable[[], Any] | None = None
+    condition: Callable[[], Any], seconds: float = 60, story: Callable[[], Any] | None = None
 ) -> None:
     """Waits for something that has to come about."""
     try:

@@ -37,7 +37,7 @@ async def test_the_model_is_told_and_the_run_goes_on(road: Road, call: Call, tol
     check = ("write", {"path": "check.sh", "content": "true\n"})
     road.script.replies = [PLAN, say(call), say(whole, check), FINISH]
     async with road.serving():
-        result = await road.result(road.ask(), seconds=40)
+        result = await road.result(road.ask(), seconds=90)
         assert "is done: draft merge request !1" in result.text, await road.story()
         said = [m["content"] for m in road.script.prompts[2] if m["role"] == "tool"][-1]
         assert told in said

@@ -24,7 +24,7 @@ async def stopped(process: Process, by: signal.Signals) -> None:
 
 async def one_of_each(road: Road, asked: Message) -> None:
     """What people see in the end: as if nothing had happened."""
-    result = await road.result(asked, seconds=40)
+    result = await road.result(asked, seconds=90)
     assert ": draft merge request !1 on" in result.text, await road.story()
     assert [mr.source_branch for mr in road.merge_requests] == ["agent/1"]
     assert len(road.said(asked)) == 2, await road.story()

@@ -14,7 +14,7 @@ from agent.run import RunStatus
 
 async def one_card_and_one_result(road: Road) -> None:
     asked = road.ask()
-    await road.result(asked, seconds=30)
+    await road.result(asked, seconds=90)
     assert len(road.said(asked)) == 2, await road.story()
     assert len(road.merge_requests) == 1
     assert (await road.state()).status is RunStatus.SUCCEEDED

@@ -22,7 +22,7 @@ async def start(road: Road, change: Mapping[str, str]) -> tuple[int, str]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             out, error = await process.communicate()
     finally:
         if process.returncode is None:

@@ -44,7 +44,7 @@ async def test_stop_ends_a_command_within_a_second(road: Road, how: str):
                 people.stop("mia", "billing", asked.ts)
             case _:
                 await people.submit("mia")
-        await until(lambda: b"sleep\x0060" not in processes(), 5)
+        await until(lambda: b"sleep\x0060" not in processes(), 30)
         assert time.monotonic() - began < 1.0
         result = await road.result(asked)
         assert "Run 1 was stopped by @mia at step 3." in result.text

@@ -62,7 +62,7 @@ async def worker(queue: PgQueue, **calls: Any) -> AsyncIterator[asyncio.Task[Non
             await task
 
 
-async def until(condition: Callable[[], Awaitable[Any] | Any], seconds: float = 10) -> float:
+async def until(condition: Callable[[], Awaitable[Any] | Any], seconds: float = 60) -> float:
     """Waits, and tells how long it took."""
     start = time.monotonic()
     while True:

@@ -344,7 +344,7 @@ async def test_a_command_that_never_ends_is_ended_with_all_its_children(box: Bub
 async def test_cancelling_kills_the_tree_within_a_second(box: BubblewrapBox):
     marker = f"{time.time_ns()}"
     task = asyncio.create_task(shell(box, "trap '' TERM; setsid sleep $1 & sleep $1", marker))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(alive(marker)) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     began = time.monotonic()
@@ -482,7 +482,7 @@ async def test_no_command_runs_outside_of_its_group(sandbox: BubblewrapSandbox, 
         for _ in range(10):
             marker = f"{time.time_ns()}"
             task = asyncio.create_task(shell(box, "exec sleep $1", marker))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while True:
                     running = [pid for pid in alive(marker) if program(pid) == "sleep"]
                     inside = (group / "cgroup.procs").read_text().split()

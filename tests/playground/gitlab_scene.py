@@ -85,7 +85,7 @@ class Scene:
         await self.until(lambda: found.status in (*DONE, "manual"), seconds)
         return found
 
-    async def until(self, true: Callable[[], bool], seconds: float = 20) -> None:
+    async def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
         """Looks again after each change, and now and then for what changes silently."""
         moved = asyncio.Event()
         stop = self.server.state.subscribe(lambda change: moved.set())

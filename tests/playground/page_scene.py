@@ -104,7 +104,7 @@ class Stream:
 
     async def next(self, wanted: Callable[[str, Json], bool] = lambda *_: True) -> Json:
         """The data of the next event that is wanted."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 name = data = ""
                 while line := (await self._answer.content.readline()).decode().rstrip("\n"):

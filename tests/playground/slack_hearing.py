@@ -62,7 +62,7 @@ async def serve(answer: Any) -> AsyncIterator[str]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - the SDK tells nobody what it does
             await asyncio.sleep(0.01)
 
