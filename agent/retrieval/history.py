@@ -33,6 +33,7 @@ class History:
         self.changes = [c for c in changes if 0 < len(c.paths) <= FILES][:CHANGES]
         self._words: list[Vector] = []
         self._having: defaultdict[int, list[int]] = defaultdict(list)
+        self._recency: tuple[datetime, Mapping[str, float]] | None = None
         for number, each in enumerate(self.changes):
             counted = tokens.count(each.title)
             self._words.append(weigh(counted, counted.total(), MEAN))
@@ -43,7 +44,10 @@ class History:
         return Evidence(history=history_of(self._alike(text)), recency=self.recency(now))
 
     def recency(self, now: datetime) -> Mapping[str, float]:
-        return recency_of(((now - c.at).total_seconds() / 86_400, c.paths) for c in self.changes)
+        if self._recency is None or self._recency[0] != now:
+            aged = (((now - c.at).total_seconds() / 86_400, c.paths) for c in self.changes)
+            self._recency = now, recency_of(aged)
+        return self._recency[1]
 
     def _alike(self, text: str) -> Iterable[PastChange]:
         having = {token: len(self._having.get(token, ())) for token in query_weights(text)}

@@ -10,7 +10,6 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from math import log
 from typing import Any, cast
 from zlib import crc32
@@ -81,7 +80,6 @@ class Tokens:
         return known
 
 
-@cache
 def number(token: str) -> int:
     return crc32(token.encode()) % DIMENSIONS
 
