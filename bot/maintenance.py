@@ -35,7 +35,7 @@ Tell = Callable[[str], None]
 
 async def maintenance_command(arguments: argparse.Namespace) -> int:
     settings = load()
-    tasks = (Task(arguments.task),) if arguments.task else tuple(t for t in Task if t in TASKS)
+    tasks = (Task(arguments.task),) if arguments.task else _tasks(settings, arguments.project)
     with progress(quiet=arguments.json) as tell:
         work = _local if arguments.repo else of_project
         reports = await work(settings, arguments, tasks, tell)
@@ -46,6 +46,13 @@ async def maintenance_command(arguments: argparse.Namespace) -> int:
             for line in told(report, dry_run=arguments.dry_run):
                 print(safe(line))
     return 1 if any(report.status == "failed" for report in reports) else 0
+
+
+def _tasks(settings: Settings, project: str | None) -> tuple[Task, ...]:
+    """Every task; tests only where the settings have them."""
+    entry = settings.project(project) if project else settings.defaults
+    off = {Task.TESTS} - {Task(each) for each in entry.maintenance.tasks}
+    return tuple(task for task in Task if task in TASKS and task not in off)
 
 
 async def _local(

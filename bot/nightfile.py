@@ -50,7 +50,7 @@ class Nights(BaseModel):
     lint_minutes: float | None = Field(default=None, gt=0, le=60)
     schedule: _Cron | None = None
     zone: _Zone | None = None
-    tasks: list[Literal["lint", "dependencies"]] | None = None
+    tasks: list[Literal["lint", "dependencies", "tests"]] | None = None
     digest: Channel | None = None
     digest_at: _Time | None = None
     quiet_line: bool | None = None

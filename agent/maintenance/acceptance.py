@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent import tamper
 from agent.dependencies import Installer
+from agent.maintenance.coverage.judge import no_tests, worthless
 from agent.maintenance.findings import FindingStore
 from agent.maintenance.lint.change import Change, change_of, no_fixes, touched, weakened
 from agent.maintenance.lint.check import look
@@ -15,7 +16,7 @@ from agent.maintenance.lint.detect import commands
 from agent.maintenance.lint.errand import place
 from agent.maintenance.lint.identity import match
 from agent.maintenance.lint.task import CONFIGURATION, anchored
-from agent.maintenance.night import Finding
+from agent.maintenance.night import Errand, Finding
 from agent.maintenance.workshop import Night
 from agent.ports import Clock, Sandbox, Vault
 from agent.run import CommitSha, TreeSha
@@ -47,8 +48,12 @@ class NightAcceptance:
         vault = self.vaults(case.project.path)
         tree = await vault.restore(case.base, case.made)
         night = await self._night(case, vault)
-        if refused := await _refused(night, tree, made, paths, findings=bool(case.errand.findings)):
+        before, after = await _texts(night, tree, paths)
+        refused = await _refused(case.errand, night, made, paths, before, after)
+        if refused:
             return tuple(f"`{path}`: {why}." for path, why in refused.items())
+        if case.errand.kind == "tests":
+            return await worthless(night, tree, case.errand.lines, before, after)
         if not case.errand.findings:
             return ()
         return await _found(night, tree, case.errand.findings)
@@ -68,10 +73,10 @@ class NightAcceptance:
         )
 
 
-async def _refused(
-    night: Night, tree: TreeSha, made: Change, paths: Sequence[str], *, findings: bool
-) -> dict[str, str]:
-    """Of what was changed that which may not be: for findings, all but edits of code."""
+async def _texts(
+    night: Night, tree: TreeSha, paths: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Of files that are compared: before, and after."""
     before: dict[str, str] = {}
     after: dict[str, str] = {}
     for path in (each for each in paths if tamper.is_read(each)):
@@ -79,11 +84,25 @@ async def _refused(
             data = await night.vault.read(treeish, path, limit=LARGEST)
             if data is not None:
                 texts[path] = data.decode("utf-8", "replace")
+    return before, after
+
+
+async def _refused(
+    errand: Errand,
+    night: Night,
+    made: Change,
+    paths: Sequence[str],
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+) -> dict[str, str]:
+    """Of what was changed that which may not be: for findings, all but edits of code; for tests,
+    all but more of them."""
     policy = night.project.policy
-    if findings:
+    if errand.findings:
         return await asyncio.to_thread(no_fixes, made, paths, before.get, after.get, policy)
     diffs = [made[path].diff for path in paths if path in made]
-    return await asyncio.to_thread(weakened, diffs, before.get, after.get, policy)
+    weaker = await asyncio.to_thread(weakened, diffs, before.get, after.get, policy)
+    return {**weaker, **no_tests(made, paths, before)} if errand.kind == "tests" else weaker
 
 
 async def _found(night: Night, tree: TreeSha, wanted: Collection[Finding]) -> tuple[str, ...]:

@@ -108,6 +108,11 @@ def _totals(morning: Morning) -> Iterator[str]:
             if known
             else "*Dependencies:* not checked."
         )
+    tests = morning.reports(Task.TESTS)
+    if tests:
+        known = _known(tests)
+        told = f"{t.count(_standing(known), 'changed line')} that no test runs"
+        yield f"*Tests:* {told}{_gaps(tests)}" if known else "*Tests:* not checked."
 
 
 def _gaps(reports: Sequence[TaskReport]) -> str:
@@ -133,7 +138,8 @@ def _project(each: ProjectMorning, states: States) -> list[str]:
             lines.append(f"• {_update(left.update)} is left out: {t.quoted(left.reason, 160)}")
         if report.status == "failed":
             told = t.quoted(" ".join(report.problems), 240)
-            lines.append(f"• {NAMES[report.task]} failed: {told or 'no reason was kept'}")
+            blind = "nothing could be checked" if report.not_checked else "no reason was kept"
+            lines.append(f"• {NAMES[report.task]} failed: {told or blind}")
     unchecked = list(dict.fromkeys(s for report in each.reports for s in report.not_checked))
     lines += [f"• {_gap(sentence)}" for sentence in unchecked[:_SENTENCES]]
     if len(unchecked) > _SENTENCES:
@@ -178,6 +184,9 @@ def _news(each: ProjectMorning) -> Iterator[str]:
         yield f"*{noun}* ({_named(warned)})"
     if updates and updates.updates:
         yield f"{t.count(len(updates.updates), 'update')}"
+    tests = each.of(Task.TESTS)
+    if tests and tests.findings:
+        yield f"{t.count(len(tests.findings), 'changed line')} that no test runs"
 
 
 def _rules(report: TaskReport) -> str:

@@ -13,7 +13,7 @@ from bot.views import text as t
 
 FILES, LINES, UPDATES = 3, 20, 5  #: that one run is asked to see to
 _PROJECTS = 20
-NAMES = {Task.LINT: "Lint", Task.DEPENDENCIES: "Dependencies"}
+NAMES = {Task.LINT: "Lint", Task.DEPENDENCIES: "Dependencies", Task.TESTS: "Tests"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def standing(projects: Sequence[Standing]) -> str:
         )
     lines = ["*Maintenance at night*"]
     for each in projects[:_PROJECTS]:
-        names = " and ".join(NAMES[task].lower() for task in each.tasks)
+        names = _and([NAMES[task].lower() for task in each.tasks])
         when = t.at(each.next, "{date_short_pretty}, {time}") if each.next else ""
         scheduled = f"{names}, next {when}" if when else "nothing is scheduled"
         lines.append(f"• {t.code(each.project)}: {scheduled}")
@@ -43,6 +43,11 @@ def standing(projects: Sequence[Standing]) -> str:
     if len(projects) > _PROJECTS:
         lines.append(f"… and {t.count(len(projects) - _PROJECTS, 'more project')}")
     return "\n".join(lines)
+
+
+def _and(names: Sequence[str]) -> str:
+    most, last = ", ".join(names[:-1]), "".join(names[-1:])
+    return f"{most} and {last}" if most else last
 
 
 def _tasks(each: Standing) -> Iterator[str]:
@@ -60,7 +65,7 @@ def _tasks(each: Standing) -> Iterator[str]:
 def came_to(report: TaskReport) -> str:
     """A night in a few words."""
     if report.status == "failed":
-        told = t.quoted(" ".join(report.problems), 200).rstrip(".")
+        told = t.quoted(" ".join(report.problems or report.not_checked), 200).rstrip(".")
         return f"failed: {told}" if told else "failed"
     if report.task is Task.LINT:
         parts = [
@@ -68,6 +73,8 @@ def came_to(report: TaskReport) -> str:
             f"{len(report.new):,} new",
             f"{len(report.fixed):,} fixed",
         ]
+    elif report.task is Task.TESTS:
+        parts = [f"{t.count(len(report.findings), 'changed line')} that no test runs"]
     else:
         parts = [
             f"{len(behind(report)):,} behind",
