@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     now.add_argument(
         "--repo", metavar="PATH", help="a local git repository; no account and no model is needed"
     )
-    now.add_argument("--task", choices=("lint", "dependencies"), help="only this one")
+    now.add_argument("--task", choices=("lint", "dependencies", "tests"), help="only this one")
     now.add_argument("--test-command", metavar="C", help="how its tests are run")
     now.add_argument("--dry-run", action="store_true", help="changes nothing anywhere")
     now.add_argument("--json", action="store_true", help="one JSON object at the end")
