@@ -14,6 +14,7 @@ from agent.errors import JourneymanError, SettingsError
 
 DONE, FAILED, WRONG = 0, 1, 2
 ROLES = ("front", "worker", "effects")
+MOST = 32  #: runs of an evaluation at once
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +47,17 @@ def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
                 request=arguments.request,
                 test_command=arguments.test_command,
                 branch=arguments.branch,
+                as_json=arguments.json,
+            )
+        case "eval":
+            from bot.evaluation import eval_command
+
+            return eval_command(
+                instances=arguments.instances,
+                repos=arguments.repos,
+                out=arguments.out,
+                parallel=arguments.parallel,
+                test_command=arguments.test_command,
                 as_json=arguments.json,
             )
         case "maintenance":
@@ -109,6 +121,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     trial.add_argument("--json", action="store_true", help="one JSON object at the end")
 
+    tasks = commands.add_parser("eval", help="tasks with a known answer, each through a run")
+    tasks.add_argument(
+        "--instances", required=True, metavar="FILE", help="JSON lines in SWE-bench's format"
+    )
+    tasks.add_argument("--repos", metavar="DIR", help="holds repositories as owner__name")
+    tasks.add_argument(
+        "--out", default="eval", metavar="DIR", help="results; one that has some goes on (eval)"
+    )
+    tasks.add_argument(
+        "--parallel", type=_count, default=2, metavar="N", help=f"at once, 1 to {MOST} (2)"
+    )
+    tasks.add_argument("--test-command", metavar="C", help="how their tests are run")
+    tasks.add_argument("--json", action="store_true", help="one JSON object at the end")
+
     nights = commands.add_parser("maintenance", help="what is done to projects at night")
     now = nights.add_subparsers(dest="maintenance", required=True, metavar="COMMAND").add_parser(
         "run", help="does it now, on a project in GitLab or on a local repository"
@@ -158,6 +184,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         actions.add_parser(name, help=help_text).add_argument("run", type=int)
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"give a number from 1 to {MOST}")
+    return int(text)
 
 
 def _roles(text: str) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ DOMAIN = {
 #: what puts adapters together
 ROOTS = (
     *("bot/app.py", "bot/roles/", "bot/build.py", "bot/doctor.py", "bot/operate.py"),
-    *("bot/maintenance_project.py", "bot/trial.py", "bot/code.py"),
+    *("bot/maintenance_project.py", "bot/trial.py", "bot/code.py", "bot/evaluation.py"),
 )
 
 #: library -> the only places that may import it
@@ -54,7 +54,10 @@ HOMES = {
     "sqlalchemy": ("agent/adapters/",),
     "alembic": ("agent/adapters/",),
     "rich": ("bot/",),
-    "numpy": ("agent/retrieval/", "agent/adapters/postgres_code.py"),
+    "numpy": (
+        *("agent/retrieval/", "agent/adapters/postgres_code.py"),
+        "agent/adapters/openai_embeddings.py",
+    ),
     "tree_sitter": ("agent/retrieval/",),
     "Stemmer": ("agent/retrieval/",),
 }

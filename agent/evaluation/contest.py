@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from typing import Protocol
 from agent.dependencies import Installer
 from agent.errors import JourneymanError
 from agent.evaluation.instance import Instance, Outcome
-from agent.evaluation.judging import share, statuses, run_named
+from agent.evaluation.judging import run_named, share, statuses
 from agent.events import QuestionAsked
 from agent.local import LocalResult, LocalRuns, Progress
 from agent.pipeline import Weakening
@@ -26,8 +27,13 @@ _QUESTIONS = 3  #: of a run that get the answer
 class Ground(Protocol):
     """A repository that holds the past of a base commit, and nothing else."""
 
-    path: Path
-    vault: Vault  #: over the same objects
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def vault(self) -> Vault:
+        """Over the same objects."""
+        ...
 
     async def lay(self, source: Path, base: CommitSha) -> None: ...
 
@@ -40,14 +46,13 @@ class Ground(Protocol):
 
 @dataclass(kw_only=True)
 class Contest:
-    """`runs` are those of a shell's trials; each instance gets a repository and a vault of its
-    own, in a folder of its own."""
+    """Each instance gets a repository of its own, in a folder of its own; `runs` keep there, too,
+    whatever they know of it."""
 
-    runs: LocalRuns
+    runs: Callable[[Path], AbstractAsyncContextManager[LocalRuns]]
     sandbox: Sandbox
     installer: Installer | None
     ground: Callable[[Path], Ground]
-    vaults: Callable[[Path], Callable[[str], Vault]]
 
     async def evaluate(self, instance: Instance, source: Path, folder: Path, show: Show) -> Outcome:
         """`folder` is not there yet; the caller removes it."""
@@ -59,14 +64,14 @@ class Contest:
             if said := await ground.refuses(base, instance.test_patch):
                 problem = f"Its test patch does not apply to its base commit: {said}"
                 return replace(blank, problem=problem)
-            runs = replace(self.runs, vaults=self.vaults(folder / "vaults"), installer=installer)
-            result = await runs.run(
-                ground.path,
-                instance.problem,
-                test_command=instance.test_command,
-                progress=show.run,
-                answer=_Silence(),
-            )
+            async with self.runs(folder) as runs:
+                result = await replace(runs, installer=installer).run(
+                    ground.path,
+                    instance.problem,
+                    test_command=instance.test_command,
+                    progress=show.run,
+                    answer=_Silence(),
+                )
         except (JourneymanError, OSError) as error:
             return replace(blank, problem=str(error))
         show.judging()
