@@ -10,7 +10,8 @@
     │   └── StoreUnavailable
     ├── ModelRejected            the model endpoint refused the request for good
     │   ├── QuotaExhausted
-    │   └── ContextOverflow
+    │   ├── ContextOverflow
+    │   └── TextsRefused
     ├── ForgeRejected            GitLab answered no: a sentence of GitLab's own
     │   ├── NotFound
     │   └── Conflict
@@ -76,6 +77,10 @@ class QuotaExhausted(ModelRejected):
 
 class ContextOverflow(ModelRejected):
     """The prompt is longer than the model's window."""
+
+
+class TextsRefused(ModelRejected):
+    """These texts are not embedded, or not well; fewer or shorter ones may be."""
 
 
 class ForgeRejected(JourneymanError):

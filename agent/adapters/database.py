@@ -27,6 +27,7 @@ from agent.adapters.postgres_outcomes import OutcomeLogs
 from agent.adapters.postgres_people import PeopleStore
 from agent.adapters.postgres_store import PostgresStore
 from agent.adapters.postgres_threads import ThreadStore
+from agent.adapters.postgres_vectors import PostgresVectors
 from agent.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Database:
     digests: DigestStore
     outcomes: OutcomeLogs
     code: PostgresCode
+    vectors: PostgresVectors
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
@@ -96,6 +98,7 @@ async def open_database(
             digests=DigestStore(pool),
             outcomes=OutcomeLogs(pool),
             code=code,
+            vectors=PostgresVectors(url, code),
         )
 
 

@@ -108,7 +108,7 @@ class OpenAIModel:
         except openai.APIConnectionError as error:
             raise ModelUnavailable("The model provider cannot be reached.") from error
         except openai.APIStatusError as error:
-            raise _translate(error, model or self.name) from error
+            raise translate(error, model or self.name) from error
         except (openai.APIResponseValidationError, ValueError) as error:
             raise ModelUnavailable(
                 "The model provider answered with something unreadable."
@@ -191,9 +191,9 @@ def encode_tool(tool: ToolSpec) -> dict[str, Any]:
     }
 
 
-def _translate(error: APIStatusError, model: str) -> ModelUnavailable | ModelRejected:
+def translate(error: APIStatusError, model: str) -> ModelUnavailable | ModelRejected:
     """OpenAI's error codes: https://platform.openai.com/docs/guides/error-codes."""
-    code, said = error.code or "", _said(error)
+    code, said = error.code or "", told_by(error)
     match error.status_code:
         case 429 if code == "insufficient_quota" or "insufficient_quota" in said:
             return QuotaExhausted(
@@ -225,7 +225,7 @@ def _translate(error: APIStatusError, model: str) -> ModelUnavailable | ModelRej
             return ModelRejected(f"The model provider refused the request ({status}): {said}")
 
 
-def _said(error: APIStatusError) -> str:
+def told_by(error: APIStatusError) -> str:
     return " ".join(error.message.split())[:300]
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from agent.retrieval.chunks import Chunk
+from agent.retrieval.embed import digest, document
 from agent.retrieval.history import CHANGES, History
 from agent.retrieval.lexical import asked
 from agent.retrieval.memory import FileIndex, MemoryIndex, index_file
 from agent.retrieval.ranking import PLACES, Candidate, Hit, rank
 from agent.retrieval.store import CodeStore, IndexedTree
 from agent.retrieval.tokens import Tokens, query_weights
+from agent.retrieval.vectors import LEXICAL, Meaning, Similarity, joined
 from agent.run import CommitSha
 
 CANDIDATES = 400
@@ -31,6 +35,7 @@ class Found:
 class Answer:
     commit: CommitSha  #: of the index
     places: tuple[Found, ...]
+    meaning: str = LEXICAL  #: how far it rests on embeddings, too
     edited: int = 0  #: files that were read as they stand in the run's workspace
 
 
@@ -41,9 +46,15 @@ class Searcher:
     store: CodeStore
     tree: IndexedTree
     now: datetime
+    similarity: Similarity | None = None
     edits: Mapping[str, bytes | None] = field(default_factory=dict[str, bytes | None])
     _history: History | None = None
     _tokens: Tokens = field(default_factory=Tokens)
+
+    async def over(self, edits: Mapping[str, bytes | None]) -> Searcher:
+        """The same tree with these edits; what has been read of the past is kept."""
+        await self._past()
+        return replace(self, edits=edits)
 
     async def search(self, query: str, *, places: int = PLACES) -> Answer:
         """Raises `StoreUnavailable`."""
@@ -62,20 +73,48 @@ class Searcher:
                 also=pointed[:FROM_HISTORY],
                 without=self.edits.keys(),
             )
-        own = MemoryIndex(self._edited())
+        own = await self.own()
         candidates += [replace(c, id=-1 - c.id) for c in own.weighed(weights)]
+        meaning = Meaning()
+        if self.similarity is not None:
+            contents = {-1 - n: _content(file, c) for n, (file, c) in enumerate(own.places)}
+            meaning = await self.similarity.near(
+                self.tree,
+                query,
+                weights,
+                without=self.edits.keys(),
+                contents=contents.values(),
+            )
+            candidates = joined(candidates, meaning, contents)
         hits = rank(query, candidates, evidence, places=places)
         texts = dict(await self.store.texts(self.tree, [h.id for h in hits if h.id >= 0]))
         texts |= {-1 - n: chunk.text for n, (_, chunk) in enumerate(own.places)}
         found = tuple(Found(hit=hit, text=texts.get(hit.id, "")) for hit in hits)
-        return Answer(commit=self.tree.commit, places=found, edited=len(self.edits))
+        return Answer(
+            commit=self.tree.commit,
+            places=found,
+            meaning=meaning.told,
+            edited=len(self.edits),
+        )
+
+    async def often(self) -> Mapping[str, float]:
+        """Files that are changed often and lately, the most changed one at 1."""
+        return (await self._past()).recency(self.now)
+
+    async def own(self) -> MemoryIndex:
+        """The edited files."""
+        return await asyncio.to_thread(lambda: MemoryIndex(self._edited()))
 
     async def _past(self) -> History:
         if self._history is None:
             changes = await self.store.changes(self.tree.project, CHANGES)
-            self._history = History(changes, self._tokens)
+            self._history = await asyncio.to_thread(History, changes, self._tokens)
         return self._history
 
     def _edited(self) -> Sequence[FileIndex]:
         made = (index_file(p, data, self._tokens) for p, data in self.edits.items() if data)
         return [each for each in made if each is not None]
+
+
+def _content(file: FileIndex, chunk: Chunk) -> bytes:
+    return digest(document(file.path, chunk.context, chunk.symbols, chunk.text))

@@ -14,8 +14,8 @@ from agent.retrieval.memory import FileIndex
 from agent.retrieval.ranking import Candidate
 from agent.run import CommitSha
 
-#: Grows with every change of the chunker, the tokens, the weights or what is embedded: what an older version
-#: stored is not mixed with what this one stores, and is indexed again.
+#: Grows with every change of the chunker, the tokens, the weights or what is embedded: what an
+#: older version stored is not mixed with what this one stores, and is indexed again.
 VERSION = 2
 
 

@@ -1,0 +1,204 @@
+"""Vectors of code in PostgreSQL: `halfvec` by content and model, scanned exactly.
+
+No nearest-neighbour index: filtered by project it would lose most of the answer, and one tree is
+scanned in milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+from pgvector import HalfVector, SparseVector
+
+from agent.adapters.postgres import Connection, Row, connect
+from agent.adapters.postgres_code import PostgresCode, candidate
+from agent.errors import ModelRejected
+from agent.retrieval.embed import Embedded, Vectors, document
+from agent.retrieval.lexical import Vector
+from agent.retrieval.ranking import Candidate
+from agent.retrieval.store import IndexedTree
+from agent.retrieval.tokens import DIMENSIONS
+from agent.retrieval.vectors import Spent, Standing, Wanted
+
+_LOCK = 7010  #: of whoever embeds with a model
+_FRESH = 10.0  #: seconds that a standing is believed
+
+_CHUNKS = """
+FROM code_members m JOIN code_blobs b ON b.id = m.blob_id JOIN code_chunks c ON c.blob_id = b.id
+"""
+_STANDING = f"""
+SELECT count(*) AS chunks, count(e.model) AS embedded,
+    count(*) FILTER (WHERE b.kind = 'source') AS source,
+    count(e.model) FILTER (WHERE b.kind = 'source') AS source_embedded,
+    (SELECT dimensions FROM embedding_models WHERE model = $2) AS dimensions
+{_CHUNKS} LEFT JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2
+WHERE m.tree_id = $1"""
+_NEAR = f"""
+SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $4) AS score,
+    near.cosine
+FROM (
+    SELECT c.id, 1 - (e.v <=> $3) AS cosine
+    {_CHUNKS} JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2
+    WHERE m.tree_id = $1 AND NOT b.path = ANY ($5) ORDER BY e.v <=> $3 LIMIT $6
+) AS near JOIN code_chunks c ON c.id = near.id JOIN code_blobs b ON b.id = c.blob_id
+ORDER BY near.cosine DESC"""
+_WANTING = f"""
+SELECT chunk, content_sha FROM (
+    SELECT DISTINCT ON (c.content_sha) c.id AS chunk, c.content_sha, b.kind <> 'source' AS later
+    {_CHUNKS} WHERE m.tree_id = $1 AND c.content_sha IS NOT NULL AND NOT EXISTS (
+        SELECT FROM chunk_embeddings e WHERE e.content_sha = c.content_sha AND e.model = $2)
+    ORDER BY c.content_sha, c.id
+) AS wanting ORDER BY later, chunk LIMIT $3"""
+_DOCUMENTS = f"""
+SELECT c.id, b.path, c.context, c.symbols, c.content
+{_CHUNKS} WHERE m.tree_id = $1 AND c.id = ANY ($2)"""
+_MODEL = """
+INSERT INTO embedding_models (model, dimensions) VALUES ($1, $2)
+ON CONFLICT (model) DO UPDATE SET wanted_at = now() RETURNING dimensions"""
+
+
+class PostgresVectors:
+    """Implements `agent.retrieval.vectors.VectorStore`."""
+
+    def __init__(self, dsn: str, code: PostgresCode) -> None:
+        self._dsn = dsn
+        self._code = code
+        self._standing: dict[tuple[int, str], tuple[float, Standing]] = {}
+
+    async def standing(self, tree: IndexedTree, wanted: str) -> Standing:
+        async with self._code.of_project(tree.project) as db:
+            model = await _generation(db, tree.project) or wanted
+            at, known = self._standing.get((tree.id, model), (0.0, None))
+            if known is not None and (
+                known.embedded >= known.chunks or time.monotonic() - at < _FRESH
+            ):
+                return known
+            row = await db.fetchrow(_STANDING, tree.id, model)
+        assert row is not None
+        found = Standing(
+            model=model,
+            chunks=int(row["chunks"]),
+            embedded=int(row["embedded"]),
+            source=int(row["source"]),
+            source_embedded=int(row["source_embedded"]),
+            dimensions=row["dimensions"],
+        )
+        if len(self._standing) > 256:
+            self._standing.clear()
+        self._standing[tree.id, model] = (time.monotonic(), found)
+        return found
+
+    async def near(
+        self,
+        tree: IndexedTree,
+        model: str,
+        vector: Vectors,
+        query: Vector,
+        *,
+        most: int,
+        without: Collection[str] = (),
+    ) -> Sequence[Candidate]:
+        words = SparseVector(dict(query), DIMENSIONS)
+        async with self._code.of_project(tree.project) as db:
+            rows = await db.fetch(
+                _NEAR, tree.id, model, HalfVector(vector), words, list(without), most
+            )
+        return [replace(candidate(row), cosine=float(row["cosine"])) for row in rows]
+
+    async def cosines(
+        self, tree: IndexedTree, model: str, vector: Vectors, contents: Collection[bytes]
+    ) -> Mapping[bytes, float]:
+        query = (
+            "SELECT content_sha, 1 - (v <=> $2) AS cosine FROM chunk_embeddings"
+            " WHERE model = $1 AND content_sha = ANY ($3)"
+        )
+        async with self._code.of_project(tree.project) as db:
+            rows = await db.fetch(query, model, HalfVector(vector), list(contents))
+        return {bytes(row["content_sha"]): float(row["cosine"]) for row in rows}
+
+    async def wanting(self, tree: IndexedTree, model: str, most: int) -> Sequence[Wanted]:
+        async with self._code.of_project(tree.project) as db:
+            rows = await db.fetch(_WANTING, tree.id, model, most)
+        return [Wanted(chunk=int(row["chunk"]), content=row["content_sha"]) for row in rows]
+
+    async def documents(self, tree: IndexedTree, chunks: Sequence[int]) -> Sequence[str]:
+        async with self._code.of_project(tree.project) as db:
+            rows = await db.fetch(_DOCUMENTS, tree.id, list(chunks))
+        texts = {
+            int(r["id"]): document(r["path"], r["context"], r["symbols"], r["content"])
+            for r in rows
+        }
+        return [texts[chunk] for chunk in chunks if chunk in texts]
+
+    async def keep(self, model: str, contents: Sequence[bytes], made: Embedded) -> None:
+        dimensions = made.vectors.shape[1]
+        async with self._code.of_project("") as db:
+            known = await db.fetchval(_MODEL, model, dimensions)
+            if known != dimensions:
+                raise ModelRejected(
+                    f"The model {model} gave {known} dimensions before and gives {dimensions} now;"
+                    " nothing of it is kept. Give a model that changed another name in"
+                    " [embeddings]."
+                )
+            rows = [(c, model, HalfVector(v)) for c, v in zip(contents, made.vectors, strict=True)]
+            await cast("Any", db).executemany(
+                "INSERT INTO chunk_embeddings (content_sha, model, v) VALUES ($1, $2, $3)"
+                " ON CONFLICT DO NOTHING",
+                rows,
+            )
+            await db.execute(
+                "UPDATE embedding_models SET tokens = tokens + $2, money = money + $3"
+                " WHERE model = $1",
+                *(model, made.tokens, made.money),
+            )
+
+    async def generation(self, project: str) -> str | None:
+        async with self._code.of_project(project) as db:
+            return await _generation(db, project)
+
+    async def switch(self, project: str, model: str) -> None:
+        async with self._code.of_project(project) as db:
+            await db.execute(
+                "INSERT INTO code_generations (project, model) VALUES ($1, $2)"
+                " ON CONFLICT (project) DO UPDATE SET model = $2, switched_at = now()",
+                *(project, model),
+            )
+
+    async def forget(self, model: str, idle: timedelta) -> int:
+        async with self._code.of_project("") as db:
+            await db.execute(
+                "UPDATE embedding_models SET wanted_at = now() WHERE model = $1", model
+            )
+            return int(await db.fetchval("SELECT forget_embeddings($1, $2)", model, idle))
+
+    async def spent(self, model: str) -> Spent:
+        query = (
+            "SELECT tokens, money, (SELECT count(*) FROM chunk_embeddings WHERE model = $1)"
+            " AS vectors FROM embedding_models WHERE model = $1"
+        )
+        async with self._code.of_project("") as db:
+            row: Row = await db.fetchrow(query, model) or {}
+        return Spent(
+            vectors=int(row.get("vectors", 0)),
+            tokens=int(row.get("tokens", 0)),
+            money=float(row.get("money", 0.0)),
+        )
+
+    @asynccontextmanager
+    async def alone(self, model: str) -> AsyncGenerator[bool]:
+        db = await connect(self._dsn)
+        try:
+            yield bool(
+                await db.fetchval("SELECT pg_try_advisory_lock($1, hashtext($2))", _LOCK, model)
+            )
+        finally:
+            await db.close()
+
+
+async def _generation(db: Connection, project: str) -> str | None:
+    return await db.fetchval("SELECT model FROM code_generations WHERE project = $1", project)
