@@ -17,7 +17,7 @@ from agent.errors import ToolFailed
 from agent.files import WorkspaceFiles
 from agent.maintenance.coverage import reading
 from agent.maintenance.workshop import Night, Place
-from agent.ports import CommandLimits, Mount
+from agent.ports import CommandLimits, CommandResult, Mount
 from agent.runners import TestCommand
 from agent.testreport import TestReport
 from agent.verify import run_tests
@@ -95,8 +95,9 @@ async def measure(
                 files=night.paths,
             )
             script = ["bash", "-c", _REPORT.format(out=shlex.quote(_OUT))]
-            await place.exec(script, env=env, limits=_LIMITS, mounts=mounts)
-            return Measured(report=tests.report, runs=await asyncio.to_thread(_read, out, paths))
+            told = await place.exec(script, env=env, limits=_LIMITS, mounts=mounts)
+            runs = await asyncio.to_thread(_read, out, paths, told)
+            return Measured(report=tests.report, runs=runs)
     finally:
         await night.sandbox.remove(report)
         await night.sandbox.remove(out)
@@ -107,7 +108,7 @@ async def _setup(night: Night, paths: Sequence[str]) -> AsyncGenerator[Path]:
     """What tells each process to measure, whatever the project settles for coverage.py."""
     measured = "".join(f"    /workspace/{path}\n" for path in paths)
     settings = (
-        f"[run]\nparallel = true\nrelative_files = true\ndata_file = {_OUT}/data\n"
+        f"[run]\nparallel = true\ndata_file = {_OUT}/data\n"
         f"include =\n{measured}[report]\ninclude =\n{measured}"
     )
     folder = night.sandbox.new_folder("coverage")
@@ -115,18 +116,22 @@ async def _setup(night: Night, paths: Sequence[str]) -> AsyncGenerator[Path]:
         files = WorkspaceFiles(folder)
         files.write("coveragerc", settings.encode())
         files.write("sitecustomize.py", _STARTUP.encode())
+        folder.chmod(0o755)  # shown read-only, it does not belong to who reads it
         yield folder
     finally:
         await night.sandbox.remove(folder)
 
 
-def _read(out: Path, paths: Sequence[str]) -> Mapping[str, reading.Run]:
+def _read(out: Path, paths: Sequence[str], told: CommandResult) -> Mapping[str, reading.Run]:
     files = WorkspaceFiles(out)
-    if files.exists("coverage.json"):
+    if told.exit_code == 0:
         data = files.read("coverage.json", reading.SIZE + 1)
         if len(data) > reading.SIZE:
             raise ToolFailed(f"coverage.py reported more than {reading.SIZE // 2**20} MB.")
         return reading.read(data, paths)
     if not files.exists("began"):
         raise ToolFailed("the tests ran no Python in which coverage.py could begin to measure.")
+    if told.stopped or "No data to " not in told.output:
+        said = " ".join(told.output.split())[-300:]
+        raise ToolFailed(f"coverage.py did not report: {told.stopped or said}")
     return {}  # none of these files was even imported
