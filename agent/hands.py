@@ -120,6 +120,7 @@ async def perform(work: Work, call: ToolCall) -> ToolOutcome:
         harness=desk.harness,
         outputs=desk.outputs,
         answer=answer_to_ask(work) if tool.name == "ask" else None,
+        code=work.code,
     )
     try:
         return await tool.act(context, Arguments(cast("dict[str, Any]", values)))

@@ -27,6 +27,7 @@ from agent.intents import Push
 from agent.pipeline import Violation
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import ProjectSettings
+from agent.retrieval.library import Library
 from agent.run import (
     WAITING,
     CommitSha,
@@ -79,6 +80,7 @@ class LocalRuns:
     clock: Clock
     installer: Installer | None = None
     canaries: Canaries = field(default_factory=Canaries)
+    library: Library | None = None  #: None: the model has exact search alone
     limits: Limits = field(default_factory=Limits)
     model_plan: str | None = None
     model_repair: str | None = None
@@ -152,6 +154,7 @@ class LocalRuns:
             clock=self.clock,
             installer=self.installer,
             canaries=self.canaries,
+            library=self.library,
         )
 
     async def _free_branch(self, origin: Origin, run: Run) -> str:

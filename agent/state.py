@@ -66,6 +66,7 @@ class RunState:
     errand: Errand | None = None  #: of a night
     workspace: e.WorkspaceReady | None = None
     dependencies: e.DependenciesReady | None = None
+    retrieved: e.CodeRetrieved | None = None  #: the newest, for a plan or a repair
     plan: Plan | None = None
     proposed: Proposed | None = None
     usage: Usage = field(default_factory=Usage)
@@ -207,6 +208,8 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             return replace(state, workspace=p)
         case e.DependenciesReady():
             return replace(state, dependencies=p)
+        case e.CodeRetrieved():
+            return replace(state, retrieved=p)
         case e.PlanMade():
             return replace(state, plan=p.plan)
         case e.ModelAsked():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.canaries import Canaries
+from agent.codeview import CodeView, edits_of
 from agent.context import Context
 from agent.events import CheckpointTaken, Payload
 from agent.files import WorkspaceFiles
@@ -102,6 +103,7 @@ class Work(Hold):
     base: CommitSha
     branch: str  #: the base branch
     paths: Sequence[str]  #: at the base commit
+    code: CodeView | None = None  #: None: there is exact search alone
     tests: TestCommand | None  #: found at the base commit, out of the reach of the change
     began: float  #: by the monotonic clock, when this worker took the run
     dirty: bool = False
@@ -112,6 +114,20 @@ class Work(Hold):
         if self.furnishing is None:
             raise RuntimeError("no workspace is being made")
         return await asyncio.shield(self.furnishing)
+
+    async def edits(self) -> dict[str, bytes | None]:
+        """Files that differ from the base commit, as they are now; None for what is gone. Call
+        it while no command runs."""
+        if self.dirty:
+            now = await self.vault.collect((await self.desk()).folder, self.base)
+        elif self.state.checkpoint is not None:
+            now = self.state.checkpoint
+        else:
+            return {}
+        if not now.files:
+            return {}
+        files = (await self.desk()).files
+        return await edits_of(self.vault, self.paths, now.tree, now.files, files)
 
     @asynccontextmanager
     async def saving(self) -> AsyncGenerator[None]:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from agent.canaries import Canaries
+from agent.codeview import CodeView
 from agent.context import Context
 from agent.dependencies import Installer
 from agent.errors import (
@@ -29,6 +30,7 @@ from agent.journal import ACTOR, Journal
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import Projects
 from agent.report import report_on
+from agent.retrieval.library import Library
 from agent.run import ENDED, PARKED, WAITING, CommitSha, Run, RunId, RunStatus
 from agent.runners import find_tests
 from agent.stages.deliver import deliver, goes_on_delivering
@@ -58,7 +60,7 @@ RESTING = PARKED | {RunStatus.PUBLISHING}
 
 class Worker:
     """`origin` names where a project's code comes from, with a credential that only reads;
-    without `lookout` no pipeline is watched."""
+    without `lookout` no pipeline is watched, without `library` the model has exact search alone."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Worker:
         lookout: Lookout | None = None,
         canaries: Canaries | None = None,
         acceptance: Acceptance | None = None,
+        library: Library | None = None,
     ) -> None:
         self.name = name
         self._store = store
@@ -88,6 +91,7 @@ class Worker:
         self._lookout = lookout
         self._canaries = canaries or Canaries()
         self._acceptance = acceptance
+        self._library = library
 
     async def advance(self, run_id: RunId) -> None:
         """Returns when the run has ended, waits for something, or belongs to another worker."""
@@ -175,6 +179,8 @@ class Worker:
             begin = RunStatus.WORKING if planned else RunStatus.PLANNING
             await journal.move(journal.state.interrupted or begin)
         base, branch = await self._base(journal, vault)
+        if self._library is not None:
+            self._library.prepare(project.path, base)  # while the run gets its workspace
         paths = await vault.list(base)
 
         async def read(path: str) -> bytes | None:
@@ -200,6 +206,10 @@ class Worker:
             branch=branch,
             began=held.began,
         )
+        if self._library is not None:
+            work.code = CodeView(
+                library=self._library, project=project.path, commit=base, edits=work.edits
+            )
         return work
 
     async def _base(self, journal: Journal, vault: Vault) -> tuple[CommitSha, str]:

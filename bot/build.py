@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from agent.adapters.git_vault import GitVaults
     from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
     from agent.adapters.gitlab_signin import GitLabSignIn
+    from agent.adapters.openai_embeddings import OpenAIEmbeddings
     from agent.adapters.openai_model import OpenAIModel
     from agent.dependencies import Installer
     from agent.maintenance.local import LocalNights
+    from agent.retrieval.library import Library
+    from agent.retrieval.store import CodeStore
 
 #: Below it root's sandboxes live: their users may not enter root's own folders.
 SYSTEM_FOLDER = Path("/var/lib/journeyman")
@@ -67,6 +71,43 @@ def make_vaults(settings: Settings) -> GitVaults:
     from agent.adapters.git_vault import GitVaults
 
     return GitVaults(settings.home / "vaults")
+
+
+def make_embedder(settings: Settings) -> OpenAIEmbeddings | None:
+    from agent.adapters.openai_embeddings import OpenAIEmbeddings
+
+    if not settings.embedding_model:
+        return None
+    told = settings.embeddings
+    own = settings.openai_api_key if not told.base_url else ""  # no other endpoint gets that key
+    return OpenAIEmbeddings(
+        name=settings.embedding_model,
+        api_key=settings.embeddings_api_key or own or "none",
+        base_url=told.base_url or settings.openai_base_url or None,
+        declared=told.dimensions,
+        batch=told.batch,
+        requests_per_minute=told.requests_per_minute,
+        price=told.price,
+        query_prefix=told.query_prefix,
+    )
+
+
+def make_library(
+    settings: Settings,
+    store: CodeStore,
+    vaults: GitVaults,
+    origin: Callable[[str], Awaitable[Origin]],
+) -> Library:
+    from agent.adapters.git_past import GitPast, VaultCode
+    from agent.adapters.system_clock import SystemClock
+    from agent.retrieval.library import Library
+
+    return Library(
+        store=store,
+        sources=lambda project: VaultCode(vaults.of(project).repository),
+        clock=SystemClock(),
+        past=GitPast(settings.home / "past", origin).changes,
+    )
 
 
 def make_nights(settings: Settings) -> LocalNights:

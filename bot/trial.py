@@ -17,10 +17,18 @@ from agent.adapters.system_clock import SystemClock
 from agent.errors import JourneymanError, SettingsError
 from agent.events import QuestionAsked, RunEvent, StopAsked
 from agent.local import LocalResult, LocalRuns
-from agent.ports import Model, Store
+from agent.ports import Model, Origin, Store
+from agent.retrieval.library import Library
 from agent.run import Person, RunId, RunStatus
 from agent.testreport import TestReport
-from bot.build import make_canaries, make_installer, make_model, make_sandbox, make_vaults
+from bot.build import (
+    make_canaries,
+    make_installer,
+    make_library,
+    make_model,
+    make_sandbox,
+    make_vaults,
+)
 from bot.progress import Progress, make_progress
 from bot.settings import Settings, load, require
 
@@ -80,22 +88,25 @@ async def _run(
         make_model(settings) as model,
     ):
         interrupts.store = database.store
-        vaults = make_vaults(settings)
-        library = make_library(settings, database.code, vaults, local_origin)
-        runs = local_runs(settings, database, model, sandbox)
-        with interrupts.progress:
-            return await runs.run(
-                repository,
-                request,
-                test_command=test_command,
-                branch=branch,
-                progress=interrupts.show,
-                answer=None if as_json or not sys.stdin.isatty() else _ask,
-            )
+        async with local_library(settings, database) as library:
+            runs = local_runs(settings, database, model, sandbox, library)
+            with interrupts.progress:
+                return await runs.run(
+                    repository,
+                    request,
+                    test_command=test_command,
+                    branch=branch,
+                    progress=interrupts.show,
+                    answer=None if as_json or not sys.stdin.isatty() else _ask,
+                )
 
 
 def local_runs(
-    settings: Settings, database: Database, model: Model, sandbox: BubblewrapSandbox
+    settings: Settings,
+    database: Database,
+    model: Model,
+    sandbox: BubblewrapSandbox,
+    library: Library | None = None,
 ) -> LocalRuns:
     return LocalRuns(
         store=database.store,
@@ -105,10 +116,20 @@ def local_runs(
         clock=SystemClock(),
         installer=make_installer(settings, sandbox),
         canaries=make_canaries(settings),
+        library=library,
         limits=settings.defaults.limits,
         model_plan=settings.model_plan or None,
         model_repair=settings.model_repair or None,
     )
+
+
+def local_library(settings: Settings, database: Database) -> Library:
+    """Of repositories on this machine, whose path is their project."""
+
+    async def origin(path: str) -> Origin:
+        return Origin(url=path)
+
+    return make_library(settings, database.code, make_vaults(settings), origin)
 
 
 async def _ask(asked: QuestionAsked) -> str | None:

@@ -60,6 +60,7 @@ from agent.events.people import (
 )
 from agent.events.work import (
     CheckpointTaken,
+    CodeRetrieved,
     Committed,
     ContextCompacted,
     DependenciesReady,
@@ -69,6 +70,7 @@ from agent.events.work import (
     ModelAsked,
     ModelFailed,
     PlanMade,
+    RetrievedPlace,
     TestsRan,
     ToolReturned,
     ToolStarted,
@@ -80,6 +82,7 @@ __all__ = [
     "Attempt",
     "ChangeJudged",
     "CheckpointTaken",
+    "CodeRetrieved",
     "Committed",
     "ContextCompacted",
     "DeliveryBegun",
@@ -116,6 +119,7 @@ __all__ = [
     "PushHeld",
     "QuestionAnswered",
     "QuestionAsked",
+    "RetrievedPlace",
     "ReviewNote",
     "RunAccepted",
     "RunClaimed",
@@ -141,6 +145,7 @@ Payload = (
     | StatusChanged
     | WorkspaceReady
     | DependenciesReady
+    | CodeRetrieved
     | PlanMade
     | ModelAsked
     | ModelAnswered

@@ -28,6 +28,39 @@ class DependenciesReady:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetrievedPlace:
+    """A piece of code that may be about what was asked; the parts of its score are 0 to 1."""
+
+    path: str
+    start: int  #: first line, from 1
+    end: int
+    symbols: tuple[str, ...] = ()
+    score: float = 0.0
+    words: float = 0.0
+    similar: float = 0.0
+    named: bool = False
+    history: float = 0.0
+    shown: bool = True  #: with its text; the others by path and lines alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeRetrieved:
+    """What the model was shown before it asked for anything. Without places `problem` says why:
+    it has exact search then."""
+
+    purpose: Literal["plan", "repair"]
+    query: Digest
+    commit: CommitSha  #: of the index
+    state: Literal["ready", "late", "broken"]
+    places: tuple[RetrievedPlace, ...] = ()
+    records: tuple[str, ...] = ()  #: decision records that match, by path
+    edited: int = 0  #: files that were read as the run has left them
+    milliseconds: float = 0.0  #: of the search
+    waited: float = 0.0  #: seconds for the index
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanMade:
     """The first plan or a later state of it; the newest one counts."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -63,7 +64,11 @@ class Searcher:
         evidence = history.evidence(query, self.now)
         pointed = sorted(evidence.history, key=lambda path: -evidence.history[path])
         known = await self.store.frequencies(self.tree, query_weights(query).keys())
-        weights = asked(query, known.chunks, known.having)
+        own = await self.own()
+        # the run may have brought words that the commit has not
+        having = own.having(query) if own.places else Counter[int]()
+        having.update(known.having)
+        weights = asked(query, known.chunks + len(own.places), having)
         candidates: list[Candidate] = []
         if weights:
             candidates += await self.store.best(
@@ -73,7 +78,6 @@ class Searcher:
                 also=pointed[:FROM_HISTORY],
                 without=self.edits.keys(),
             )
-        own = await self.own()
         candidates += [replace(c, id=-1 - c.id) for c in own.weighed(weights)]
         meaning = Meaning()
         if self.similarity is not None:

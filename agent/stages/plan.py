@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.compaction import plan_text
 from agent.events import RunEnded
+from agent.grounding import ground_plan
 from agent.limits import only_plan
 from agent.loop import converse
 from agent.ports import Message
@@ -41,6 +42,7 @@ async def begin(work: Work) -> None:
         commit=work.base,
         orientation=orientation(work.paths, work.tests.text if work.tests else ""),
         rules=rules_text(rules),
+        code=await ground_plan(work),
     )
     work.context.append(Message(role="system", content=system_prompt()))
     work.context.append(Message(role="user", content=first))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from agent.codeview import CodeView
 from agent.errors import ToolFailed
 from agent.events import Payload, QuestionAnswered, QuestionAsked
 from agent.files import WorkspaceFiles
@@ -55,6 +56,7 @@ class ToolContext:
     harness: Harness
     outputs: Outputs
     answer: QuestionAnswered | None  #: to the `ask` that is carried out again now
+    code: CodeView | None = None
 
 
 class BadArguments(ToolFailed):

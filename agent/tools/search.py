@@ -13,6 +13,7 @@ from agent.errors import ToolFailed
 from agent.ports import CommandLimits, ToolSpec
 from agent.prompt import clean
 from agent.tools.base import Arguments, Tool, ToolContext, ToolOutcome, schema
+from agent.tools.indexed import from_index, symbols
 
 #: Folders that hold no code of the project's own.
 LEFT_OUT = (
@@ -29,11 +30,15 @@ NEAR = 8  #: lines that count as one place
 _WIDE = CommandLimits(seconds=SECONDS, head=4 << 20, tail=0)
 _PLAIN = CommandLimits(seconds=SECONDS, head=256 << 10, tail=0)
 _MATCH = re.compile(r"(?P<path>\./.*?):(?P<line>\d+):(?P<text>.*)")
+_DEFINES = (
+    r"\b(def|class|func|fn|function|type|struct|enum|interface|trait|module|const|let|var|object"
+    r"|record|val|fun|macro_rules!)\s+(\([^)]*\)\s*)?"
+)
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 async def search(context: ToolContext, arguments: Arguments) -> ToolOutcome:
-    query = arguments.text("query")
+    query, why = arguments.text("query"), ""
     where = arguments.text("path", ".").strip().removeprefix("/workspace").lstrip("/") or "."
     mode = arguments.text("mode", "text")
     match mode:
@@ -41,10 +46,15 @@ async def search(context: ToolContext, arguments: Arguments) -> ToolOutcome:
             rows = await _names(context, query, where)
         case "text":
             rows = await _text(context, query, where)
-        case "ranked":
-            rows = await _ranked(context, query, where)
+        case "ranked" | "defined":
+            indexed = await from_index(context, query, where, mode)
+            if isinstance(indexed, ToolOutcome):
+                return indexed
+            why = f"{clean(indexed)[:300]} By exact words:" if indexed else ""
+            by_words = _ranked if mode == "ranked" else _defined
+            rows = await by_words(context, query, where)
         case _:
-            raise ToolFailed("`mode` must be text, names or ranked.")
+            raise ToolFailed("`mode` must be text, names, ranked or defined.")
     count = sum(not row.endswith(MORE) for row in rows)
     found = f"{count} found" if rows else "nothing found"
     if len(rows) > ROWS:
@@ -52,7 +62,8 @@ async def search(context: ToolContext, arguments: Arguments) -> ToolOutcome:
         rows = [*rows[:ROWS], f"[… {rest} more. Narrow the query, or name a folder in `path`.]"]
     hint = "Nothing found. Try fewer or other words, or mode ranked."
     shown = " ".join(clean(query).split())[:60]
-    return ToolOutcome(output="\n".join(rows) or hint, summary=f"{mode} {shown!r}: {found}")
+    output = "\n".join([why, *rows] if why and rows else rows) or hint
+    return ToolOutcome(output=output, summary=f"{mode} {shown!r}: {found}")
 
 
 async def _names(context: ToolContext, query: str, where: str) -> list[str]:
@@ -87,6 +98,14 @@ async def _ranked(context: ToolContext, query: str, where: str) -> list[str]:
     return [
         f"{best.path}:{best.line}: {best.text.strip()[:LINE]}" for best in rank(matches, words)
     ][: ROWS // 2]
+
+
+async def _defined(context: ToolContext, query: str, where: str) -> list[str]:
+    """Without an index: lines that look like a definition."""
+    names = "|".join(re.escape(name) for name in symbols(query))
+    if not names:
+        raise ToolFailed("`query` names no symbol.")
+    return await _text(context, f"{_DEFINES}({names})\\b", where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,11 +180,12 @@ SEARCH = Tool(
     spec=ToolSpec(
         name="search",
         description="Find code. text: extended regular expression, by line. names: words or "
-        "globs in file paths. ranked: the places that best match a few words or identifiers.",
+        "globs in file paths. ranked: the places that best match a few words or identifiers, with "
+        "your changes. defined: where a symbol is defined.",
         parameters=schema(
             "query",
             query="string",
-            mode={"enum": ["text", "names", "ranked"]},
+            mode={"enum": ["text", "names", "ranked", "defined"]},
             path={"type": "string", "description": "folder to stay in"},
         ),
     ),

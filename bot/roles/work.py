@@ -14,12 +14,16 @@ from agent.maintenance.acceptance import NightAcceptance
 from agent.maintenance.shift import NightShift
 from agent.pace import Pace
 from agent.ports import Origin
+from agent.retrieval.backfill import Backfill
+from agent.retrieval.vectors import Similarity
 from agent.run import RunId
 from agent.work import Lookout
 from agent.worker import Worker
 from bot.build import (
     make_canaries,
+    make_embedder,
     make_installer,
+    make_library,
     make_model,
     make_sandbox,
     make_vaults,
@@ -56,6 +60,9 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
         return reader.origin(await reader.project(path))
 
     installer = make_installer(settings, sandbox)
+    library = make_library(settings, database.code, vaults, origin)
+    await opening.stack.enter_async_context(library)
+    library.similarity = await _open_embeddings(opening)
     worker = Worker(
         name=opening.name,
         store=database.store,
@@ -74,6 +81,7 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
             clock=SystemClock(),
             findings=database.nights,
         ),
+        library=library,
         lookout=Lookout(
             forge=reader,
             origin=origin,
@@ -105,6 +113,22 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
         )
         opening.go(shift.serve(), "nights")
     return worker.advance
+
+
+async def _open_embeddings(opening: Opening) -> Similarity | None:
+    """What compares code by meaning; what it lacks is made behind everything else."""
+    embedder, database = make_embedder(opening.settings), opening.database
+    if embedder is None:
+        return None
+    await opening.stack.enter_async_context(embedder)
+    backfill = Backfill(
+        code=database.code,
+        vectors=database.vectors,
+        embedder=embedder,
+        projects=opening.settings.listed_projects,
+    )
+    opening.go(backfill.serve(), "embeddings")
+    return Similarity(store=database.vectors, embedder=embedder)
 
 
 async def _open_effects(opening: Opening, vaults: GitVaults) -> Deed:

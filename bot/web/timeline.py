@@ -8,18 +8,10 @@ from datetime import datetime
 
 from agent import events as e
 from agent.pipeline import Verdict, Violation
-from agent.run import Digest
 from agent.testreport import TestReport
+from bot.web import retrieved
 from bot.web import timeline_delivery as delivery
-
-
-@dataclass(frozen=True, kw_only=True)
-class Folded:
-    """A body that is shown when it is asked for."""
-
-    label: str
-    digest: Digest
-    diff: bool = False
+from bot.web.rows import Folded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +31,16 @@ class Row:
 
 
 def rows(events: Iterable[e.RunEvent]) -> Iterator[Row]:
+    seen: list[e.CodeRetrieved] = []
     for event in events:
         title, text, tone, folded = _told(event.payload)
+        match event.payload:
+            case e.CodeRetrieved() as found:
+                seen.append(found)
+            case e.Committed(files=files):
+                text = f"{text}\n{retrieved.touched(seen, files)}".strip()
+            case _:
+                pass
         yield Row(
             seq=event.seq,
             at=event.at,
@@ -73,6 +73,8 @@ def _told(p: e.Payload) -> _Told:
             return "Workspace ready", f"{text}\n{notes}".strip(), "", ()
         case e.DependenciesReady():
             return _dependencies(p)
+        case e.CodeRetrieved():
+            return retrieved.told(p)
         case e.PlanMade():
             marks = {"complete": "✓", "in_progress": "▸", "error": "✗"}
             lines = [f"{marks.get(step.status, '·')} {step.title}" for step in p.plan.steps]

@@ -18,6 +18,7 @@ from agent.events import EffectDone, EffectFailed, RunEvent
 from agent.intents import KIND, Intent
 from agent.ports import MergeRequest, Origin, Project
 from agent.project import ProjectSettings
+from agent.retrieval.library import Library
 from agent.run import Limits, Linked, Person, Request, Run, RunStatus, Thread
 from agent.service import RunService
 from agent.state import RunState, fold
@@ -111,6 +112,7 @@ class Bench:
     clock: FixedClock = field(default_factory=FixedClock)
     lookout: Lookout | None = None
     acceptance: Acceptance | None = None
+    library: Library | None = None
 
     @property
     def repository(self) -> Path:
@@ -132,6 +134,7 @@ class Bench:
             canaries=self.canaries,
             lookout=self.lookout,
             acceptance=self.acceptance,
+            library=self.library,
         )
 
     async def ask(self, text: str = "make add subtract", **more: object) -> Run:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -8,6 +9,7 @@ from log import again, job, published, seen, state
 from agent import events as e
 from agent.freeze import Freeze
 from agent.gate import Action, Facts, Gate, GateId, Rule
+from agent.maintenance.night import Errand
 from agent.pipeline import Blame, Job, Judgement, Pipeline, Triage, Verdict, Violation
 from agent.plan import Plan, PlanStep, StepStatus
 from agent.run import (
@@ -66,12 +68,30 @@ GATE = Gate(
     expires_at=datetime(2026, 5, 5, tzinfo=UTC),
     facts=Facts(files=1, added=2, removed=3),
 )
+COMMITTED = e.Committed(
+    commit=CommitSha("d" * 40), tree=TreeSha("c" * 40), files=(), title="Add export"
+)
+RETRIEVED = e.CodeRetrieved(
+    purpose="plan",
+    query=BODY,
+    commit=CommitSha("b" * 40),
+    state="ready",
+    places=(
+        e.RetrievedPlace(path="a.py", start=3, end=9, symbols=("add",), score=1.2, words=0.9),
+        e.RetrievedPlace(path="b.py", start=1, end=4, history=0.5, named=True, shown=False),
+    ),
+    records=("docs/adr/0001.md",),
+    edited=2,
+    milliseconds=12.4,
+)
 PAYLOADS: list[e.Payload] = [
     e.RunAccepted(request=REQUEST, limits=Limits()),
+    e.ErrandGiven(errand=Errand(kind="tests", title="Test what is new", text="Add tests.")),
     e.RunClaimed(worker="w1", epoch=2, resumed=True),
     e.StatusChanged(status=RunStatus.WAITING_FOR_ANSWER, reason="Which format?"),
     e.WorkspaceReady(base=CommitSha("b" * 40), branch="main", files=20, seconds=0.2),
     e.DependenciesReady(manager="uv", cached=True, seconds=0.0),
+    RETRIEVED,
     e.PlanMade(plan=Plan(steps=(PlanStep(title="Read", status=StepStatus.COMPLETE),))),
     e.ModelAsked(call=1, appended=BODY, prefix=BODY, messages=3),
     e.ModelAnswered(call=1, message=BODY, usage=Usage(prompt_tokens=9), model="m", finish="stop"),
@@ -95,7 +115,7 @@ PAYLOADS: list[e.Payload] = [
     e.InstructionTaken(given=15, step=3),
     e.QuestionAsked(question="Which format?", choices=("CSV", "JSON")),
     e.QuestionAnswered(text="CSV", by=MIA),
-    e.Committed(commit=CommitSha("d" * 40), tree=TreeSha("c" * 40), files=(), title="Add export"),
+    COMMITTED,
     e.EffectIntended(key="k", effect=e.EffectKind.PUSH, subject="agent/1"),
     e.EffectDone(key="k", effect=e.EffectKind.PUSH, result="pushed", found=True),
     e.EffectFailed(key="k", effect=e.EffectKind.NOTE, problem="It is down.", retry_in=None),
@@ -209,3 +229,24 @@ def test_a_delivery_is_listed_and_its_gate_is_where_the_card_leads():
     (row,) = rows([event(e.GateOpened(gate=GATE))])
     assert row.anchor == "gate-7f7f7f7f"
     assert "decided by a maintainer of platform/api" in row.text
+
+
+def test_a_commit_tells_how_much_of_it_the_run_had_been_shown():
+    def changed(path: str, status: str = "modified") -> e.FileChange:
+        return e.FileChange(path=path, status=status, added=1, removed=0)
+
+    files = (changed("a.py"), changed("far.py"), changed("new.py", "added"))
+    commit = replace(COMMITTED, files=files)
+    *_, found, row = rows([event(RETRIEVED), event(commit)])
+    assert "a.py:3-9 add — 1.20 (words 0.90)" in found.text
+    assert "b.py:1-4 — 0.00 (words 0.00, named, history 0.50, not in full)" in found.text
+    assert "1 of 2 changed files was among the 2 places that the run was shown." in row.text
+    (alone,) = rows([event(commit)])
+    assert "among" not in alone.text
+
+
+def test_a_run_without_an_index_says_so():
+    late = replace(RETRIEVED, state="late", places=(), problem="It is still being made.")
+    (row,) = rows([event(late)])
+    assert row.title == "The index was not ready, for the plan"
+    assert row.text == "It is still being made. The model has exact search."

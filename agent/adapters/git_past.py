@@ -1,0 +1,86 @@
+"""The past of a project, which its vault does not have: commits and the paths that they changed.
+
+For an origin at a URL it is fetched into a repository of its own, without any file's content, so
+that the vault stays a plain one of a single commit. An origin on this machine is read in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from agent.adapters.git_code import GitCode
+from agent.adapters.git_command import Git, remote, remote_error, write_askpass
+from agent.errors import GitFailed
+from agent.ports import Origin
+from agent.retrieval.history import Change
+from agent.run import CommitSha
+
+COMMITS = 2000
+SECONDS = 120.0
+
+
+class VaultCode(GitCode):
+    """Of a shallow clone: its only commit seems to have made every file, which is left out."""
+
+    async def changes(
+        self, commit: CommitSha, most: int, without: CommitSha | None = None
+    ) -> Sequence[Change]:
+        return ()
+
+
+class GitPast:
+    def __init__(
+        self,
+        folder: Path,
+        origin: Callable[[str], Awaitable[Origin]],
+        *,
+        commits: int = COMMITS,
+    ) -> None:
+        self._folder = folder
+        self._origin = origin
+        self._commits = commits
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def changes(self, project: str, commit: CommitSha) -> Sequence[Change]:
+        """Newest first. Raises `GitFailed`, `ForgeUnavailable`, `ForgeRejected`."""
+        origin = await self._origin(project)
+        if origin.url.startswith("/"):
+            inner = Path(origin.url) / ".git"
+            local = GitCode(inner if inner.exists() else Path(origin.url))
+            return await local.changes(commit, self._commits)
+        digest = hashlib.sha256(project.encode()).hexdigest()[:32]
+        async with self._locks.setdefault(project, asyncio.Lock()):
+            repository = self._folder / f"{digest}.git"
+            await self._fetched(Git(repository), origin, commit)
+            return await GitCode(repository).changes(commit, self._commits)
+
+    async def _fetched(self, git: Git, origin: Origin, commit: CommitSha) -> None:
+        marked = git.repository / "without-files"
+        if not marked.exists():
+            git.repository.mkdir(parents=True, exist_ok=True)
+            git.repository.chmod(0o700)
+            await git("init", "--quiet", "--bare", "--template=", str(git.repository))
+            await self._fetch(git, origin, commit, 1)
+            listed = ("--batch-all-objects", "--unordered", "--batch-check=%(objecttype)")
+            if b"blob" in await git("cat-file", *listed):
+                raise GitFailed("The origin sends all files with its history; that is too much.")
+            marked.touch()
+        await self._fetch(git, origin, commit, self._commits)
+
+    async def _fetch(self, git: Git, origin: Origin, commit: CommitSha, depth: int) -> None:
+        askpass = self._folder / "askpass"
+        write_askpass(askpass)
+        arguments = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--force"]
+        arguments += ["--filter=blob:none", f"--depth={depth}", "--", origin.url]
+        environment = remote(origin, askpass)
+        try:
+            done = await git.run(
+                [*arguments, f"+{commit}:refs/past/newest"], env=environment, seconds=SECONDS
+            )
+        except GitFailed as error:
+            raise remote_error("fetch", origin, str(error)) from error
+        if done.code:
+            raise remote_error("fetch", origin, done.err)

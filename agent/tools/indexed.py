@@ -1,0 +1,92 @@
+"""The modes of `search` that ask the project's index, with the run's own changes on top."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from agent.codeview import CodeView
+from agent.errors import StoreUnavailable
+from agent.prompt import clean
+from agent.retrieval.lookup import defined
+from agent.retrieval.ranking import PLACES
+from agent.retrieval.search import Answer, Found, Searcher
+from agent.tools.base import ToolContext, ToolOutcome
+
+LINES = 3  #: of a place
+LINE = 160  #: characters of them
+WIDE = 100  #: places of which those in one folder are kept
+SYMBOLS = 8  #: that are looked up at once
+PATIENCE = 1.0  #: seconds; the model has exact search
+
+_SYMBOL = re.compile(r"[^\W\d][\w$]*")
+
+
+async def from_index(context: ToolContext, query: str, where: str, mode: str) -> ToolOutcome | str:
+    """A text says why it is left to exact search; empty where there never is an index."""
+    if context.code is None:
+        return ""
+    opened = await context.code.opened(PATIENCE)
+    if opened.searcher is None:
+        return opened.shelf.problem
+    try:
+        answer = await _asked(opened.searcher, query, where, mode)
+    except StoreUnavailable as error:
+        return f"The index did not answer: {error}"
+    if not answer.places:
+        return f"The index of {context.code.commit[:12]} has nothing."
+    names = symbols(query) if mode == "defined" else ()
+    rows = [_row(found, names) for found in answer.places]
+    shown = " ".join(clean(query).split())[:60]
+    return ToolOutcome(
+        output="\n".join([_head(context.code, answer), *rows]),
+        summary=f"{mode} {shown!r}: {len(rows)} found by the index",
+    )
+
+
+def symbols(query: str) -> tuple[str, ...]:
+    """The last part of each name: `Store.issued` is defined as `issued`."""
+    last = (_SYMBOL.findall(word)[-1:] for word in query.split())
+    return tuple(dict.fromkeys(name for names in last for name in names))[:SYMBOLS]
+
+
+async def _asked(searcher: Searcher, query: str, where: str, mode: str) -> Answer:
+    everywhere = where == "."
+    if mode == "defined":
+        answer = await defined(searcher, symbols(query))
+    else:
+        answer = await searcher.search(query, places=PLACES if everywhere else WIDE)
+    if everywhere:
+        return answer
+    folder = where.rstrip("/")
+    inside = [
+        found
+        for found in answer.places
+        if found.hit.path == folder or found.hit.path.startswith(f"{folder}/")
+    ]
+    return Answer(commit=answer.commit, places=tuple(inside[:PLACES]), edited=answer.edited)
+
+
+def _head(code: CodeView, answer: Answer) -> str:
+    edited = f" with {answer.edited} changed files" if answer.edited else ""
+    return f"Index of {code.commit[:12]}{edited}; best first, each with its first lines:"
+
+
+def _row(found: Found, names: Sequence[str]) -> str:
+    hit = found.hit
+    lines = clean(found.text).splitlines()
+    first = _line_of(lines, names)
+    symbol = f"  {', '.join(hit.symbols[:5])}" if hit.symbols and not names else ""
+    said = [line for line in lines[first:] if line.strip()][:LINES]
+    at = f"{hit.start + first}" if names else f"{hit.start}-{hit.end}"
+    head = f"{clean(hit.path)}:{at}{clean(symbol)[:120]}"
+    return "\n".join([head, *(f"    {line[:LINE]}" for line in said)])
+
+
+def _line_of(lines: Sequence[str], names: Sequence[str]) -> int:
+    if names:
+        named = re.compile(rf"\b({'|'.join(re.escape(name) for name in names)})\b")
+        for number, line in enumerate(lines):
+            if named.search(line):
+                return number
+    return 0
