@@ -15,10 +15,15 @@ from rich.progress import TaskID
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.git_code import GitCode
+from agent.adapters.openai_embeddings import OpenAIEmbeddings
 from agent.adapters.system_clock import SystemClock
-from agent.errors import SettingsError
+from agent.errors import ModelRejected, SettingsError, Unavailable
+from agent.retrieval.backfill import Backfill, Filled
 from agent.retrieval.indexer import Indexed, Progress, bring_up
 from agent.retrieval.search import Answer, Found, Searcher
+from agent.retrieval.store import IndexedTree
+from agent.retrieval.vectors import LEXICAL, Similarity
+from bot.build import make_embedder
 from bot.settings import load
 
 SHOWN = 3  #: lines of a place on the terminal
@@ -29,6 +34,7 @@ async def index_command(*, repo: str, ref: str) -> int:
     async with AsyncExitStack() as stack:
         database, source, project = await _opened(stack, repo)
         done = await _indexed(database, source, project, ref)
+        filled = await _embedded(stack, database, done.tree)
     tree = done.tree
     for problem in done.problems:
         print(f"{problem} Such files are searched in windows of lines.", file=sys.stderr)
@@ -37,6 +43,8 @@ async def index_command(*, repo: str, ref: str) -> int:
         f" {tree.chunks:,} places; {done.read:,} files were new"
         f" ({time.monotonic() - began:.1f} s)."
     )
+    if filled:
+        print(filled)
     return 0
 
 
@@ -47,7 +55,11 @@ async def search_command(*, repo: str, ref: str, query: str, top_k: int, as_json
         database, source, project = await _opened(stack, repo)
         done = await _indexed(database, source, project, ref)
         clock = SystemClock()
-        searcher = Searcher(store=database.code, tree=done.tree, now=clock.now())
+        embedder = await _embedder(stack)
+        similarity = Similarity(store=database.vectors, embedder=embedder) if embedder else None
+        searcher = Searcher(
+            store=database.code, tree=done.tree, now=clock.now(), similarity=similarity
+        )
         answer = await searcher.search(query, places=top_k)
     if as_json:
         print(json.dumps(_record(answer)))
@@ -83,6 +95,36 @@ async def _indexed(database: Database, source: GitCode, project: str, ref: str) 
         return await bring_up(database.code, source, project, commit, tell=tell)
 
 
+async def _embedder(stack: AsyncExitStack) -> OpenAIEmbeddings | None:
+    embedder = make_embedder(load())
+    return await stack.enter_async_context(embedder) if embedder else None
+
+
+async def _embedded(stack: AsyncExitStack, database: Database, tree: IndexedTree) -> str:
+    """What it came to, in a sentence; nothing where no model is set."""
+    embedder = await _embedder(stack)
+    if embedder is None:
+        return ""
+    backfill = Backfill(
+        code=database.code, vectors=database.vectors, embedder=embedder, projects=(tree.project,)
+    )
+    with Bar(transient=True, console=Console(stderr=True)) as bar:
+        task = bar.add_task("Embedding", total=tree.chunks)
+
+        def tell(filled: Filled) -> None:
+            bar.update(task, total=filled.vectors + filled.left, completed=filled.vectors)
+
+        try:
+            filled = await backfill.fill(tree, tell)
+        except (Unavailable, ModelRejected) as error:
+            return f"Not all is embedded: {error} Searches are lexical; what was made is kept."
+    cost = f", ${filled.money:.4f}" if embedder.price else ""
+    return (
+        f"{filled.vectors:,} places were embedded with {embedder.model}"
+        f" ({filled.tokens:,} tokens{cost})."
+    )
+
+
 def _show(answer: Answer, console: Console) -> None:
     for found in answer.places:
         hit = found.hit
@@ -92,12 +134,15 @@ def _show(answer: Answer, console: Console) -> None:
         )
         for line in [line for line in found.text.splitlines() if line.strip()][:SHOWN]:
             console.print(f"    {line}", markup=False, overflow="ellipsis", no_wrap=True)
+    if answer.meaning != LEXICAL:
+        console.print(f"({answer.meaning})", markup=False, style="dim")
     if not answer.places:
         console.print("Nothing found. Try other words, or fewer.")
 
 
 def _record(answer: Answer) -> dict[str, Any]:
-    return {"commit": answer.commit, "places": [_place(found) for found in answer.places]}
+    places = [_place(found) for found in answer.places]
+    return {"commit": answer.commit, "meaning": answer.meaning, "places": places}
 
 
 def _place(found: Found) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from agent import outside
 from agent.errors import SettingsError
 from agent.policy import Policy
 from agent.run import Limits
+from bot.embedfile import Embeddings
 from bot.gatefile import STRICT, Environment, Gates, Pattern, Target
 from bot.nightfile import Channel, Nights
 from bot.settings import DIRECT, ModelPrice, ProjectEntry
@@ -151,6 +152,7 @@ class _File(_Strict):
     parallel_runs: int = Field(default=4, gt=0, le=64)
     operators: list[Annotated[int, Field(gt=0)]] = []
     model: _Model = _Model()
+    embeddings: Embeddings = Embeddings()
     defaults: _Defaults = _Defaults()
     projects: dict[_Path, _Project] = {}
     channels: dict[_AnyChannel, list[_Path]] = {}
@@ -177,6 +179,7 @@ def read(path: Path, *, given: Mapping[str, str]) -> dict[str, Any]:
         "window": file.model.window,
         "windows": MappingProxyType(file.model.windows),
         "prices": MappingProxyType({n: _price(p) for n, p in file.model.prices.items()}),
+        "embeddings": file.embeddings.settings(),
         "defaults": defaults,
         "projects": MappingProxyType(
             {
@@ -195,6 +198,8 @@ def read(path: Path, *, given: Mapping[str, str]) -> dict[str, Any]:
     for field, key in models.items():
         if not given.get(field) and (name := getattr(file.model, key)):
             fields[field] = name
+    if not given.get("embedding_model") and file.embeddings.model:
+        fields["embedding_model"] = file.embeddings.model
     _one_default(path, file)
     return fields
 
@@ -229,6 +234,7 @@ def _one_default(path: Path, file: _File) -> None:
 _KEY_REMEDIES = {
     "projects": "a project is a path like group/name",
     "channels": f'a channel is an id like C024BE91L, or "{DIRECT}"',
+    "embeddings": "an address begins with https://",
     "groups": "a group is its full path, like platform/operations",
 }
 
@@ -267,6 +273,7 @@ def _known(where: list[str]) -> list[str]:
     by_name: dict[str, type[BaseModel]] = {
         "model": _Model,
         "prices": _Price,
+        "embeddings": Embeddings,
         "defaults": _Defaults,
         "projects": _Project,
         "limits": _Limits,

@@ -37,6 +37,18 @@ class ModelPrice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbeddingSettings:
+    """How code is embedded, where `Settings.embedding_model` is set."""
+
+    base_url: str = ""  #: empty: the model's endpoint, and its key
+    dimensions: int | None = None  #: None: as many as the model has
+    batch: int = 64
+    requests_per_minute: float = 600
+    price: float = 0  #: US dollars for a million tokens
+    query_prefix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProjectEntry:
     """What is set for one project, over `[defaults]`."""
 
@@ -77,7 +89,9 @@ class Settings:
     model: str = ""
     model_plan: str = ""
     model_repair: str = ""
-    embedding_model: str = ""
+    embedding_model: str = ""  #: empty: no embeddings
+    embeddings_api_key: str = field(default="", repr=False)
+    embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     window: int = 128_000
     windows: Mapping[str, int] = field(default_factory=dict[str, int])  #: of models by name
     prices: Mapping[str, ModelPrice] = field(default_factory=dict[str, ModelPrice])

@@ -82,7 +82,12 @@ VARIABLES = (
     Variable(
         name="JOURNEYMAN_EMBEDDING_MODEL",
         field="embedding_model",
-        about="model for semantic search; not used yet",
+        about="model of embeddings, to find code by meaning; empty: by its words alone",
+    ),
+    Variable(
+        name="EMBEDDINGS_API_KEY",
+        field="embeddings_api_key",
+        about="key of the endpoint under [embeddings]; without base_url there, OPENAI_API_KEY does",
     ),
     Variable(
         name="DATABASE_URL",
