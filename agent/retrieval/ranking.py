@@ -19,7 +19,7 @@ FILE = 0.3  #: of the file's worth in the choice of chunks
 NEXT = 0.3  #: of a file's further chunks, in its worth
 AGAIN = 0.9  #: of a chunk's value, for each chunk taken of the same file
 KINDS = {Kind.SOURCE: 1.0, Kind.TEST: 0.4, Kind.AUX: 0.4, Kind.DOC: 0.3, Kind.CONFIG: 0.3}
-LIFTED = 0.9  #: a kind that the request asks for
+LIFTED = 0.6  #: a kind that the request asks for
 PLACES, TESTS, DOCS = 20, 3, 2  #: shown; of them kept for tests and for documents
 
 PAST = 40  #: changes that count as alike
