@@ -33,11 +33,12 @@ def soon(schedule: Schedule, now: datetime) -> datetime:
 @dataclass(kw_only=True)
 class Nightly:
     road: Road
+    schedule: Schedule = LINT
 
     async def due(self) -> bool:
         """One more night, unless the task is paused."""
         before = len(await self.entries())
-        while not await self.road.db.nights.tick([LINT], soon):
+        while not await self.road.db.nights.tick([self.schedule], soon):
             if await self.road.db.nights.paused():
                 return False  # else it was seen for the first time
         return len(await self.entries()) == before + 1
@@ -53,7 +54,7 @@ class Nightly:
             runs = await self.road.db.store.runs(limit=100)
             return len(ended) == nights and all(run.status in ENDED for run in runs)
 
-        await until(so, 30, self.road.story)
+        await until(so, 90, self.road.story)
         return [each.report for each in await self.entries() if each.report]
 
     async def work(self, nights: int = 1) -> list[TaskReport]:
