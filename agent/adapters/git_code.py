@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.adapters.git_command import Git
+from agent.errors import GitFailed
 from agent.retrieval.history import FILES, Change
 from agent.retrieval.indexer import Blob
 from agent.run import CommitSha
@@ -23,8 +24,15 @@ class GitCode:
 
     async def commit(self, ref: str) -> CommitSha:
         """Raises `GitFailed`."""
-        out = await self._git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
-        return CommitSha(out.decode().strip())
+        found = await self._git.run(
+            ("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+        )
+        if found.code:
+            raise GitFailed(
+                f"There is no commit {ref} in this repository. Commit something first, or name a "
+                "branch, a tag or a commit that is there."
+            )
+        return CommitSha(found.out.decode().strip())
 
     async def files(self, commit: CommitSha) -> Sequence[Blob]:
         """Links and submodules are left out, paths that are no UTF-8, and what a partial clone

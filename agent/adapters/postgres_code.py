@@ -59,7 +59,7 @@ WITH best AS MATERIALIZED (
     WHERE m.tree_id = $1 AND m.blob_id <> ALL ({_AT}) ORDER BY distance LIMIT $5)
 SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -best.distance AS score
 FROM best JOIN code_chunks c ON c.id = best.id JOIN code_blobs b ON b.id = c.blob_id
-ORDER BY distance"""
+WHERE distance < 0 ORDER BY distance"""
 _ALSO = f"""
 SELECT DISTINCT ON (path) * FROM ({_CANDIDATE} AND m.blob_id = ANY ({_AT})) AS found
 ORDER BY path, score DESC"""
@@ -83,6 +83,7 @@ class PostgresCode:
         self._dsn = dsn
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
+        self._turns = asyncio.Semaphore(_POOL // 2)
         self._known: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
 
     async def close(self) -> None:
@@ -103,8 +104,8 @@ class PostgresCode:
 
     @asynccontextmanager
     async def alone(self, project: str) -> AsyncGenerator[None]:
-        """Holds one of the pool's connections."""
-        async with self.of_project(project) as db:
+        """Holds one of the pool's connections; so many wait here that some are left to work with."""
+        async with self._turns, self.of_project(project) as db:
             await db.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _TURN, project)
             yield
 

@@ -78,8 +78,8 @@ async def bring_up(
         blobs = {b.path: b for b in await source.files(commit) if _worth(b)}
         files = [TreeFile(path=b.path, blob=b.id) for b in blobs.values()]
         wanted = [blobs[file.path] for file in await store.missing(project, files)]
-        problems = await _read(store, source, project, wanted, tell, executor)
-        tree = await store.settle(project, commit, files)
+        gone, problems = await _read(store, source, project, wanted, tell, executor)
+        tree = await store.settle(project, commit, [f for f in files if f.path not in gone])
         if tree is None:
             raise StoreUnavailable(
                 f"Contents of {commit} were forgotten while it was indexed. What is left of them "
@@ -99,8 +99,9 @@ async def _read(
     wanted: Sequence[Blob],
     tell: Callable[[Progress], None],
     executor: Executor | None,
-) -> tuple[str, ...]:
-    """Stores what is in these files; the problems of their grammars."""
+) -> tuple[set[str], tuple[str, ...]]:
+    """Stores what is in these files. The paths of those that are there no more, as in a partial
+    clone, and the problems of grammars."""
     problems: dict[str, None] = {}
     tokens, batch, seen = Tokens(), list[tuple[TreeFile, FileIndex | None]](), set[str]()
     loop = asyncio.get_running_loop()
@@ -117,11 +118,9 @@ async def _read(
             done += len(batch)
             tell(Progress(done=done, of=len(wanted)))
             batch = []
-    # of a partial clone: known as empty, or it would be asked for each time
-    batch += [(TreeFile(path=b.path, blob=b.id), None) for b in wanted if b.path not in seen]
     await store.add(project, batch)
     tell(Progress(done=len(wanted), of=len(wanted)))
-    return tuple(problems)
+    return {blob.path for blob in wanted} - seen, tuple(problems)
 
 
 def _worth(blob: Blob) -> bool:
