@@ -23,7 +23,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 def suite(path: str, text: str) -> Suite:
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Suite(path=path, units={}, readable=False)
     reader = _Reader(collects=bool(_FILE.fullmatch(posixpath.basename(path))))
     try:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from agent.maintenance.coverage.sources import blocks
+from agent.maintenance.coverage.sources import blocks, parsed
 
 SHOWN = 80  #: characters of a line that are told
 
@@ -62,17 +62,17 @@ _Change = Callable[[], Callable[[], None]]
 
 def neutral(source: str) -> str | None:
     """The same program in the words of its mutants; None: it cannot be read."""
+    tree = parsed(source)
     try:
-        return f"{ast.unparse(ast.parse(source))}\n"
-    except (SyntaxError, ValueError, RecursionError):
+        return f"{ast.unparse(tree)}\n" if tree else None
+    except RecursionError:
         return None
 
 
 def mutants(path: str, source: str, lines: Collection[int]) -> Iterator[Mutant]:
     """Of the statements that begin in these lines: one of each, then a second of each."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+    tree = parsed(source)
+    if tree is None:
         return
     found = [
         ((rank, place.statement.lineno), place, change)
@@ -81,13 +81,21 @@ def mutants(path: str, source: str, lines: Collection[int]) -> Iterator[Mutant]:
         for rank, change in enumerate(_changes(place))
     ]
     for (_, line), place, change in sorted(found, key=lambda each: each[0]):
-        before = _words(place.statement)
-        undo = change()
         try:
-            after, whole = _words(place.statement), ast.unparse(ast.fix_missing_locations(tree))
-        finally:
-            undo()
+            before, after, whole = _made(tree, place, change)
+        except RecursionError:
+            return
         yield Mutant(path=path, line=line, before=before, after=after, source=f"{whole}\n")
+
+
+def _made(tree: ast.Module, place: _Place, change: _Change) -> tuple[str, str, str]:
+    """The statement before and after, and the program then; the tree is as it was afterwards."""
+    before = _words(place.statement)
+    undo = change()
+    try:
+        return before, _words(place.statement), ast.unparse(ast.fix_missing_locations(tree))
+    finally:
+        undo()
 
 
 def _places(tree: ast.Module) -> Iterator[_Place]:

@@ -31,12 +31,19 @@ def is_generated(source: str) -> bool:
     return _GENERATED.search(source[:_HEAD]) is not None
 
 
+def parsed(source: str) -> ast.Module | None:
+    """None: this is no Python, or it is nested without end."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
 def statements(source: str) -> Mapping[int, int]:
     """Each line of a statement and the line that it begins in. Of a compound one its head only;
     docstrings are none. Empty: this is no Python that can be read."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+    tree = parsed(source)
+    if tree is None:
         return {}
     first: dict[int, int] = {}
     for node in ast.walk(tree):
