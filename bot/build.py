@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from agent.canaries import Canaries
-from agent.errors import Refused
+from agent.errors import Refused, SettingsError
 from agent.files import make_enterable
 from agent.maintenance.diary import Schedule
 from agent.maintenance.night import Task
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent.adapters.git_vault import GitVaults
     from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
     from agent.adapters.gitlab_signin import GitLabSignIn
+    from agent.adapters.minilm import MiniLM
     from agent.adapters.openai_embeddings import OpenAIEmbeddings
     from agent.adapters.openai_model import OpenAIModel
     from agent.dependencies import Installer
@@ -73,11 +74,21 @@ def make_vaults(settings: Settings) -> GitVaults:
     return GitVaults(settings.home / "vaults")
 
 
-def make_embedder(settings: Settings) -> OpenAIEmbeddings | None:
-    from agent.adapters.openai_embeddings import OpenAIEmbeddings
-
+def make_embedder(settings: Settings) -> OpenAIEmbeddings | MiniLM | None:
+    """Raises `SettingsError`."""
     if not settings.embedding_model:
         return None
+    if settings.embedding_model.startswith("local:"):
+        from agent.adapters.minilm import MODEL, MiniLM
+
+        if settings.embedding_model != MODEL:
+            raise SettingsError(
+                f"The embedding model {settings.embedding_model!r} is not known: on this machine"
+                f" there is {MODEL}."
+            )
+        return MiniLM()
+    from agent.adapters.openai_embeddings import OpenAIEmbeddings
+
     told = settings.embeddings
     own = settings.openai_api_key if not told.base_url else ""  # no other endpoint gets that key
     return OpenAIEmbeddings(

@@ -15,6 +15,7 @@ from rich.progress import TaskID
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.git_code import GitCode
+from agent.adapters.minilm import MiniLM
 from agent.adapters.openai_embeddings import OpenAIEmbeddings
 from agent.adapters.system_clock import SystemClock
 from agent.errors import ModelRejected, SettingsError, Unavailable
@@ -95,7 +96,7 @@ async def _indexed(database: Database, source: GitCode, project: str, ref: str) 
         return await bring_up(database.code, source, project, commit, tell=tell)
 
 
-async def _embedder(stack: AsyncExitStack) -> OpenAIEmbeddings | None:
+async def _embedder(stack: AsyncExitStack) -> OpenAIEmbeddings | MiniLM | None:
     embedder = make_embedder(load())
     return await stack.enter_async_context(embedder) if embedder else None
 
@@ -118,7 +119,7 @@ async def _embedded(stack: AsyncExitStack, database: Database, tree: IndexedTree
             filled = await backfill.fill(tree, tell)
         except (Unavailable, ModelRejected) as error:
             return f"Not all is embedded: {error} Searches are lexical; what was made is kept."
-    cost = f", ${filled.money:.4f}" if embedder.price else ""
+    cost = f", ${filled.money:.4f}" if filled.money else ""
     return (
         f"{filled.vectors:,} places were embedded with {embedder.model}"
         f" ({filled.tokens:,} tokens{cost})."

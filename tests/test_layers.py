@@ -56,7 +56,8 @@ HOMES = {
     "rich": ("bot/",),
     "numpy": (
         *("agent/retrieval/", "agent/adapters/postgres_code.py"),
-        "agent/adapters/openai_embeddings.py",
+        "agent/adapters/postgres_trees.py",
+        *("agent/adapters/openai_embeddings.py", "agent/adapters/minilm.py"),
     ),
     "tree_sitter": ("agent/retrieval/",),
     "Stemmer": ("agent/retrieval/",),

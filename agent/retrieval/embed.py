@@ -56,7 +56,7 @@ class Embedder(Protocol):
         ...
 
     def of(self, model: str) -> Embedder:
-        """The same endpoint with another model."""
+        """The same endpoint with another model. Raises `ModelRejected`."""
         ...
 
 

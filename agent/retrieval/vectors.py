@@ -147,9 +147,9 @@ class Similarity:
         if not standing.useful:
             return Meaning(told=f"{LEXICAL}, {standing.told}" if standing.embedded else LEXICAL)
         embedder = self.embedder
-        if standing.model != embedder.model:
-            embedder = embedder.of(standing.model)
         try:
+            if standing.model != embedder.model:
+                embedder = embedder.of(standing.model)
             vector = await embedder.embed_query(text)
         except (ModelUnavailable, ModelRejected) as error:
             return Meaning(told=f"{LEXICAL}: {error}")

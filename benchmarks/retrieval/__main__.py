@@ -6,6 +6,7 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,8 @@ from rich.table import Table
 from agent.retrieval.history import Change, History
 from agent.retrieval.memory import FileIndex, MemoryIndex, index_file
 from agent.retrieval.tokens import Tokens
-from benchmarks.retrieval.methods import METHODS, Place, Scene
+from benchmarks.retrieval.dense import Dense
+from benchmarks.retrieval.methods import EMBEDDED, METHODS, Place, Scene
 from benchmarks.retrieval.repository import Case, Commit, Repository, cases, plain
 
 COLUMNS = ("R@1", "R@5", "R@10", "R@20", "MRR", "c@20", "tests@20", "lines")
@@ -24,15 +26,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description=__doc__)
     parser.add_argument("repositories", nargs="+", type=Path)
     parser.add_argument("--cases", type=int, default=60, help="of each repository")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default="")
+    parser.add_argument(
+        "--embedder", default="", help='address of an OpenAI-compatible endpoint, or "minilm"'
+    )
+    parser.add_argument("--embedding-model", default="default")
+    parser.add_argument("--vectors", type=Path, help="file that keeps the vectors, of one model")
     options = parser.parse_args()
-    methods = options.methods.split(",")
+    dense = (
+        Dense(options.embedder, options.embedding_model, options.vectors)
+        if options.embedder
+        else None
+    )
+    methods = options.methods.split(",") if options.methods else [*METHODS]
+    if dense is None:
+        methods = [name for name in methods if name != EMBEDDED]
     sums: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     console = Console(width=140)
     for path in options.repositories:
-        for key, means in score(Repository(path), options.cases, methods).items():
+        for key, means in score(Repository(path), options.cases, methods, dense).items():
             sums[key].append(means)
             console.print(path.parent.name, *key, {k: round(v, 3) for k, v in means.items()})
+    if dense is not None:
+        dense.close()
     for which in ("message", "without identifiers"):
         table = Table(title=f"Query: {which}; mean over {len(options.repositories)} repositories")
         for name in ("", *COLUMNS, "ms"):
@@ -45,7 +61,7 @@ def main() -> None:
 
 
 def score(
-    repository: Repository, most: int, methods: Sequence[str]
+    repository: Repository, most: int, methods: Sequence[str], dense: Dense | None = None
 ) -> dict[tuple[str, str], dict[str, float]]:
     log = repository.log()
     tokens = Tokens()
@@ -54,6 +70,8 @@ def score(
     scores: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for case in cases(log, most):
         scene = _scene(repository, case, log, changes, known, tokens)
+        if dense is not None:
+            scene = replace(scene, near=dense.over(scene.index))
         for which, query in (("message", case.query), ("without identifiers", plain(case.query))):
             if not query:
                 continue

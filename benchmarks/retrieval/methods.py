@@ -10,7 +10,7 @@ from math import log
 
 from agent.retrieval.history import History
 from agent.retrieval.memory import FileIndex, MemoryIndex
-from agent.retrieval.ranking import Evidence, Hit, rank
+from agent.retrieval.ranking import Candidate, Evidence, Hit, rank
 from agent.retrieval.tokens import STOP_WORDS
 
 CANDIDATES = 400
@@ -31,6 +31,7 @@ class Scene:
     index: MemoryIndex
     history: History
     text: Callable[[str], str]  #: of a path
+    near: Callable[[str, Sequence[Candidate]], Sequence[Candidate]] | None = None  #: an embedder's
 
 
 def grep(scene: Scene, query: str, now: object) -> list[Place]:
@@ -91,12 +92,23 @@ def hits(scene: Scene, query: str, now: object) -> list[Hit]:
     return rank(query, scene.index.best(query, CANDIDATES, also), evidence)
 
 
+def embedded(scene: Scene, query: str, now: object) -> list[Place]:
+    evidence = scene.history.evidence(query, now)  # type: ignore[arg-type]
+    also = sorted(evidence.history, key=lambda path: -evidence.history[path])[:20]
+    assert scene.near is not None
+    candidates = scene.near(query, scene.index.best(query, CANDIDATES, also))
+    found = rank(query, candidates, evidence)
+    return [Place(path=h.path, start=h.start, end=h.end) for h in found]
+
+
+EMBEDDED = "ours with embedder"
 METHODS: Mapping[str, Callable[[Scene, str, object], list[Place]]] = {
     "grep": grep,
     "BM25 files": bm25_files,
     "BM25 chunks": bm25_chunks,
     "ours without history": no_history,
     "ours": ours,
+    EMBEDDED: embedded,
 }
 
 
