@@ -104,7 +104,7 @@ class PostgresCode:
 
     @asynccontextmanager
     async def alone(self, project: str) -> AsyncGenerator[None]:
-        """Holds one of the pool's connections; so many wait here that some are left to work with."""
+        """Holds one of the pool's connections; a few at once, so that some are left to work."""
         async with self._turns, self.of_project(project) as db:
             await db.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _TURN, project)
             yield
@@ -172,17 +172,17 @@ class PostgresCode:
     ) -> Sequence[Candidate]:
         asked = SparseVector(dict(query), DIMENSIONS)
         async with self.of_project(tree.project) as db:
-            found = await db.fetch(_BEST, tree.id, asked, tree.project, list(without), most)
+            found = await db.fetch(_BEST, tree.id, asked, tree.project, storable(without), most)
             rows = list(found)
             have = {str(row["path"]) for row in rows}
             if more := [path for path in also if path not in have and path not in without]:
-                rows += await db.fetch(_ALSO, tree.id, asked, tree.project, more)
+                rows += await db.fetch(_ALSO, tree.id, asked, tree.project, storable(more))
         return [candidate(row) for row in rows]
 
     async def defined(self, tree: IndexedTree, names: Collection[str]) -> Sequence[Candidate]:
         nothing = SparseVector({}, DIMENSIONS)
         async with self.of_project(tree.project) as db:
-            rows = await db.fetch(_DEFINED, tree.id, nothing, list(names))
+            rows = await db.fetch(_DEFINED, tree.id, nothing, storable(names))
         return [candidate(row) for row in rows]
 
     async def texts(self, tree: IndexedTree, chunks: Sequence[int]) -> Mapping[int, str]:
@@ -195,7 +195,7 @@ class PostgresCode:
         self, tree: IndexedTree, paths: Collection[str]
     ) -> Mapping[str, Sequence[str]]:
         async with self.of_project(tree.project) as db:
-            rows = await db.fetch(_SYMBOLS, tree.id, list(paths))
+            rows = await db.fetch(_SYMBOLS, tree.id, storable(paths))
         found: dict[str, dict[str, None]] = {}
         for row in rows:
             found.setdefault(row["path"], {}).update(dict.fromkeys(row["symbols"]))
@@ -256,6 +256,11 @@ def _rows(blob: int, project: str, index: FileIndex) -> list[tuple[Any, ...]]:
         place = (blob, project, chunk.start, chunk.end)
         rows.append((*place, symbols, context, text, lex, embedded))
     return rows
+
+
+def storable(texts: Collection[str]) -> list[str]:
+    """What else is asked for, such as a path that is no UTF-8, cannot be there."""
+    return [text for text in texts if _text(text) == text]
 
 
 def _text(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from pgvector import HalfVector, SparseVector
 
 from agent.adapters.postgres import Connection, Row, connect
-from agent.adapters.postgres_code import PostgresCode, candidate
+from agent.adapters.postgres_code import PostgresCode, candidate, storable
 from agent.errors import ModelRejected
 from agent.retrieval.embed import Embedded, Vectors, document
 from agent.retrieval.lexical import Vector
@@ -106,7 +106,7 @@ class PostgresVectors:
         words = SparseVector(dict(query), DIMENSIONS)
         async with self._code.of_project(tree.project) as db:
             rows = await db.fetch(
-                _NEAR, tree.id, model, HalfVector(vector), words, list(without), most
+                _NEAR, tree.id, model, HalfVector(vector), words, storable(without), most
             )
         return [replace(candidate(row), cosine=float(row["cosine"])) for row in rows]
 
