@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from agent.maintenance.night import Errand, Finding, Uncovered
 from agent.prompt import clean
@@ -27,7 +28,6 @@ not many. Nobody can be asked."""
 
 def errands(
     found: Sequence[Finding],
-    uncovered: Mapping[str, Collection[int]],
     command: TestCommand,
     paths: Sequence[str],
     *,
@@ -87,10 +87,11 @@ def spans(lines: Sequence[int]) -> str:
 
 def _home(path: str, paths: Sequence[str]) -> str:
     """Where tests of a module are, or would be looked for."""
-    stem = posixpath.basename(path).partition(".")[0]
+    stem = posixpath.basename(path.removesuffix("/__init__.py")).partition(".")[0]
+    mine = re.compile(rf"(^|[._-]){re.escape(stem)}([._-]|$)")
     tests = [each for each in paths if is_test(each) and each.endswith(".py")]
     tests = [each for each in tests if posixpath.basename(each) != "conftest.py"]
-    named = [each for each in tests if stem in posixpath.basename(each)]
+    named = [each for each in tests if mine.search(posixpath.basename(each))]
     if named:
         return ", ".join(f"`{_word(each)}`" for each in sorted(named)[:NAMED])
     folders = Counter(posixpath.dirname(each) or "." for each in tests).most_common(1)

@@ -20,7 +20,7 @@ from agent.ports import CommandLimits
 from agent.runners import TestCommand, find_tests
 from agent.tamper import python
 from agent.tamper.compare import is_test
-from agent.testreport import BAD, CaseStatus, TestCase, TestReport
+from agent.testreport import BAD, CaseStatus, TestReport
 from agent.verify import run_tests
 
 MUTANTS = 12
@@ -59,30 +59,41 @@ def _unfit(diff: FileDiff | None, before: str) -> str:
     return ""
 
 
+#: Of a test: its file, and its name with its classes.
+Name = tuple[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class New:
     """The tests that were added. `asserting`: those that assert something themselves."""
 
-    names: frozenset[str]
-    asserting: frozenset[str]
+    names: frozenset[Name]
+    asserting: frozenset[Name]
 
-    def of(self, case: TestCase) -> str:
-        """The name of a new test; empty when the case is none."""
-        parts = re.split(r"::|\.", re.sub(r"\[.*", "", case.id, flags=re.DOTALL).split(" ")[0])
-        tails = ("::".join(parts[-many:]) for many in (3, 2, 1))
-        return next((tail for tail in tails if tail in self.names), "")
+    def of(self, case: str) -> Name | None:
+        """The new test that the id of a case means: a path with names, or dotted names."""
+        case = re.sub(r"( ?\[| \().*", "", case, flags=re.DOTALL)
+        path, names, name = case.partition("::")
+        if names:
+            return (path, name) if (path, name) in self.names else None
+        dotted = ((each, f".{_dotted(each)}") for each in sorted(self.names))
+        return next((each for each, d in dotted if case and d.endswith(f".{case}")), None)
+
+
+def _dotted(name: Name) -> str:
+    return f"{name[0].removesuffix('.py')}/{name[1]}".replace("/", ".").replace("::", ".")
 
 
 def new_tests(before: Mapping[str, str], after: Mapping[str, str]) -> New:
-    names: set[str] = set()
-    asserting: set[str] = set()
+    names: set[Name] = set()
+    asserting: set[Name] = set()
     for path, text in after.items():
         old = python.suite(path, before.get(path, "")).units
         for name, unit in python.suite(path, text).units.items():
             if unit.collected and name not in old:
-                names.add(name)
+                names.add((path, name))
                 if unit.assertions:
-                    asserting.add(name)
+                    asserting.add((path, name))
     return New(names=frozenset(names), asserting=frozenset(asserting))
 
 
@@ -148,13 +159,13 @@ class _Trial:
         for mutant in islice(turns, MUTANTS):
             self.night.tell(f"the new tests are tried on {mutant.path} line {mutant.line}")
             async with self._instead(mutant.path, mutant.source):
-                killers = _killers(await self._run(), new)
-            left -= killers
-            if not killers:
+                noticed = killers(await self._run(), new)
+            left -= noticed
+            if not noticed:
                 unnoticed.append(mutant)
             if not left:
                 return ()
-        return _useless(sorted(left), unnoticed)
+        return _useless(left, unnoticed)
 
     async def _run(self) -> TestReport:
         report = self.night.sandbox.new_folder("report")
@@ -182,41 +193,43 @@ class _Trial:
             files.write(path, self.sources[path].encode())
 
 
-def _killers(report: TestReport, new: New) -> set[str]:
+def killers(report: TestReport, new: New) -> set[Name]:
     """New tests that notice. That a wrong program crashes is no merit of a test that asserts
     nothing; neither is that it never ends."""
     if report.stopped:
         return set()
-    found: set[str] = set()
+    found: set[Name] = set()
     for case in report.cases:
-        name = new.of(case) if case.status in BAD else ""
+        name = new.of(case.id) if case.status in BAD else None
         if name and (name in new.asserting or not _CRASH.search(case.message)):
             found.add(name)
     return found
 
 
-def _useless(left: Sequence[str], unnoticed: Sequence[Mutant]) -> tuple[str, ...]:
+def _useless(left: Collection[Name], unnoticed: Sequence[Mutant]) -> tuple[str, ...]:
     if not unnoticed:
         told = "Nothing in the lines that the new tests run could be made wrong for them."
     else:
         told = "; ".join(str(each) for each in unnoticed[:NAMED])
         told = f"None of the new tests fails when {told}."
-    tests = ", ".join(f"`{name}`" for name in left[:NAMED])
-    more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-    return (f"{tests}{more}: a new test has to fail on at least one line made wrong.", told)
+    return (f"{_named(left)}: a new test has to fail on at least one line made wrong.", told)
 
 
 def _failing(report: TestReport, new: New) -> tuple[str, ...]:
     if report.stopped:
         return (f"The new tests were ended by the sandbox ({report.stopped}).",)
-    if report.green:
-        ran = {new.of(each) for each in report.cases if each.status is CaseStatus.PASSED}
-        idle = sorted(new.names - ran)
-        if idle:
-            return (f"These new tests did not run: {', '.join(f'`{n}`' for n in idle[:NAMED])}.",)
-        return ()
-    bad = [f"`{each.id[:200]}`" for each in report.cases if each.status in BAD]
-    return (f"The tests in the changed files fail: {', '.join(bad[:NAMED]) or 'none by name'}.",)
+    if not report.green:
+        bad = [f"`{each.id[:200]}`" for each in report.cases if each.status in BAD]
+        return (f"Tests in the changed files fail: {', '.join(bad[:NAMED]) or 'none by name'}.",)
+    ran = {new.of(each.id) for each in report.cases if each.status is CaseStatus.PASSED}
+    if idle := new.names - ran:
+        return (f"These new tests did not run: {_named(idle)}.",)
+    return ()
+
+
+def _named(tests: Collection[Name]) -> str:
+    told = ", ".join(f"`{path}::{name}`" for path, name in sorted(tests)[:NAMED])
+    return f"{told} and {len(tests) - NAMED} more" if len(tests) > NAMED else told
 
 
 async def _command(night: Night, paths: Sequence[str]) -> TestCommand | None:

@@ -25,6 +25,8 @@ def read(data: bytes, paths: Collection[str]) -> Mapping[str, Run]:
     """Of these files; one that no test imports is not in it. Raises `ToolFailed`."""
     try:
         files: Any = json.loads(data)["files"]
+        if not isinstance(files, dict):
+            raise TypeError
         return {
             path: Run(
                 executed=_numbers(files[path]["executed_lines"]),

@@ -62,7 +62,7 @@ async def _cover(night: Night) -> TaskReport:
         return _report(status="partial" if gaps else "nothing", not_checked=gaps)
     uncovered = await _uncovered(night, night.tests, wanted)
     found = _findings(texts, uncovered)
-    given = errands(found, uncovered, night.tests, night.paths, given=night.given)
+    given = errands(found, night.tests, night.paths, given=night.given)
     status: Outcome = "partial" if gaps else "done" if found else "nothing"
     report = _report(status=status, not_checked=gaps)
     return replace(report, findings=tuple(found), errands=given)
