@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
 from agent.maintenance.morning import Morning, ProjectMorning, vulnerable
-from agent.maintenance.night import Task, TaskReport, Update
+from agent.maintenance.night import Errand, LeftOut, Task, TaskReport, Update
 from agent.run import RunId
 from agent.state import RunState
 from bot.views import blocks as b
@@ -131,10 +131,10 @@ def _project(each: ProjectMorning, states: States) -> list[str]:
         lines.append(f"• and {t.count(len(each.groups) - 4, 'more merge request')}")
     for errand in each.errands:
         lines.append(f"• {share.errand(errand, states.get(errand.run) if errand.run else None)}")
+    for why in dict.fromkeys(r.not_given for r in each.reports if r.not_given):
+        lines.append(f"• {t.quoted(why, 160)}")
     for report in each.reports:
-        if report.not_given:
-            lines.append(f"• {t.quoted(report.not_given, 160)}")
-        for left in [each for each in report.left_out if not each.refused][:_NAMES]:
+        for left in _left_out(report, each.errands, states)[:_NAMES]:
             lines.append(f"• {_update(left.update)} is left out: {t.quoted(left.reason, 160)}")
         if report.status == "failed":
             told = t.quoted(" ".join(report.problems), 240)
@@ -154,6 +154,18 @@ def _project(each: ProjectMorning, states: States) -> list[str]:
         for task in each.paused
     ]
     return lines
+
+
+def _left_out(report: TaskReport, errands: Sequence[Errand], states: States) -> list[LeftOut]:
+    """Neither what people have refused, nor what a merge request of the agent's repairs."""
+    repaired: set[str] = set()
+    for errand in errands:
+        state = states.get(errand.run) if errand.run else None
+        if state and state.merge_request:
+            repaired.update(errand.about)
+    return [
+        left for left in report.left_out if not left.refused and left.update.offer not in repaired
+    ]
 
 
 def _gap(sentence: str) -> str:

@@ -12,7 +12,7 @@ from reading import read
 from agent import events as e
 from agent.maintenance.diary import Entry
 from agent.maintenance.morning import Morning, morning
-from agent.maintenance.night import Errand, Finding, Task, TaskReport
+from agent.maintenance.night import Errand, Finding, LeftOut, Task, TaskReport, Update
 from agent.run import RunId, RunStatus
 from bot.views.digest import digest
 
@@ -84,3 +84,40 @@ def test_without_a_model_it_is_said_once_there_is_other_news():
     message = digest(fixed, {})
     assert message is not None
     assert "• No model is configured." in list(read(message))
+
+
+GADGET = Update(
+    ecosystem="npm",
+    package="gadget",
+    current="1.0.0",
+    target="2.0.0",
+    level="major",
+    direct=True,
+    manifest="package.json",
+)
+REPAIR = Errand(
+    kind="repair",
+    title="Update gadget to 2.0.0 and repair the code for it",
+    text="Repair it.",
+    about=(GADGET.offer,),
+    run=RunId(42),
+)
+LEFT = LeftOut(update=GADGET, reason="With it, tests fail.")
+
+
+def test_an_update_that_the_agent_repairs_the_code_for_is_not_left_out():
+    facts = (moved(RunStatus.PUBLISHING), ran(), *published())
+    message = digest(of(REPAIR, left_out=(LEFT,)), {RunId(42): state(*facts)})
+    assert message is not None
+    lines = list(read(message))
+    assert "• The agent: Update gadget to 2.0.0 and repair the code for it: !318" in lines
+    assert not [line for line in lines if "is left out" in line]
+
+
+def test_an_update_that_it_could_not_repair_the_code_for_is_left_out_and_says_why():
+    gave_up = ended(RunStatus.ESCALATED, "After 3 attempts tests still fail.")
+    message = digest(of(REPAIR, left_out=(LEFT,)), {RunId(42): state(gave_up)})
+    assert message is not None
+    told = "\n".join(read(message))
+    assert "repair the code for it: gave up: After 3 attempts tests still fail." in told
+    assert "is left out: With it, tests fail." in told

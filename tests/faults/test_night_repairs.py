@@ -93,6 +93,7 @@ async def test_an_update_that_breaks_a_test_becomes_a_merge_request_with_its_rep
     words = await nightly.told()
     assert "Update gadget to 2.0.0 and repair the code for it" in words
     assert f"!{request.iid}" in words
+    assert "is left out" not in words
     assert not [each for each in registry.asked if "its-code-was-run" in each]
 
     first = str(road.script.prompts[0][1]["content"])
