@@ -57,20 +57,21 @@ class Mine:
     sandbox: Sandbox
     installer: Installer
 
-    async def task(self, commit: Commit) -> Instance:
+    async def task(self, commit: Commit) -> tuple[Instance, str]:
+        """With the rest of the commit, which is the known answer."""
         problem = cleaned(self.repository.git("log", "-1", "--format=%B", commit.sha))
         if len(problem.split()) < WORDS or _DULL.match(problem):
             raise _Unfit("its message says too little")
         tests = [path for path in commit.paths if kind_of(path) is Kind.TEST]
-        form = ("--binary", "--full-index", "--no-renames", commit.parent, commit.sha, "--")
-        patch = self.repository.git("diff", *form, *(f":(top,literal){path}" for path in tests))
+        patch = self._difference(commit, tests)
         before = await self.ground.vault.restore(CommitSha(commit.parent), patch)
-        red = await self._passing(before, tests)
-        green = await self._passing(TreeSha(commit.sha), tests)
+        after = TreeSha(commit.sha)
+        green = await self._passing(after, tests, after)
+        red = await self._passing(before, tests, after)
         fails = sorted(green - red)
         if not fails:
             raise _Unfit("no test of it fails before it and passes after it")
-        return Instance(
+        instance = Instance(
             id=f"{self.repository.path.resolve().name}-{commit.sha[:12]}",
             repo=str(self.repository.path.resolve()),
             base=CommitSha(commit.parent),
@@ -80,9 +81,14 @@ class Mine:
             pass_to_pass=tuple(sorted(green & red)),
             test_command=self.project.test_command,
         )
+        return instance, self._difference(commit, [p for p in commit.paths if p not in tests])
 
-    async def _passing(self, tree: TreeSha, tests: Sequence[str]) -> frozenset[str]:
-        report = await run_named(
+    def _difference(self, commit: Commit, paths: Sequence[str]) -> str:
+        form = ("--binary", "--full-index", "--no-renames", commit.parent, commit.sha, "--")
+        return self.repository.git("diff", *form, *(f":(top,literal){path}" for path in paths))
+
+    async def _passing(self, tree: TreeSha, tests: Sequence[str], after: TreeSha) -> frozenset[str]:
+        tried = await run_named(
             tree,
             self.ground.vault,
             self.project,
@@ -90,11 +96,15 @@ class Mine:
             installer=self.installer,
             named=tests,
         )
-        if report is None:
+        if tried is None:
             raise _Unfit("no way to run its tests is known")
-        if report.stopped:
-            raise _Unfit(f"its tests were ended by the sandbox ({report.stopped})")
-        found = statuses(report.cases)
+        if tried.report.stopped:
+            raise _Unfit(f"its tests were ended by the sandbox ({tried.report.stopped})")
+        found = statuses(tried.report.cases)
+        if tree == after and CaseStatus.PASSED not in found.values():
+            first = next((case.message for case in tried.report.cases if case.message), "")
+            why = tried.missing or first[-200:] or "it says nothing"
+            raise _Unfit(f"none of its tests passes after it: {why}")
         return frozenset(id for id, status in found.items() if status is CaseStatus.PASSED)
 
 
@@ -102,7 +112,8 @@ def cleaned(message: str) -> str:
     """As somebody would ask for it: without trailers, numbers of issues, and addresses."""
     text = _NUMBER.sub("", _TRAILER.sub("", message))
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()[:4_000]
+    kept = (line if re.search(r"\w", line) else "" for line in lines)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()[:4_000]
 
 
 def candidates(log: Sequence[Commit]) -> list[Commit]:
@@ -140,12 +151,12 @@ async def mine(path: Path, out: Path, most: int, tries: int, command: str | None
                 if any(id.endswith(commit.sha[:12]) for id in known):
                     continue
                 try:
-                    instance = await place.task(commit)
+                    instance, answer = await place.task(commit)
                 except (_Unfit, JourneymanError) as error:
                     _say(f"{commit.sha[:12]} {commit.title[:60]}: {error}")
                     continue
                 with out.open("a") as file:
-                    file.write(json.dumps(as_record(instance)) + "\n")
+                    file.write(json.dumps(as_record(instance) | {"patch": answer}) + "\n")
                 made += 1
                 _say(f"{instance.id}: {len(instance.fail_to_pass)} tests to mend")
     finally:

@@ -58,6 +58,7 @@ def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
                 out=arguments.out,
                 parallel=arguments.parallel,
                 test_command=arguments.test_command,
+                retrieval=arguments.retrieval == "on",
                 as_json=arguments.json,
             )
         case "maintenance":
@@ -133,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
         "--parallel", type=_count, default=2, metavar="N", help=f"at once, 1 to {MOST} (2)"
     )
     tasks.add_argument("--test-command", metavar="C", help="how their tests are run")
+    tasks.add_argument(
+        "--retrieval", choices=("on", "off"), default="on", help="the index of the code (on)"
+    )
     tasks.add_argument("--json", action="store_true", help="one JSON object at the end")
 
     nights = commands.add_parser("maintenance", help="what is done to projects at night")

@@ -19,7 +19,7 @@ from agent.adapters.git_ground import GitGround
 from agent.adapters.instance_file import read_instances
 from agent.adapters.result_file import RESULTS, ResultFiles
 from agent.errors import JourneymanError, SettingsError
-from agent.evaluation.contest import Contest, Show
+from agent.evaluation.contest import REPOSITORY, Contest, Show
 from agent.evaluation.instance import Instance, Outcome
 from agent.events import RunEvent, StopAsked
 from agent.local import LocalRuns
@@ -40,6 +40,7 @@ async def eval_command(
     out: str,
     parallel: int,
     test_command: str | None,
+    retrieval: bool,
     as_json: bool,
 ) -> int:
     settings = load()
@@ -48,7 +49,7 @@ async def eval_command(
     if not found:
         raise SettingsError(" ".join((f"{instances} holds no instance.", *problems)))
     folder = Path(out).resolve()
-    files = ResultFiles(folder, settings.model)
+    files = ResultFiles(folder, settings.model if retrieval else f"{settings.model} without index")
     board = make_board(len(found))
     async with AsyncExitStack() as stack:
         stack.enter_context(files.opened())
@@ -58,9 +59,8 @@ async def eval_command(
         waiting = [each for each in found if not _known(files, each)]
         board.begin(done=len(found) - len(waiting))
         if waiting:
-            await _evaluate(
-                settings, stack, waiting, _Places(Path(instances), repos), files, board, parallel
-            )
+            place = _Places(Path(instances), repos)
+            await _evaluate(settings, stack, waiting, place, files, board, parallel, retrieval)
     outcomes = [files.outcomes[each.id] for each in found if each.id in files.outcomes]
     if as_json:
         print(json.dumps(as_record(outcomes, problems, missing=len(found) - len(outcomes))))
@@ -120,6 +120,7 @@ async def _evaluate(
     files: ResultFiles,
     board: Board,
     parallel: int,
+    retrieval: bool,
 ) -> None:
     sandbox = make_sandbox(settings)
     _ = sandbox.host  # says what is missing before anything is begun
@@ -132,7 +133,8 @@ async def _evaluate(
     async def runs(folder: Path) -> AsyncGenerator[LocalRuns]:
         own = replace(settings, home=folder)
         async with local_library(own, database) as library:
-            yield local_runs(own, database, model, sandbox, library)
+            yield local_runs(own, database, model, sandbox, library if retrieval else None)
+        await database.code.forget(str(folder / REPOSITORY), keep=0)
 
     contest = Contest(
         runs=runs,

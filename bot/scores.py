@@ -144,8 +144,8 @@ def show_table(outcomes: Sequence[Outcome]) -> None:
         f" {sums['tokens']:,} tokens, ${sums['money']:.2f}, {sums['seconds']:.0f} s of runs."
     )
     for each in outcomes:
-        if each.problem:
-            console.print(f"{each.instance}: {each.problem}", markup=False)
+        for told in filter(None, (each.problem, each.missing)):
+            console.print(f"{each.instance}: {told}", markup=False)
 
 
 def _share(share: Share | None) -> str:
@@ -184,6 +184,7 @@ def _instance(each: Outcome) -> dict[str, Any]:
         "instance_id": each.instance,
         "result": word(each),
         "problem": each.problem,
+        "missing": each.missing,
         "run": each.run,
         "status": each.status,
         "reason": each.reason,

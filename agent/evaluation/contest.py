@@ -21,6 +21,7 @@ from agent.project import ProjectSettings
 from agent.run import CommitSha, TreeSha
 
 ANSWER = "Nobody is there to ask. Decide as you think best, and go on."
+REPOSITORY = "repository.git"  #: in an instance's folder
 _QUESTIONS = 3  #: of a run that get the answer
 
 
@@ -57,7 +58,7 @@ class Contest:
     async def evaluate(self, instance: Instance, source: Path, folder: Path, show: Show) -> Outcome:
         """`folder` is not there yet; the caller removes it."""
         blank = Outcome(instance=instance.id, digest=instance.digest)
-        ground, base = self.ground(folder / "repository.git"), CommitSha(instance.base)
+        ground, base = self.ground(folder / REPOSITORY), CommitSha(instance.base)
         installer = self.installer and replace(self.installer, shared=str(source.resolve()))
         try:
             await ground.lay(source, base)
@@ -98,7 +99,7 @@ class Contest:
         project = ProjectSettings(
             path=str(ground.path), test_command=instance.test_command, local=True
         )
-        report = await run_named(
+        tried = await run_named(
             await ground.judged(base, commit, instance.test_patch),
             ground.vault,
             project,
@@ -106,10 +107,12 @@ class Contest:
             installer=installer,
             named=named,
         )
-        if report is None:
+        if tried is None:
             problem = "No way to run its tests is known: give one with --test-command."
             return replace(outcome, patch=patch, problem=problem)
-        cases = statuses(report.cases)
+        if tried.missing and tried.report.bad:
+            outcome = replace(outcome, missing=tried.missing)
+        cases = statuses(tried.report.cases)
         return replace(
             outcome,
             patch=patch,

@@ -49,6 +49,7 @@ class Outcome:
     fail_to_pass: Share | None = None
     pass_to_pass: Share | None = None
     weakened: tuple[str, ...] = ()  #: what the run did to the project's tests, one sentence each
+    missing: str = ""  #: which packages were not there when its tests failed
     steps: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0

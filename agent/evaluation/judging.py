@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from agent.dependencies import Installer
 from agent.evaluation.instance import NAMED, Share
@@ -22,6 +23,12 @@ _NAME = 300  #: characters of a test's id that are told
 _UNITTEST = re.compile(r"(\w+) \(([^()\s]+)\)")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    report: TestReport
+    missing: str  #: a sentence: which packages of the project could not be had; mostly empty
+
+
 async def run_named(
     tree: TreeSha,
     vault: Vault,
@@ -30,7 +37,7 @@ async def run_named(
     sandbox: Sandbox,
     installer: Installer | None,
     named: Sequence[str] = (),
-) -> TestReport | None:
+) -> Tried | None:
     """In a fresh workspace, with the packages that the tree declares. `named`: ids of tests; the
     files that they are in are enough where the runner takes files. None: no tests are known."""
     paths = await vault.list(tree)
@@ -60,7 +67,7 @@ async def run_named(
                 files=paths,
                 cases=CASES,
             )
-            return tests.report
+            return Tried(report=tests.report, missing=packages.record.problem)
     finally:
         vault.forget(folder)
         await sandbox.remove(folder)
