@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
+from agent.retrieval.kinds import kind_of
+
+BYTES = 33  #: of a line, about
 AUTHOR = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -15,21 +19,48 @@ AUTHOR = {
 
 
 class Forest:
-    """A bare repository whose commits hold the heads of `repositories`, each `copies` times, at
-    paths of their own, and have the last one's history."""
+    """A bare repository whose commits hold the heads of `repositories` at paths of their own, and
+    have the last one's history."""
 
-    def __init__(self, folder: Path, repositories: Sequence[Path], copies: int = 1) -> None:
+    def __init__(self, folder: Path, repositories: Sequence[Path]) -> None:
         self.folder = folder
-        self._index = {"GIT_INDEX_FILE": str(folder / "bench-index"), "GIT_WORK_TREE": str(folder)}
+        self._index = {
+            "GIT_INDEX_FILE": str(folder / "bench-index"),
+            "GIT_WORK_TREE": str(folder),
+        }
         _git("init", "--quiet", "--bare", str(folder))
         objects = [_git("-C", str(r), "rev-parse", "--git-path", "objects") for r in repositories]
         stores = [str((r / o).resolve()) for r, o in zip(repositories, objects, strict=True)]
         (folder / "objects/info/alternates").write_text("".join(f"{s}\n" for s in stores))
-        heads = [_git("-C", str(r), "rev-parse", "HEAD") for r in repositories]
-        for copy in range(copies):
-            for number, head in enumerate(heads):
-                self._run("read-tree", f"--prefix=r{number}c{copy}/", head)
-        self.head = self._commit(heads[-1])
+        self._heads = [_git("-C", str(r), "rev-parse", "HEAD") for r in repositories]
+        self.head = self._heads[-1]
+
+    def grow(self, lines: int) -> None:
+        """Trees, again and again, until there are about as many lines worth an index."""
+        had = 0
+        for number, head in enumerate(cycle(self._heads)):
+            if had >= lines:
+                break
+            self._run("read-tree", f"--prefix=r{number}/", head)
+            had += self._lines(head)
+        self.head = self._commit(self._heads[-1])
+
+    def _lines(self, commit: str) -> int:
+        total = 0
+        for entry in self._run("ls-tree", "-r", "-z", "-l", commit).split("\0")[:-1]:
+            meta, _, path = entry.partition("\t")
+            size = meta.split()[3]
+            if size.isdigit() and int(size) < 1 << 20 and kind_of(path):
+                total += int(size)
+        return total // BYTES
+
+    def check_out(self, folder: Path) -> None:
+        folder.mkdir()
+        archive = subprocess.Popen(
+            ["git", "--git-dir", str(self.folder), "archive", self.head], stdout=subprocess.PIPE
+        )
+        subprocess.run(["tar", "-x", "-C", str(folder)], stdin=archive.stdout, check=True)
+        archive.wait()
 
     def push(self, changed: Mapping[str, bytes]) -> str:
         """A further commit."""

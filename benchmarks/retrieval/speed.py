@@ -1,0 +1,172 @@
+"""`python -m benchmarks.retrieval.speed REPOSITORY …`: how fast the index of code is made and
+asked in PostgreSQL, how large it gets, and what `git grep` and ripgrep take for the same words."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+
+from agent.adapters.database import Database, open_database
+from agent.adapters.embedded_postgres import EmbeddedPostgres
+from agent.adapters.git_code import GitCode
+from agent.adapters.postgres import connect
+from agent.adapters.system_clock import SystemClock
+from agent.retrieval.indexer import bring_up
+from agent.retrieval.search import Searcher
+from agent.retrieval.store import IndexedTree
+from agent.retrieval.tokens import STOP_WORDS, words
+from agent.run import CommitSha
+from benchmarks.retrieval.crowd import crowd
+from benchmarks.retrieval.trees import Forest
+from benchmarks.scratch import scratch
+from benchmarks.table import Row, Table, show, skipped
+
+SIZES = (100_000, 1_000_000)  #: lines
+LIMITS = {100_000: 50.0, 1_000_000: 150.0}  #: ms
+PUSHED = 20  #: files
+QUERIES = 60
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval.speed")
+    parser.add_argument("repositories", nargs="+", type=Path)
+    parser.add_argument("--projects", type=int, default=200)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    options = parser.parse_args()
+    console = Console(width=None if Console().is_terminal else 150)
+    tell = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start."
+    console.print(tell, "Another load makes times longer.")
+    sizes = [int(size) for size in options.sizes.split(",")]
+    for table in asyncio.run(_measured(options.repositories, sizes, options.projects)):
+        show(table, console)
+
+
+async def _measured(
+    repositories: Sequence[Path], sizes: Sequence[int], projects: int
+) -> list[Table]:
+    tables: list[Table] = []
+    for size in sizes:
+        with scratch() as folder:
+            forest = Forest(folder / "code.git", repositories)
+            forest.grow(size)
+            home = folder / "home"
+            async with open_database(home=home) as db:
+                tables.append(await _one(db, home, forest, size))
+                if size == sizes[0] and projects:
+                    tables.append(await crowd(db, home, forest, projects, latencies))
+    return tables
+
+
+async def _one(db: Database, home: Path, forest: Forest, size: int) -> Table:
+    source, load = GitCode(forest.folder), os.getloadavg()[0]
+    cpu, began = time.process_time(), time.perf_counter()
+    done = await bring_up(db.code, source, "bench", CommitSha(forest.head))
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    lines = done.tree.lines
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    rows = [
+        Row(what="indexed", value=lines / took, unit="lines/s", limit=20_000, at_least=True,
+            baseline=f"{lines / cpu:,.0f} a second of this process's own time",
+            note=f"{done.tree.files:,} files, {done.tree.chunks:,} chunks, {took:.1f} s"),
+        Row(what="peak memory of the process", value=peak, unit="MB", limit=300),
+        *await _sizes(home, lines),
+    ]  # fmt: skip
+    code = [path for path in forest.paths() if path.endswith((".py", ".go", ".js", ".ts"))]
+    step = max(len(code) // PUSHED, 1)
+    head = forest.push({p: forest.read(p) + b"\n// another word\n" for p in code[::step][:PUSHED]})
+    began = time.perf_counter()
+    pushed = await bring_up(db.code, source, "bench", CommitSha(head))
+    took = time.perf_counter() - began
+    rows.append(Row(what=f"a push of {pushed.read} files", value=took, unit="s", limit=1))
+    queries = forest.subjects(4 * QUERIES)[:QUERIES]
+    times = await latencies(db, pushed.tree, queries)
+    p50, p95 = times[len(times) // 2], times[int(len(times) * 0.95)]
+    rows.append(Row(what="search, half are faster", value=p50, unit="ms"))
+    limit = LIMITS.get(size)
+    rows.append(Row(what="search, 95 % are faster", value=p95, unit="ms", limit=limit))
+    rows += _baselines(forest, queries)
+    title = f"{lines:,} lines of code, load {load:.1f} to {os.getloadavg()[0]:.1f}"
+    return Table(title=title, rows=rows)
+
+
+Latencies = Callable[[Database, IndexedTree, Sequence[str]], Awaitable[list[float]]]
+
+
+async def latencies(db: Database, tree: IndexedTree, queries: Sequence[str]) -> list[float]:
+    """Milliseconds of whole searches, sorted; what is kept between searches is there."""
+    searcher = Searcher(store=db.code, tree=tree, now=SystemClock().now())
+    await searcher.search(queries[0])
+    times: list[float] = []
+    for query in queries:
+        began = time.perf_counter()
+        await searcher.search(query)
+        times.append((time.perf_counter() - began) * 1000)
+    return sorted(times)
+
+
+async def _sizes(home: Path, lines: int) -> list[Row]:
+    async with EmbeddedPostgres(home) as server:
+        owner = cast("Any", await connect(server.admin_dsn))
+        total = await owner.fetchval(
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
+            " WHERE relname LIKE 'code\\_%' AND relkind = 'r'"
+        )
+        text = await owner.fetchrow(
+            "SELECT sum(octet_length(content)) AS source, sum(pg_column_size(content)) AS stored,"
+            " sum(pg_column_size(lex)) AS weights FROM code_chunks"
+        )
+        await owner.close()
+    source = int(text["source"])
+    weights = f"of which weights {int(text['weights']) / source:.3f}"
+    return [
+        Row(what="beside the text as it is stored, of the source",
+            value=(int(total) - int(text["stored"])) / source, limit=0.4, note=weights),
+        Row(what="all of the index, of the source", value=int(total) / source,
+            note=f"source {source / 1e6:.1f} MB, {lines:,} lines; the text is compressed"),
+    ]  # fmt: skip
+
+
+def _baselines(forest: Forest, queries: Sequence[str]) -> list[Row]:
+    git = ["git", "--git-dir", str(forest.folder), "grep", "-I", "-i", "-c"]
+    rows = [_searched("git grep, every word of a query", queries, git, [forest.head])]
+    if shutil.which("rg") is None:
+        rows.append(skipped("ripgrep, every word of a query", "ripgrep is not installed"))
+    else:
+        folder = forest.folder.parent / "tree"
+        forest.check_out(folder)
+        rows.append(_searched("ripgrep, every word of a query", queries,
+                              ["rg", "-i", "-c"], [str(folder)]))  # fmt: skip
+    reason = (
+        "its model lies on a hub, which is not asked here; see docs/retrieval.md"
+        if find_spec("semble")
+        else "it is not installed"
+    )
+    return [*rows, skipped("semble", reason)]
+
+
+def _searched(what: str, queries: Sequence[str], command: list[str], where: list[str]) -> Row:
+    times: list[float] = []
+    for query in queries[:20]:
+        telling = [word for word in words(query) if word.lower() not in STOP_WORDS] or [query]
+        asked = [part for word in telling for part in ("-e", word)]
+        began = time.perf_counter()
+        subprocess.run([*command, *asked, *where], capture_output=True, check=False)
+        times.append((time.perf_counter() - began) * 1000)
+    times.sort()
+    p95 = f"95 % within {times[int(len(times) * 0.95)]:,.0f} ms; counts only, no ranking"
+    return Row(what=what, value=times[len(times) // 2], unit="ms", note=p95)
+
+
+if __name__ == "__main__":
+    main()
