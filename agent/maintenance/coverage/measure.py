@@ -49,7 +49,9 @@ class Tool:
 
 async def find_tool(night: Night, place: Place) -> Tool:
     """Raises `ToolFailed`."""
-    if (await place.exec(["python3", "-c", "import coverage"])).exit_code == 0:
+    # a folder of reports is often called `coverage`, and can be imported as well
+    known = ["python3", "-c", "from coverage import process_startup"]
+    if (await place.exec(known)).exit_code == 0:
         return Tool()
     missing = "coverage.py is not among the project's packages"
     if night.installer is None:
