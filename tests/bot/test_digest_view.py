@@ -308,6 +308,27 @@ def test_a_change_that_waits_says_why_and_is_news_once():
     assert digest(of(entry(now, days=1), entry(now, number=2)), {}) is None
 
 
+def test_lines_that_no_test_runs_are_told_once():
+    lines = tuple(
+        Finding(tool="coverage", rule="", path="a.py", line=n, message="", fingerprint=f"{n}")
+        for n in (3, 4)
+    )
+    found = TaskReport(task=Task.TESTS, status="done", findings=lines)
+    words = told(digest(of(entry(found)), {}))
+    assert "*Tests:* 2 changed lines that no test runs." in words
+    assert "Fix these" not in words
+    assert digest(of(entry(found, days=1), entry(found)), {}) is None
+
+
+def test_tests_that_could_not_be_measured_are_not_none():
+    why = ("Coverage: not checked: coverage.py is not among the project's packages.",)
+    blind = TaskReport(task=Task.TESTS, status="failed", not_checked=why)
+    words = told(digest(of(entry(blind)), {}))
+    assert "*Tests:* not checked." in words
+    assert "Tests failed: nothing could be checked" in words
+    assert "coverage.py is not among" in words
+
+
 def test_a_refused_update_is_behind_and_nobody_is_asked_to_fix_it():
     no = "!12 was closed without being merged: that is a no until there is the next version."
     refused = LeftOut(update=update("aiohttp"), reason=no, refused=True)

@@ -87,3 +87,20 @@ def test_a_wrong_setting_is_one_sentence(tmp_path: Path):
     done = maintenance(tmp_path, "--repo", ".", settings=settings)
     assert done.returncode == 2
     assert "did you mean lint?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "tasks"),
+    [
+        ("", ["lint", "dependencies"]),
+        ('[defaults.maintenance]\ntasks = ["tests"]\n', ["lint", "dependencies", "tests"]),
+    ],
+)
+def test_tests_are_off_unless_the_settings_have_them(
+    tmp_path: Path, repository: str, settings: str, tasks: list[str]
+):
+    done = maintenance(tmp_path, "--repo", repository, "--dry-run", "--json", settings=settings)
+    reports = json.loads(done.stdout)
+    assert list(reports) == tasks, done.stderr
+    if "tests" in reports:
+        assert "only Python is measured" in reports["tests"]["not_checked"][0]

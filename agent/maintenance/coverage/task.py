@@ -75,7 +75,7 @@ def _gaps(landed: Landed) -> tuple[str, ...]:
         gap
         for gap in (
             landed.gap,
-            f"Coverage of {many} that changed lately: not checked, only Python is measured."
+            f"Coverage of {many} that changed lately: not checked, only Python is measured, in files with plain names."
             if others
             else "",
         )
