@@ -43,8 +43,11 @@ SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $4
     near.cosine
 FROM (
     SELECT c.id, 1 - (e.v <=> $3) AS cosine
-    {_CHUNKS} JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2
-    WHERE m.tree_id = $1 AND NOT b.path = ANY ($5) ORDER BY e.v <=> $3 LIMIT $6
+    FROM code_members m JOIN code_chunks c ON c.blob_id = m.blob_id
+    JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2
+    WHERE m.tree_id = $1 AND m.blob_id <> ALL (
+        ARRAY (SELECT id FROM code_blobs WHERE project = $5 AND path = ANY ($6)))
+    ORDER BY e.v <=> $3 LIMIT $7
 ) AS near JOIN code_chunks c ON c.id = near.id JOIN code_blobs b ON b.id = c.blob_id
 ORDER BY near.cosine DESC"""
 _WANTING = f"""
@@ -106,7 +109,8 @@ class PostgresVectors:
         words = SparseVector(dict(query), DIMENSIONS)
         async with self._code.of_project(tree.project) as db:
             rows = await db.fetch(
-                _NEAR, tree.id, model, HalfVector(vector), words, storable(without), most
+                *(_NEAR, tree.id, model, HalfVector(vector), words),
+                *(tree.project, storable(without), most),
             )
         return [replace(candidate(row), cosine=float(row["cosine"])) for row in rows]
 

@@ -23,6 +23,7 @@ CREATE TABLE chunk_embeddings (
     v halfvec NOT NULL,
     PRIMARY KEY (content_sha, model)
 );
+ALTER TABLE chunk_embeddings ALTER v SET STORAGE MAIN; -- beside its row, up to 4,000 dimensions
 
 CREATE TABLE code_generations (
     project text PRIMARY KEY,
