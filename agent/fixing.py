@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from agent.errors import ToolFailed
 from agent.events import FixStarted, JobRehearsed, PipelineTriaged
 from agent.files import WorkspaceFiles
+from agent.grounding import ground_repair
 from agent.pipeline import Blame, Triage
 from agent.prompt import clean, cut, fill
 from agent.testreport import TestCase
@@ -18,6 +19,7 @@ LOGS = 12_000  #: characters of all jobs' logs together
 SCRIPT = 1_500  #: of a job's commands
 TESTS = 5_000
 OUTPUT = 6_000  #: of a rehearsal
+LOOKED_FOR = 3_000  #: characters of a job's log that places are looked for with
 PLACES = 6  #: pieces of code that are shown
 REACH = 6  #: lines before and after
 LARGEST = 1 << 20  #: bytes of a file whose lines are shown
@@ -45,6 +47,7 @@ async def fix_words(work: Work, fix: FixStarted) -> str:
         jobs="\n".join(_job(each, mark, room) for each in jobs),
         tests=_tests(tests, mark),
         code=_code(files, named),
+        places=await ground_repair(work, _failed(jobs, tests)),
     )
 
 
@@ -102,6 +105,12 @@ def _tests(tests: Sequence[TestCase], mark: str) -> str:
         return ""
     told = "\n\n".join(f"{case.status.upper()} {case.id}\n{case.message}".strip() for case in tests)
     return f"RECORD {mark} failing tests\n{cut(clean(told), TESTS)}\nEND RECORD {mark}\n"
+
+
+def _failed(jobs: Sequence[Triage], tests: Sequence[TestCase]) -> str:
+    """What to look for: a test says more than a job's log, of which the end says most."""
+    told = "\n".join(f"{case.id}\n{case.message}" for case in tests)
+    return f"{told}\n" + "\n".join(each.excerpt[-LOOKED_FOR:] for each in jobs)
 
 
 def _named(logs: Iterable[str], tests: Sequence[TestCase]) -> list[tuple[str, int]]:

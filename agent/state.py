@@ -66,7 +66,7 @@ class RunState:
     errand: Errand | None = None  #: of a night
     workspace: e.WorkspaceReady | None = None
     dependencies: e.DependenciesReady | None = None
-    retrieved: e.CodeRetrieved | None = None  #: the newest, for a plan or a repair
+    grounding: e.CodeRetrieved | None = None  #: what the plan rests on
     plan: Plan | None = None
     proposed: Proposed | None = None
     usage: Usage = field(default_factory=Usage)
@@ -209,7 +209,7 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
         case e.DependenciesReady():
             return replace(state, dependencies=p)
         case e.CodeRetrieved():
-            return replace(state, retrieved=p)
+            return replace(state, grounding=p) if p.purpose == "plan" else state
         case e.PlanMade():
             return replace(state, plan=p.plan)
         case e.ModelAsked():

@@ -19,6 +19,7 @@ from agent.events import (
 )
 from agent.files import WorkspaceFiles
 from agent.fixing import fix_words, rehearsal_words
+from agent.grounding import ground_repair
 from agent.prompt import clean, cut, fill
 from agent.rehearsal import telling
 from agent.testreport import TestCase
@@ -100,15 +101,17 @@ async def heal_words(work: Work, heal: HealStarted) -> str:
     known = f"These failed before too and do not count: {', '.join(before[:10])}\n"
     checkpoint = state.checkpoint
     patch = await work.journal.body(checkpoint.patch) if checkpoint else b""
+    failures = clean(described(report, failing, _lines(files, failing), limit=FAILURES))
     return fill(
         "heal.md",
         command=report.command,
         counts=counts(report),
         attempt=heal.attempt,
         attempts=heal.attempts,
-        failures=clean(described(report, failing, _lines(files, failing), limit=FAILURES)),
+        failures=failures,
         before=known if before else "",
         diff=cut(clean(patch.decode("utf-8", "replace")), DIFF, "See it with `read`."),
+        code=await ground_repair(work, failures),
     )
 
 

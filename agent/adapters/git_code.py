@@ -90,7 +90,8 @@ class GitCode:
     ) -> Sequence[Change]:
         """Newest first; merges are left out, since they repeat what they bring."""
         form = f"--format=%x1e%H{_FIELD}%ct{_FIELD}%s"
-        options = ("--no-merges", "--no-renames", "--name-only", "-z", f"-n{most}", form)
+        quiet = ("--no-show-signature", "--no-ext-diff")  # no program that a repository names
+        options = (*quiet, "--no-merges", "--no-renames", "--name-only", "-z", f"-n{most}", form)
         beyond = (f"^{without}",) if without and await self._has(without) else ()
         out = await self._git("log", *options, commit, *beyond)
         found: list[Change] = []

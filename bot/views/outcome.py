@@ -152,6 +152,7 @@ def proposal(state: RunState, links: w.Links, plan: Plan) -> Message:
             "facts": b.context(
                 f"Assumes: {assumed}" if assumed else "",
                 f"Likely to touch: {files}" if files else "",
+                w.grounded(state),
                 decided,
             ),
             "act": None if state.proposed else b.actions(approve, change),

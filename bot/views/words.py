@@ -15,6 +15,8 @@ from agent.state import RunState
 from agent.testreport import TestReport
 from bot.views import text as t
 
+GROUNDS = 3  #: places that are named
+
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
@@ -24,6 +26,17 @@ class Links:
 
     def run(self, run: RunId) -> str:
         return f"{self.public_url.rstrip('/')}/runs/{run}" if self.public_url else ""
+
+
+def grounded(state: RunState) -> str:
+    """The code that the run was shown before it planned; empty where there was no index."""
+    found = state.grounding
+    if found is None or not found.places:
+        return ""
+    named = [f"{place.path}:{place.start}-{place.end}" for place in found.places[:GROUNDS]]
+    more = len(found.places) - len(named)
+    told = ", ".join(t.code(each, 90) for each in named)
+    return f"Grounded in {told}" + (f" and {more} more places" if more else "")
 
 
 def subject(run: RunId) -> str:

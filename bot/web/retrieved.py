@@ -36,8 +36,8 @@ def touched(seen: Iterable[e.CodeRetrieved], files: Iterable[e.FileChange]) -> s
     paths = {place.path for each in seen for place in each.places}
     hit, count = len(changed & paths), len(seen[0].places) if len(seen) == 1 else 0
     among = f"the {count} places" if count else "the places"
-    what = "file was" if hit == 1 else "files were"
-    return f"{hit} of {len(changed)} changed {what} among {among} that the run was shown."
+    were = "file was" if len(changed) == 1 else "files was" if hit == 1 else "files were"
+    return f"{hit} of {len(changed)} changed {were} among {among} that the run was shown."
 
 
 def _place(place: e.RetrievedPlace) -> str:

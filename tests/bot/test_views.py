@@ -33,7 +33,7 @@ from slack_schema import block_problems, needs_specs, view_problems
 
 from agent import events as e
 from agent.pipeline import Blame, Verdict
-from agent.run import Digest, RunStatus, TreeSha
+from agent.run import CommitSha, Digest, RunStatus, TreeSha
 from agent.state import RunState
 from bot.views import blocks as b
 from bot.views import talk
@@ -683,6 +683,23 @@ def test_the_status_of_a_run_tells_its_pipeline() -> None:
 def test_a_check_of_another_system_is_linked_only_where_it_is_an_address() -> None:
     assert "<https://gitlab.example/b/1|buildkite/e2e>" in json.dumps(ALL["watching card"].blocks)
     assert "javascript:alert(1)//" not in json.dumps(ALL["hostile pipeline pipeline:7"].blocks)
+
+
+def test_a_plan_cites_the_code_that_it_was_grounded_in() -> None:
+    places = tuple(e.RetrievedPlace(path=f"part{n}.py", start=3, end=9) for n in range(5))
+    found = e.CodeRetrieved(
+        purpose="plan",
+        query=Digest("a" * 64),
+        commit=CommitSha("b" * 40),
+        state="ready",
+        places=places,
+    )
+    told = "Grounded in `part0.py:3-9`, `part1.py:3-9`, `part2.py:3-9` and 2 more places"
+    assert told in str(messages(state(moved(S.PLANNING), ready(), found, plan(0)), LINKS))
+    end = e.RunEnded(status=S.SUCCEEDED, answer="1. Read the router")
+    asked = request(plan_only=True)
+    assert told in str(messages(state(ready(), found, plan(-1), end, asked=asked), LINKS))
+    assert "Grounded" not in str(messages(state(moved(S.PLANNING), ready(), plan(0)), LINKS))
 
 
 def test_old_failures_are_told_as_such() -> None:
