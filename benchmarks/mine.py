@@ -36,8 +36,10 @@ WORDS = 5  #: that its message must have
 SECONDS = 600.0  #: for its tests
 _TRAILER = re.compile(r"^[A-Z][\w-]+-by: .*$", re.MULTILINE)
 _NUMBER = re.compile(
-    r"\(?\b(closes?|fix(es)?|refs?|see)?:?\s*[#!]\d+\)?|https?://\S+", re.IGNORECASE
+    r"\(?(\b(close[sd]?|fix(e[sd])?|resolve[sd]?|refs?|see)\b:?)?[ \t]*[#!]\d+\b\)?|https?://\S+",
+    re.IGNORECASE,
 )
+_KIND = re.compile(r"^(feat|fix|perf|refactor|chore|test)(\([^)]*\))?!?: *")
 _DULL = re.compile(
     r"^(merge|revert|release|bump|version|update (dependenc|changelog))", re.IGNORECASE
 )
@@ -110,7 +112,7 @@ class Mine:
 
 def cleaned(message: str) -> str:
     """As somebody would ask for it: without trailers, numbers of issues, and addresses."""
-    text = _NUMBER.sub("", _TRAILER.sub("", message))
+    text = _NUMBER.sub("", _TRAILER.sub("", _KIND.sub("", message)))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     kept = (line if re.search(r"\w", line) else "" for line in lines)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()[:4_000]

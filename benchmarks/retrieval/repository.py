@@ -53,9 +53,7 @@ class Repository:
         )
 
     def close(self) -> None:
-        assert self._cat.stdin is not None
-        self._cat.stdin.close()
-        self._cat.wait()
+        self._cat.communicate()
 
     def git(self, *args: str) -> str:
         done = subprocess.run(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,15 @@ from typing import Any
 import pytest
 
 from agent.adapters.git_ground import GitGround
+from agent.adapters.instance_file import read_instances
+from agent.difference import read_patch
+from agent.errors import SettingsError
+from agent.evaluation.judging import share, statuses
 from agent.run import CommitSha
+from agent.testreport import CaseStatus, TestCase
+from benchmarks.mine import mine
+from bot.build import sandbox_folder
+from bot.evaluation import eval_command, folder_name
 from playground.model.server import ModelStandIn
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +54,14 @@ class New(unittest.TestCase):
 
     def test_double(self):
         self.assertEqual(calc.double(4), 8, "{SECRET}")
+"""
+
+
+MESSAGE = """fix: Let add add, and double double (#7)
+
+Closes #6
+
+Signed-off-by: Mia <mia@example.com>
 """
 
 
@@ -88,7 +105,7 @@ def origin(tmp_path: Path) -> Origin:
     base = git(folder, "rev-parse", "HEAD").strip()
     (folder / "calc.py").write_text(MENDED)
     (folder / "tests/test_calc.py").write_text(NEW_TESTS)
-    git(folder, "commit", "-qam", "Mend both")
+    git(folder, "commit", "-qam", MESSAGE)
     git(folder, "tag", "v2")
     git(folder, "branch", "later")
     git(folder, "update-ref", "refs/remotes/origin/main", "HEAD")
@@ -130,7 +147,9 @@ async def model() -> AsyncIterator[ModelStandIn]:
 class Shell:
     folder: Path
     model: ModelStandIn
-    database_url: str
+    environment: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
 
     def write(self, *lines: dict[str, Any] | str) -> None:
         texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
@@ -141,21 +160,26 @@ class Shell:
             *(sys.executable, "-m", "bot", "eval", "--instances", str(self.folder / "tasks.jsonl")),
             *("--repos", str(self.folder / "repos"), "--out", str(self.folder / "out"), *more),
             cwd=ROOT,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.folder),
-                "OPENAI_BASE_URL": self.model.url,
-                "JOURNEYMAN_MODEL": "scripted",
-                "DATABASE_URL": self.database_url,
-            },
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    async def eval(self, *more: str) -> tuple[int | None, dict[str, Any], str]:
-        process = await self.start("--json", *more)
-        out, told = await process.communicate()
-        return process.returncode, json.loads(out or "{}"), told.decode()
+    async def eval(self) -> tuple[int, dict[str, Any], str]:
+        """In this process, which is quicker."""
+        for name, value in self.environment.items():
+            self.monkeypatch.setenv(name, value)
+        code = await eval_command(
+            instances=str(self.folder / "tasks.jsonl"),
+            repos=str(self.folder / "repos"),
+            out=str(self.folder / "out"),
+            parallel=2,
+            test_command=None,
+            retrieval=True,
+            as_json=True,
+        )
+        printed = self.capsys.readouterr()
+        return code, json.loads(printed.out), printed.err
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         text = (self.folder / "out" / name).read_text()
@@ -163,8 +187,29 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, model: ModelStandIn, database_url: str) -> Shell:
-    return Shell(folder=tmp_path, model=model, database_url=database_url)
+def shell(
+    tmp_path: Path,
+    model: ModelStandIn,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Shell]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "JOURNEYMAN_HOME": str(tmp_path / "home"),
+        "OPENAI_BASE_URL": model.url,
+        "JOURNEYMAN_MODEL": "scripted",
+        "DATABASE_URL": database_url,
+    }
+    yield Shell(
+        folder=tmp_path,
+        model=model,
+        environment=environment,
+        monkeypatch=monkeypatch,
+        capsys=capsys,
+    )
+    shutil.rmtree(sandbox_folder(tmp_path / "home"), ignore_errors=True)
 
 
 async def test_one_is_solved_one_says_so_falsely_and_both_are_not_done_again(
@@ -258,14 +303,21 @@ async def test_what_is_left_torn_or_changed_is_done_again(shell: Shell, origin: 
 async def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(shell: Shell, origin: Origin):
     ends = origin.instance("ends", "add takes away", ADD)
     shell.write(ends, origin.instance("waits", "it never ends", ADD))
+    asked = asyncio.Event()
+
+    def told_when_asked(messages: list[dict[str, Any]]) -> dict[str, Any]:
+        if "it never ends" in json.dumps(messages):
+            asked.set()
+        return answer(messages)
+
+    shell.model._answer = told_when_asked
     process = await shell.start("--parallel", "1")
     assert process.stderr is not None
     told: list[str] = []
     async for line in process.stderr:
         told.append(line.decode())
         if "ends: solved" in told[-1]:
-            while "it never ends" not in json.dumps(shell.model.requests):
-                await asyncio.sleep(0.05)
+            await asked.wait()
             process.send_signal(signal.SIGINT)
     await process.communicate()
     assert process.returncode == 1, told
@@ -276,6 +328,10 @@ async def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(shell: She
     shell.write(ends, origin.instance("waits", "add takes away", ADD))
     code, result, _ = await shell.eval()
     assert (code, result["totals"]["solved"]) == (0, 2)
+
+    shell.environment["JOURNEYMAN_MODEL"] = "another"
+    with pytest.raises(SettingsError, match="holds results of the model scripted"):
+        await shell.eval()
 
 
 async def test_nothing_after_the_base_is_in_what_a_run_begins_with(origin: Origin, tmp_path: Path):
@@ -292,3 +348,83 @@ async def test_nothing_after_the_base_is_in_what_a_run_begins_with(origin: Origi
     assert await ground.refuses(CommitSha(origin.base), origin.test_patch) == ""
     again = git(ground.path, "cat-file", "--batch-check", "--batch-all-objects", "--unordered")
     assert again == held  # not even the tests' blobs
+
+
+async def test_a_commit_that_mends_what_its_tests_show_becomes_a_task(shell: Shell, origin: Origin):
+    shell.monkeypatch.setenv("JOURNEYMAN_HOME", shell.environment["JOURNEYMAN_HOME"])
+    out = shell.folder / "tasks.jsonl"
+    (origin.path / "calc.py").write_text(MENDED + "# nothing that a test would see\n")
+    (origin.path / "tests/test_calc.py").write_text(NEW_TESTS + "# nothing either\n")
+    git(origin.path, "commit", "-qam", "Say something in the code and in its tests")
+
+    assert await mine(origin.path, out, most=5, tries=10, command=None) == 1
+    assert "no test of it fails before it and passes after it" in shell.capsys.readouterr().err
+    assert await mine(origin.path, out, most=5, tries=10, command=None) == 0
+    (task,), problems = read_instances(out)
+    assert not problems
+    assert task.base == origin.base
+    assert task.problem == "Let add add, and double double"
+    assert set(task.fail_to_pass) == {*ADD, *DOUBLE}
+    assert task.pass_to_pass == ("test_calc.Old.test_nothing",)
+    assert SECRET in task.test_patch
+    assert "calc.py" not in {diff.path for diff in read_patch(task.test_patch)}
+    assert "return 2 * a" in json.loads(out.read_text())["patch"]
+
+
+def test_names_of_published_data_are_found_in_reports():
+    cases = statuses(
+        [
+            TestCase(id="tests/test_a.py::test_b[x y]", status=CaseStatus.PASSED),
+            TestCase(id="tests/test_a.py::test_b[x z]", status=CaseStatus.FAILED),
+            TestCase(id="tests/test_a.py::test_b[w v]", status=CaseStatus.PASSED),
+            TestCase(id="tests/test_a.py::test_b[w u]", status=CaseStatus.PASSED),
+            TestCase(id="app.tests.Views.test_get", status=CaseStatus.PASSED),
+            TestCase(id="skipped", status=CaseStatus.SKIPPED),
+            TestCase(id="twice", status=CaseStatus.ERROR),
+            TestCase(id="twice", status=CaseStatus.PASSED),
+        ]
+    )
+    passing = ["tests/test_a.py::test_b[x y]", "tests/test_a.py::test_b[w"]
+    passing.append("test_get (app.tests.Views)")
+    failing = ["tests/test_a.py::test_b[x", "skipped", "twice", "nowhere", "test_b"]
+    found = share([*passing, *failing], cases)
+    assert (found.passed, found.of, found.others) == (3, 8, tuple(failing))
+
+
+def test_any_name_of_a_task_makes_one_folder_and_stays_in_it():
+    names = ["../../etc", "a/b", "a b", "..", "/", "x" * 200, "ö", "-rf", "a\\b"]
+    folders = {folder_name(name) for name in names}
+    assert len(folders) == len(names)
+    assert all("/" not in each and ".." not in each and len(each) < 60 for each in folders)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"instance_id": "a\x1b[2Jb"}, "instance_id is not a printable text"),
+        ({"instance_id": "x" * 201}, "at most 200 characters"),
+        ({"base_commit": "HEAD"}, "not the whole id of a commit"),
+        ({"base_commit": "--upload-pack=x"}, "not the whole id of a commit"),
+        ({"problem_statement": " "}, "it has no problem_statement"),
+        ({"FAIL_TO_PASS": "[]"}, "FAIL_TO_PASS names no test"),
+        ({"FAIL_TO_PASS": "no json"}, "a text that is no JSON"),
+        ({"PASS_TO_PASS": [1]}, "PASS_TO_PASS is no list of texts"),
+        ({"repo": "a\0b"}, "repo holds what is no text"),
+        ({"test_patch": "\ud800"}, "test_patch holds what is no text"),
+    ],
+)
+def test_a_task_that_is_none_is_told_by_its_line(tmp_path: Path, change: dict[str, Any], told: str):
+    whole = Origin(tmp_path, "a" * 40, "", "diff").instance("one", "mend it", ADD)
+    path = tmp_path / "tasks.jsonl"
+    lines = (
+        json.dumps(whole),
+        "",
+        "[" * 5_000,
+        "7",
+        json.dumps(whole | {"instance_id": "x"} | change),
+    )
+    path.write_text("\n".join(lines))
+    found, problems = read_instances(path)
+    assert [each.id for each in found] == ["one"]
+    assert [problem.split(" of ")[0] for problem in problems] == ["Line 3", "Line 4", "Line 5"]
+    assert told in problems[-1]
