@@ -21,6 +21,7 @@ from agent.adapters.database import Database, open_database
 from agent.adapters.embedded_postgres import EmbeddedPostgres
 from agent.adapters.git_code import GitCode
 from agent.adapters.postgres import connect
+from agent.adapters.postgres_files import lay_out
 from agent.adapters.system_clock import SystemClock
 from agent.retrieval.indexer import bring_up
 from agent.retrieval.search import Searcher
@@ -70,14 +71,14 @@ async def _measured(
 
 async def _one(db: Database, home: Path, forest: Forest, size: int) -> Table:
     source, load = GitCode(forest.folder), os.getloadavg()[0]
-    cpu, began = time.process_time(), time.perf_counter()
+    cpu, began = _cpu(home), time.perf_counter()
     done = await bring_up(db.code, source, "bench", CommitSha(forest.head))
-    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    took, cpu = time.perf_counter() - began, _cpu(home) - cpu
     lines = done.tree.lines
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     rows = [
         Row(what="indexed", value=lines / took, unit="lines/s", limit=20_000, at_least=True,
-            baseline=f"{lines / cpu:,.0f} a second of this process's own time",
+            baseline=f"{lines / cpu:,.0f} a second of a core (ours and PostgreSQL's)",
             note=f"{done.tree.files:,} files, {done.tree.chunks:,} chunks, {took:.1f} s"),
         Row(what="peak memory of the process", value=peak, unit="MB", limit=300),
         *await _sizes(home, lines),
@@ -90,9 +91,12 @@ async def _one(db: Database, home: Path, forest: Forest, size: int) -> Table:
     took = time.perf_counter() - began
     rows.append(Row(what=f"a push of {pushed.read} files", value=took, unit="s", limit=1))
     queries = forest.subjects(4 * QUERIES)[:QUERIES]
+    cpu = _cpu(home)
     times = await latencies(db, pushed.tree, queries)
+    busy = (_cpu(home) - cpu) / (len(queries) + 1) * 1000
     p50, p95 = times[len(times) // 2], times[int(len(times) * 0.95)]
-    rows.append(Row(what="search, half are faster", value=p50, unit="ms"))
+    note = f"a core is busy for {busy:.0f} ms of each"
+    rows.append(Row(what="search, half are faster", value=p50, unit="ms", note=note))
     limit = LIMITS.get(size)
     rows.append(Row(what="search, 95 % are faster", value=p95, unit="ms", limit=limit))
     rows += _baselines(forest, queries)
@@ -113,6 +117,23 @@ async def latencies(db: Database, tree: IndexedTree, queries: Sequence[str]) -> 
         await searcher.search(query)
         times.append((time.perf_counter() - began) * 1000)
     return sorted(times)
+
+
+def _cpu(home: Path) -> float:
+    """Seconds that this process and PostgreSQL's were at work, whatever else the machine did."""
+    server = int((lay_out(home).folder / "data/postmaster.pid").read_text().split()[0])
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    ticks = sum(map(int, _stat(server)[11:15]))  # and of those that ended
+    ticks += sum(int(t) for child in children for t in _stat(int(child))[11:13])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    """From the state on; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 async def _sizes(home: Path, lines: int) -> list[Row]:
@@ -157,7 +178,7 @@ def _baselines(forest: Forest, queries: Sequence[str]) -> list[Row]:
 
 def _searched(what: str, queries: Sequence[str], command: list[str], where: list[str]) -> Row:
     times: list[float] = []
-    for query in queries[:20]:
+    for query in queries[:8]:
         telling = [word for word in words(query) if word.lower() not in STOP_WORDS] or [query]
         asked = [part for word in telling for part in ("-e", word)]
         began = time.perf_counter()

@@ -108,7 +108,7 @@ def test_fewer_places_than_usual_are_given_to_the_best():
 
 
 def test_a_test_comes_first_when_tests_are_asked_for():
-    pair = [found(1, Kind.SOURCE, 1.0), found(2, Kind.TEST, 1.2)]
+    pair = [found(1, Kind.SOURCE, 1.0), found(2, Kind.TEST, 2.2)]
     assert rank("price", pair, NOTHING)[0].kind is Kind.SOURCE
     assert rank("flaky test of price", pair, NOTHING)[0].kind is Kind.TEST
 
