@@ -58,6 +58,7 @@ HOMES = {
         *("agent/retrieval/", "agent/adapters/postgres_code.py"),
         "agent/adapters/postgres_trees.py",
         *("agent/adapters/openai_embeddings.py", "agent/adapters/minilm.py"),
+        *("agent/adapters/postgres_vectors.py", "agent/adapters/vector_cache.py"),
     ),
     "tree_sitter": ("agent/retrieval/",),
     "Stemmer": ("agent/retrieval/",),

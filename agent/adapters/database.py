@@ -86,6 +86,8 @@ async def open_database(
         listener = await stack.enter_async_context(Listener(url))
         code = PostgresCode(url)
         stack.push_async_callback(code.close)
+        vectors = PostgresVectors(url, code)
+        stack.push_async_callback(vectors.close)
         yield Database(
             dsn=url,
             pool=pool,
@@ -98,7 +100,7 @@ async def open_database(
             digests=DigestStore(pool),
             outcomes=OutcomeLogs(pool),
             code=code,
-            vectors=PostgresVectors(url, code),
+            vectors=vectors,
         )
 
 

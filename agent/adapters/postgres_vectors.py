@@ -13,10 +13,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
+import numpy as np
 from pgvector import HalfVector, SparseVector
 
 from agent.adapters.postgres import Connection, Row, connect
 from agent.adapters.postgres_code import PostgresCode, candidate, storable
+from agent.adapters.vector_cache import Key, Matrix, VectorCache
 from agent.errors import ModelRejected
 from agent.retrieval.embed import Embedded, Vectors, document
 from agent.retrieval.lexical import Vector
@@ -26,6 +28,7 @@ from agent.retrieval.tokens import DIMENSIONS
 from agent.retrieval.vectors import Spent, Standing, Wanted
 
 _LOCK = 7010  #: of whoever embeds with a model
+_EDITED = 20  #: chunks of an edited file that can be among the nearest
 _FRESH = 10.0  #: seconds that a standing is believed
 
 _CHUNKS = """
@@ -38,7 +41,7 @@ SELECT count(*) AS chunks, count(e.model) AS embedded,
     (SELECT dimensions FROM embedding_models WHERE model = $2) AS dimensions
 {_CHUNKS} LEFT JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2
 WHERE m.tree_id = $1"""
-_NEAR = f"""
+_NEAR = """
 SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $4) AS score,
     near.cosine
 FROM (
@@ -50,6 +53,13 @@ FROM (
     ORDER BY e.v <=> $3 LIMIT $7
 ) AS near JOIN code_chunks c ON c.id = near.id JOIN code_blobs b ON b.id = c.blob_id
 ORDER BY near.cosine DESC"""
+_ALL = """
+SELECT c.id, e.v FROM code_members m JOIN code_chunks c ON c.blob_id = m.blob_id
+JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2 WHERE m.tree_id = $1"""
+_THESE = """
+SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $2) AS score
+FROM code_chunks c JOIN code_blobs b ON b.id = c.blob_id
+WHERE c.id = ANY ($1) AND NOT b.path = ANY ($3)"""
 _WANTING = f"""
 SELECT chunk, content_sha FROM (
     SELECT DISTINCT ON (c.content_sha) c.id AS chunk, c.content_sha, b.kind <> 'source' AS later
@@ -71,6 +81,8 @@ class PostgresVectors:
     def __init__(self, dsn: str, code: PostgresCode) -> None:
         self._dsn = dsn
         self._code = code
+        self._cache = VectorCache(read=self._read)
+        self._trees: dict[int, str] = {}  #: their projects
         self._standing: dict[tuple[int, str], tuple[float, Standing]] = {}
 
     async def standing(self, tree: IndexedTree, wanted: str) -> Standing:
@@ -107,12 +119,40 @@ class PostgresVectors:
         without: Collection[str] = (),
     ) -> Sequence[Candidate]:
         words = SparseVector(dict(query), DIMENSIONS)
+        if (known := self._matrix(tree, model)) is not None and known.vectors.shape[1] == len(
+            vector
+        ):
+            cosines = known.near(vector, most + _EDITED * len(without))
+            async with self._code.of_project(tree.project) as db:
+                rows = await db.fetch(_THESE, list(cosines), words, storable(without))
+            found = [replace(candidate(row), cosine=cosines[int(row["id"])]) for row in rows]
+            return sorted(found, key=lambda each: -cosines[each.id])[:most]
         async with self._code.of_project(tree.project) as db:
             rows = await db.fetch(
                 *(_NEAR, tree.id, model, HalfVector(vector), words),
                 *(tree.project, storable(without), most),
             )
         return [replace(candidate(row), cosine=float(row["cosine"])) for row in rows]
+
+    def _matrix(self, tree: IndexedTree, model: str) -> Matrix | None:
+        _, standing = self._standing.get((tree.id, model), (0.0, None))
+        if standing is None or standing.embedded < standing.chunks or not standing.dimensions:
+            return None
+        self._trees[tree.id] = tree.project
+        return self._cache.get((tree.id, model), standing.chunks * standing.dimensions * 4)
+
+    async def _read(self, key: Key) -> Matrix:
+        chunks: list[int] = []
+        vectors: list[Vectors] = []
+        async with self._code.of_project(self._trees[key[0]]) as db:
+            cursor: Any = cast("Any", db).cursor(_ALL, *key, prefetch=500)
+            async for row in cursor:
+                chunks.append(int(row["id"]))
+                vectors.append(row["v"].to_numpy().astype(np.float32))
+        return Matrix(chunks=np.array(chunks, dtype=np.int64), vectors=np.array(vectors))
+
+    async def close(self) -> None:
+        await self._cache.close()
 
     async def cosines(
         self, tree: IndexedTree, model: str, vector: Vectors, contents: Collection[bytes]

@@ -448,6 +448,28 @@ async def test_the_service_may_not_see_or_make_another_projects_generation(
         assert len(await db.vectors.near(tree, "words", vector, {}, most=10)) == len(FILES)
 
 
+async def test_a_tree_that_is_asked_again_is_read_into_memory_and_says_the_same(
+    db: Database, endpoint: EmbeddingStandIn
+):
+    tree = await indexed(db)
+    async with endpoint.client() as embedder:
+        await backfill(db, embedder).turn()
+        vector = await embedder.embed_query("weigh the parcel")
+        await db.vectors.standing(tree, "words")
+
+        async def near(tree: IndexedTree, *without: str) -> list[tuple[str, float, float]]:
+            found = await db.vectors.near(tree, "words", vector, {1: 1.0}, most=3, without=without)
+            return [(each.path, round(each.cosine or 0, 3), each.bm25) for each in found]
+
+        scanned, edited = await near(tree), await near(tree, "shop/parcel.py")
+        while not db.vectors._cache._kept:
+            await asyncio.gather(*db.vectors._cache._reading.values())
+        assert (await near(tree), await near(tree, "shop/parcel.py")) == (scanned, edited)
+        assert scanned[0][0] == "shop/parcel.py"
+        assert "shop/parcel.py" not in [path for path, _, _ in edited]
+        assert await near(replace(tree, project="shop/other")) == []
+
+
 async def test_what_was_spent_is_counted(db: Database, endpoint: EmbeddingStandIn):
     await indexed(db)
     async with endpoint.client(price=20.0) as embedder:
