@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from engine_bench import FINISH, GOOD, PLAN, Bench, make_repository
@@ -13,10 +16,17 @@ from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 from agent.adapters.database import Database
 from agent.adapters.git_past import GitPast, VaultCode
 from agent.adapters.git_vault import GitVaults
-from agent.events import CodeRetrieved
+from agent.adapters.postgres import connect
+from agent.adapters.postgres_code import PostgresCode
+from agent.errors import GitFailed
+from agent.events import CodeRetrieved, Committed
 from agent.ports import Origin
 from agent.project import ProjectSettings
-from agent.retrieval.library import Library
+from agent.retrieval.history import Change
+from agent.retrieval.indexer import Blob
+from agent.retrieval.library import Library, Readiness
+from agent.retrieval.lookup import defined, records
+from agent.run import CommitSha, RunStatus
 from agent.testing import call, say
 
 RATES = "def exchange_rate(currency):\n    # of the day\n    return {'EUR': 1.0}[currency]\n"
@@ -120,3 +130,127 @@ async def test_search_finds_what_the_run_has_written_and_not_what_it_has_deleted
     assert told[8].startswith("Nothing found"), told[8]
     assert "names.py" not in told[9]
     assert "bank_rate" in told[10]
+
+
+@dataclass(kw_only=True)
+class Troubled:
+    """The code of a project, when something is wrong with it."""
+
+    problem: Exception | None  #: None: it never comes
+
+    async def files(self, commit: CommitSha) -> Sequence[Blob]:
+        if self.problem is not None:
+            raise self.problem
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def contents(self, blobs: Sequence[Blob]) -> AsyncGenerator[tuple[Blob, bytes]]:
+        raise AssertionError("nothing is to be read")
+        yield
+
+    async def changes(
+        self, commit: CommitSha, most: int, without: CommitSha | None = None
+    ) -> Sequence[Change]:
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("problem", "state", "told"),
+    [
+        (None, "late", "it is still being made"),
+        (GitFailed("git ls-tree failed: bad object"), "broken", "git ls-tree failed: bad object"),
+        (KeyError("lost"), "broken", "something broke on our side (KeyError)"),
+    ],
+)
+async def test_a_run_goes_on_without_an_index_and_says_so(
+    shop: Bench, problem: Exception | None, state: str, told: str
+):
+    source = Troubled(problem=problem)
+    clock = shop.clock
+    ask = call("search", mode="ranked", query="exchange rate")
+    ask_symbol = call("search", mode="defined", query="exchange_rate")
+    async with Library(
+        store=shop.db.code,
+        sources=lambda project: source,
+        clock=clock,
+        patience=60 if problem else 0.05,
+    ) as shop.library:
+        run = await shop.ask(REQUEST)
+        model = await shop.go(run, [PLAN, say(ask, ask_symbol), GOOD, FINISH])
+    (found,) = await shop.facts(run, CodeRetrieved)
+    assert (found.state, found.places) == (state, ())
+    assert told in found.problem
+    assert "RECORD" not in first(model.prompts[0])
+    assert "Tests: bash check.sh" in first(model.prompts[0])
+    _, ranked, defined = results(model.prompts[-1])[:3]
+    assert told in ranked.splitlines()[0] or "still being made" in ranked.splitlines()[0]
+    assert "By exact words:" in ranked
+    assert "money/rates.py:1: def exchange_rate(currency):" in ranked
+    assert "money/rates.py:1: def exchange_rate(currency):" in defined
+    assert (await shop.state(run)).status is RunStatus.PUBLISHING, await shop.story(run)
+
+
+async def test_the_words_of_a_failure_bring_the_code_that_they_are_about(shop: Bench):
+    check = "import money.rates as r; assert r.exchange_rate('EUR') == 1.0, 'exchange_rate of EUR'"
+    shop.project = replace(shop.project, test_command=f'PYTHONPATH=. python3 -c "{check}"')
+    bad = say(call("edit", path="money/rates.py", old="{'EUR': 1.0}", new="{'EUR': 2.0}"))
+    good = say(call("edit", path="money/rates.py", old="{'EUR': 2.0}", new="{'EUR': 1.00}"))
+    run = await shop.ask("make add subtract")
+    model = await shop.go(run, [PLAN, bad, FINISH, good, FINISH])
+    plan, repair = await shop.facts(run, CodeRetrieved)
+    assert (plan.purpose, repair.purpose) == ("plan", "repair")
+    assert repair.edited == 1
+    assert "money/rates.py" in [place.path for place in repair.places if place.shown]
+    said = json.loads(model.prompts[3].splitlines()[-1])["content"]
+    assert "with your changes" in said
+    assert "{'EUR': 2.0}[currency]" in said.split("RECORD ")[-2]
+    committed = await shop.facts(run, Committed)
+    assert [file.path for file in committed[0].files] == ["money/rates.py"]
+
+
+async def test_two_runs_at_a_commit_read_it_once(shop: Bench):
+    assert shop.library is not None
+    commit, _ = await shop.vaults.of("team/calc").fetch(Origin(url=str(shop.repository)), None)
+    reads: list[int] = []
+    whole = shop.db.code.add
+
+    async def add(project: str, files: Sequence[Any]) -> None:
+        reads.append(len(files))
+        await whole(project, files)
+
+    shop.db.code.add = add
+    other = replace(shop.library)
+    async with other:
+        found = await asyncio.gather(
+            *(library.shelf("team/calc", commit) for library in (shop.library, other) * 2)
+        )
+    assert {shelf.state for shelf in found} == {Readiness.READY}
+    assert sum(reads) == len(FILES)
+
+
+async def test_no_row_of_another_project_is_ever_seen(shop: Bench, database_url: str):
+    """By the service's own role: neither with the wrong project, nor by hand without one."""
+    assert shop.library is not None
+    commit, _ = await shop.vaults.of("team/calc").fetch(Origin(url=str(shop.repository)), None)
+    mine = (await shop.library.shelf("team/calc", commit)).searcher
+    assert mine is not None
+    assert (await mine.search("exchange rate")).places
+    assert await shop.db.code.tree("team/other", commit) is None
+    theirs = replace(mine, tree=replace(mine.tree, project="team/other"))
+    theirs = replace(theirs, store=PostgresCode(database_url))
+    ids = [found.hit.id for found in (await mine.search("exchange rate")).places]
+    assert (await theirs.search("exchange rate")).places == ()
+    assert (await defined(theirs, ["exchange_rate"])).places == ()
+    assert list(await records(theirs, "exchange rate", FILES)) == []
+    assert await theirs.store.texts(theirs.tree, ids) == {}
+    assert await theirs.store.symbols(theirs.tree, list(FILES)) == {}
+    await cast("PostgresCode", theirs.store).close()
+    raw = await connect(database_url)
+    try:
+        for table in ("blobs", "chunks", "trees", "members", "changes"):
+            assert await raw.fetchval(f"SELECT count(*) FROM code_{table}") == 0
+            async with raw.transaction():
+                await raw.execute("SELECT set_config('journeyman.project', 'team/other', true)")
+                assert await raw.fetchval(f"SELECT count(*) FROM code_{table}") == 0
+    finally:
+        await raw.close()
