@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from agent import tamper
 from agent.dependencies import Installer
-from agent.maintenance.coverage.judge import no_tests, worthless
+from agent.maintenance.coverage.added import no_tests
+from agent.maintenance.coverage.judge import worthless
 from agent.maintenance.findings import FindingStore
 from agent.maintenance.lint.change import Change, change_of, no_fixes, touched, weakened
 from agent.maintenance.lint.check import look

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from agent.adapters.system_clock import SystemClock
 from agent.maintenance.acceptance import NightAcceptance
 from agent.maintenance.coverage.task import cover
 from agent.maintenance.night import Errand, Uncovered
-from agent.maintenance.workshop import begin
+from agent.maintenance.workshop import Night, begin
 from agent.ports import Origin
 from agent.project import ProjectSettings
 from agent.work import Case
@@ -92,8 +93,8 @@ async def judged(bench: Bench, origin: Path, path: str, text: str) -> str:
     return " ".join(await acceptance(case))
 
 
-async def test_lines_of_what_is_imported_and_of_what_is_not(bench: Bench, origin: Path):
-    night = await begin(
+async def night_of(bench: Bench, origin: Path) -> Night:
+    return await begin(
         ProjectSettings(path="shop", local=True),
         bench.vaults.of("shop"),
         Origin(url=str(origin)),
@@ -102,11 +103,24 @@ async def test_lines_of_what_is_imported_and_of_what_is_not(bench: Bench, origin
         clock=SystemClock(),
         findings=NoFindings(),
     )
-    report = await cover(night)
+
+
+async def test_lines_of_what_is_imported_and_of_what_is_not(bench: Bench, origin: Path):
+    report = await cover(await night_of(bench, origin))
     assert (report.status, report.not_checked) == ("done", ())
     found = [(each.path, each.line) for each in report.findings]
     clip = [("shop/clip.py", line) for line in (3, 4, 5)]
     assert found == [*clip, ("shop/never.py", 1), ("shop/never.py", 2)]
+
+
+@pytest.mark.parametrize("gone", [None, Origin(url="/nonexistent")])
+async def test_without_a_history_nothing_is_checked(
+    bench: Bench, origin: Path, gone: Origin | None
+):
+    night = replace(await night_of(bench, origin), origin=gone)
+    report = await cover(night)
+    assert (report.status, report.findings, report.errands) == ("failed", (), ())
+    assert len(report.not_checked) == 1
 
 
 @pytest.mark.parametrize(

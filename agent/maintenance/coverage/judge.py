@@ -8,18 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 
-from agent.difference import LINK, SUBMODULE, FileDiff
 from agent.errors import ToolFailed
+from agent.maintenance.coverage.added import Name, New, new_tests
 from agent.maintenance.coverage.measure import find_tool, measure
 from agent.maintenance.coverage.mutants import Mutant, mutants, neutral
 from agent.maintenance.coverage.task import LARGEST, RUNNERS
-from agent.maintenance.lint.change import Change, untouchable
 from agent.maintenance.night import Uncovered
 from agent.maintenance.workshop import Night, Place
 from agent.ports import CommandLimits
 from agent.runners import TestCommand, find_tests
-from agent.tamper import python
-from agent.tamper.compare import is_test
 from agent.testreport import BAD, CaseStatus, TestReport
 from agent.verify import run_tests
 
@@ -33,68 +30,6 @@ _CRASH = re.compile(
     r"|RecursionError)\b",
     re.MULTILINE,
 )
-
-
-def no_tests(made: Change, paths: Sequence[str], before: Mapping[str, str]) -> dict[str, str]:
-    """Of the paths those whose change is more than added tests, and why. `before`: texts of test
-    files at the base."""
-    diffs = {path: made[path].diff for path in paths if path in made}
-    why = {path: _unfit(diffs.get(path), before.get(path, "")) for path in paths}
-    return {path: reason for path, reason in why.items() if reason}
-
-
-def _unfit(diff: FileDiff | None, before: str) -> str:
-    if diff is None or diff.new is None or diff.old not in (None, diff.new):
-        return "files that are there have to stay"
-    if untouchable(diff.path) or not is_test(diff.path) or "conftest" in diff.path:
-        return "this is no test file, and only tests may be added"
-    if not diff.path.endswith(".py"):
-        return "only tests in Python are asked for"
-    if diff.binary or {LINK, SUBMODULE} & {diff.old_mode, diff.new_mode}:
-        return "this is no text file"
-    removed = [each.text for each in diff.removed]
-    last = before.rpartition("\n")[2]  # without a line end, it is removed and added again
-    if removed and not (removed == [last] and last in {each.text for each in diff.added}):
-        return f"lines that are there have to stay, such as line {diff.removed[0].number}"
-    return ""
-
-
-#: Of a test: its file, and its name with its classes.
-Name = tuple[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class New:
-    """The tests that were added. `asserting`: those that assert something themselves."""
-
-    names: frozenset[Name]
-    asserting: frozenset[Name]
-
-    def of(self, case: str) -> Name | None:
-        """The new test that the id of a case means: a path with names, or dotted names."""
-        case = re.sub(r"( ?\[| \().*", "", case, flags=re.DOTALL)
-        path, names, name = case.partition("::")
-        if names:
-            return (path, name) if (path, name) in self.names else None
-        dotted = ((each, f".{_dotted(each)}") for each in sorted(self.names))
-        return next((each for each, d in dotted if case and d.endswith(f".{case}")), None)
-
-
-def _dotted(name: Name) -> str:
-    return f"{name[0].removesuffix('.py')}/{name[1]}".replace("/", ".").replace("::", ".")
-
-
-def new_tests(before: Mapping[str, str], after: Mapping[str, str]) -> New:
-    names: set[Name] = set()
-    asserting: set[Name] = set()
-    for path, text in after.items():
-        old = python.suite(path, before.get(path, "")).units
-        for name, unit in python.suite(path, text).units.items():
-            if unit.collected and name not in old:
-                names.add((path, name))
-                if unit.assertions:
-                    asserting.add((path, name))
-    return New(names=frozenset(names), asserting=frozenset(asserting))
 
 
 async def worthless(
@@ -155,17 +90,18 @@ class _Trial:
                 )
         made = [mutants(path, self.sources[path], lines) for path, lines in hit]
         turns = (each for turn in zip_longest(*made) for each in turn if each is not None)
-        left, unnoticed = set(new.names), list[Mutant]()
+        left, unnoticed, endless = set(new.names), list[Mutant](), list[Mutant]()
         for mutant in islice(turns, MUTANTS):
             self.night.tell(f"the new tests are tried on {mutant.path} line {mutant.line}")
             async with self._instead(mutant.path, mutant.source):
-                noticed = killers(await self._run(), new)
+                report = await self._run()
+            noticed = killers(report, new)
             left -= noticed
             if not noticed:
-                unnoticed.append(mutant)
+                (endless if report.stopped else unnoticed).append(mutant)
             if not left:
                 return ()
-        return _useless(left, unnoticed)
+        return _useless(left, unnoticed, endless)
 
     async def _run(self) -> TestReport:
         report = self.night.sandbox.new_folder("report")
@@ -206,13 +142,19 @@ def killers(report: TestReport, new: New) -> set[Name]:
     return found
 
 
-def _useless(left: Collection[Name], unnoticed: Sequence[Mutant]) -> tuple[str, ...]:
-    if not unnoticed:
-        told = "Nothing in the lines that the new tests run could be made wrong for them."
-    else:
-        told = "; ".join(str(each) for each in unnoticed[:NAMED])
-        told = f"None of the new tests fails when {told}."
-    return (f"{_named(left)}: a new test has to fail on at least one line made wrong.", told)
+def _useless(
+    left: Collection[Name], unnoticed: Sequence[Mutant], endless: Sequence[Mutant]
+) -> tuple[str, ...]:
+    told = [f"{_named(left)}: a new test has to fail on at least one line made wrong."]
+    for what, found in (
+        ("None of the new tests fails when", unnoticed),
+        ("The tests did not end, which tells nothing, when", endless),
+    ):
+        if found:
+            told.append(f"{what} {'; '.join(str(each) for each in found[:NAMED])}.")
+    if not unnoticed and not endless:
+        told.append("Nothing in the lines that they run could be made wrong.")
+    return tuple(told)
 
 
 def _failing(report: TestReport, new: New) -> tuple[str, ...]:

@@ -69,18 +69,12 @@ async def _cover(night: Night) -> TaskReport:
 
 
 def _gaps(landed: Landed) -> tuple[str, ...]:
-    others = [path for path in landed.lines if not is_measured(path)]
-    many = f"{len(others)} file{'s' if len(others) > 1 else ''}"
-    return tuple(
-        gap
-        for gap in (
-            landed.gap,
-            f"Coverage of {many} that changed lately: not checked, only Python is measured, in files with plain names."
-            if others
-            else "",
-        )
-        if gap
-    )
+    gaps = [landed.gap] if landed.gap else []
+    if others := sum(not is_measured(path) for path in landed.lines):
+        many = f"{others} file{'s' if others > 1 else ''}"
+        only = "only Python is measured, in files with plain names"
+        gaps.append(f"Coverage of {many} that changed lately: not checked, {only}.")
+    return tuple(gaps)
 
 
 async def _texts(night: Night, paths: Sequence[str]) -> Mapping[str, str]:

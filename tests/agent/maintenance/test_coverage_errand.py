@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from agent.errors import ToolFailed
+from agent.maintenance.coverage.added import New, new_tests, no_tests
 from agent.maintenance.coverage.errand import errands, spans
-from agent.maintenance.coverage.judge import New, killers, new_tests, no_tests
+from agent.maintenance.coverage.judge import killers
 from agent.maintenance.coverage.reading import Run, read
 from agent.maintenance.coverage.sources import is_generated, is_measured, is_source
 from agent.maintenance.lint.change import change_of
