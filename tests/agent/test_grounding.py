@@ -98,6 +98,7 @@ async def test_the_first_prompt_holds_the_code_that_the_request_is_about(shop: B
     assert found.places[0].path == "money/rates.py"
     assert (await shop.db.store.body(run.id, found.query)).decode() == REQUEST
     state = await shop.state(run)
+    assert state.workspace is not None
     assert found.commit == state.workspace.base
 
 
