@@ -166,7 +166,7 @@ class Git:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                await process.communicate()  # `wait` alone never ends while a pipe is not read
         code = process.returncode if process.returncode is not None else -1
         return Output(code=code, out=out, err=err.decode("utf-8", "surrogateescape"))
 

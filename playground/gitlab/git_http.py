@@ -202,7 +202,7 @@ async def _cgi(request: web.Request, env: dict[str, str], *, body: bool) -> web.
         feeder.cancel()
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            await process.communicate()
 
 
 async def _feed(request: web.Request, stdin: asyncio.StreamWriter) -> None:

@@ -159,6 +159,14 @@ async def test_files_are_read_and_listed_at_a_commit(place: Place) -> None:
     assert await vault.list(base) == ["AGENTS.md", "app.py", "big.txt", "lib/util.py"]
 
 
+async def test_the_beginning_of_a_file_that_is_much_larger(place: Place) -> None:
+    place.write("big.txt", "0123456789" * 2_000_000)
+    base = await place.start()
+    for limit in (7, 100_000, 1 << 20):
+        async with asyncio.timeout(30):
+            assert len(await place.vault.read(base, "big.txt", limit=limit) or b"") == limit
+
+
 async def test_each_step_is_collected_anew(place: Place) -> None:
     place.write(".gitignore", "*.log\n")
     place.write("kept.log", "tracked\n")
