@@ -58,8 +58,8 @@ SELECT c.id, e.v FROM code_members m JOIN code_chunks c ON c.blob_id = m.blob_id
 JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2 WHERE m.tree_id = $1"""
 _THESE = """
 SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $2) AS score
-FROM code_chunks c JOIN code_blobs b ON b.id = c.blob_id
-WHERE c.id = ANY ($1) AND NOT b.path = ANY ($3)"""
+FROM unnest($1::bigint[]) AS wanted (id) JOIN code_chunks c ON c.id = wanted.id
+JOIN code_blobs b ON b.id = c.blob_id WHERE NOT b.path = ANY ($3)"""
 _WANTING = f"""
 SELECT chunk, content_sha FROM (
     SELECT DISTINCT ON (c.content_sha) c.id AS chunk, c.content_sha, b.kind <> 'source' AS later
@@ -67,9 +67,11 @@ SELECT chunk, content_sha FROM (
         SELECT FROM chunk_embeddings e WHERE e.content_sha = c.content_sha AND e.model = $2)
     ORDER BY c.content_sha, c.id
 ) AS wanting ORDER BY later, chunk LIMIT $3"""
-_DOCUMENTS = f"""
+# Ids as a table: by `ANY`, PostgreSQL starts from all files of the project, which it takes for few.
+_DOCUMENTS = """
 SELECT c.id, b.path, c.context, c.symbols, c.content
-{_CHUNKS} WHERE m.tree_id = $1 AND c.id = ANY ($2)"""
+FROM unnest($1::bigint[]) AS wanted (id) JOIN code_chunks c ON c.id = wanted.id
+JOIN code_blobs b ON b.id = c.blob_id"""
 _MODEL = """
 INSERT INTO embedding_models (model, dimensions) VALUES ($1, $2)
 ON CONFLICT (model) DO UPDATE SET wanted_at = now() RETURNING dimensions"""
@@ -172,7 +174,7 @@ class PostgresVectors:
 
     async def documents(self, tree: IndexedTree, chunks: Sequence[int]) -> Sequence[str]:
         async with self._code.of_project(tree.project) as db:
-            rows = await db.fetch(_DOCUMENTS, tree.id, list(chunks))
+            rows = await db.fetch(_DOCUMENTS, list(chunks))
         texts = {
             int(r["id"]): document(r["path"], r["context"], r["symbols"], r["content"])
             for r in rows
