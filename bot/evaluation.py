@@ -163,12 +163,17 @@ class _Session:
     _asking: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     async def run(self, waiting: Sequence[Instance], parallel: int) -> None:
-        slots = asyncio.Semaphore(parallel)
+        slots = asyncio.Queue[int]()
+        for number in range(parallel):
+            slots.put_nowait(number)
 
         async def one(instance: Instance) -> None:
-            async with slots:
+            slot = await slots.get()
+            try:
                 if not self.stopped:
-                    await self._one(instance)
+                    await self._one(instance, f"{self.files.folder} {slot}")
+            finally:
+                slots.put_nowait(slot)
 
         self._tasks = {asyncio.create_task(one(each)) for each in waiting}
         try:
@@ -183,7 +188,7 @@ class _Session:
             ):
                 raise problem
 
-    async def _one(self, instance: Instance) -> None:
+    async def _one(self, instance: Instance, slot: str) -> None:
         source = self.places.of(instance)
         if isinstance(source, str):
             self._done(Outcome(instance=instance.id, digest=instance.digest, problem=source))
@@ -208,7 +213,7 @@ class _Session:
         self.board.working(instance.id, "prepared")
         try:
             outcome = await self.contest.evaluate(
-                instance, source, folder, Show(run=seen, judging=judging)
+                instance, source, folder, slot, Show(run=seen, judging=judging)
             )
         finally:
             self.board.left(instance.id)

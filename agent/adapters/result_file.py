@@ -85,7 +85,7 @@ class ResultFiles:
                 }
             )
             for outcome in self.outcomes.values()
-            if outcome.status
+            if outcome.status and not outcome.problem
         ]
         temporary = self.folder / f"{PREDICTIONS}.new"
         temporary.write_text("".join(f"{line}\n" for line in lines))

@@ -18,7 +18,7 @@ from agent.local import LocalResult, LocalRuns, Progress
 from agent.pipeline import Weakening
 from agent.ports import Sandbox, Vault
 from agent.project import ProjectSettings
-from agent.run import CommitSha, TreeSha
+from agent.run import CommitSha, RunStatus, TreeSha
 
 ANSWER = "Nobody is there to ask. Decide as you think best, and go on."
 REPOSITORY = "repository.git"  #: in an instance's folder
@@ -55,11 +55,15 @@ class Contest:
     installer: Installer | None
     ground: Callable[[Path], Ground]
 
-    async def evaluate(self, instance: Instance, source: Path, folder: Path, show: Show) -> Outcome:
-        """`folder` is not there yet; the caller removes it."""
+    async def evaluate(
+        self, instance: Instance, source: Path, folder: Path, slot: str, show: Show
+    ) -> Outcome:
+        """`folder` is not there yet; the caller removes it. `slot`: two that are at work at once
+        have different ones; those of one repository share its downloads of packages."""
         blank = Outcome(instance=instance.id, digest=instance.digest)
         ground, base = self.ground(folder / REPOSITORY), CommitSha(instance.base)
-        installer = self.installer and replace(self.installer, shared=str(source.resolve()))
+        downloads = f"{source.resolve()} {slot}"
+        installer = self.installer and replace(self.installer, shared=downloads)
         try:
             await ground.lay(source, base)
             if said := await ground.refuses(base, instance.test_patch):
@@ -77,6 +81,8 @@ class Contest:
             return replace(blank, problem=str(error))
         show.judging()
         outcome = _outcome(blank, result)
+        if result.status is RunStatus.FAILED:  # not by what it did: a model that is not there
+            return replace(outcome, problem=f"The run broke off: {result.reason}")
         began = time.monotonic()
         try:
             return await self._judged(instance, outcome, ground, result, installer, began)

@@ -280,6 +280,19 @@ async def test_what_cannot_be_tried_is_told_and_the_rest_goes_on(shell: Shell, o
     assert (code, result["totals"]["solved"]) == (0, 1), told
 
 
+async def test_a_run_that_the_model_refused_is_no_result(shell: Shell, origin: Origin):
+    shell.write(origin.instance("a", "add takes away", ADD))
+    async with ModelStandIn(answer=answer, key="right") as strict:
+        shell.environment |= {"OPENAI_BASE_URL": strict.url, "OPENAI_API_KEY": "wrong"}
+        code, result, told = await shell.eval()
+        assert (code, result["instances"][0]["result"]) == (1, "not judged"), told
+        assert "The run broke off" in told
+        assert shell.lines("predictions.jsonl") == []
+        shell.environment["OPENAI_API_KEY"] = "right"
+        code, result, told = await shell.eval()
+        assert (code, result["totals"]["solved"]) == (0, 1), told
+
+
 async def test_what_is_left_torn_or_changed_is_done_again(shell: Shell, origin: Origin):
     shell.write(origin.instance("a", "add takes away", ADD), origin.instance("b", "add, too", ADD))
     await shell.eval()
