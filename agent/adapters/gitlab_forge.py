@@ -112,6 +112,11 @@ class GitLabReader(GitLabClient):
     async def merge_rules(self, project: str, iid: int, target: str) -> ForgeRules:
         return await rules.of_merge(self._get, _project(project), iid, target)
 
+    async def approvers(self, project: str, iid: int) -> Sequence[str]:
+        found = record(await self._get(f"{_merge_request(project, iid)}/approvals"))
+        given = records(found.get("approved_by") or [])
+        return [text(record(each.get("user")), "username") for each in given]
+
     async def deploy_rules(self, project: str, environment: str) -> ForgeRules:
         return await rules.of_deploy(self._get, _project(project), environment)
 

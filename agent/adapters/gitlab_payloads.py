@@ -37,6 +37,7 @@ def merge_request(project: str, found: Json) -> MergeRequest:
         detailed_status=text(found, "detailed_merge_status"),
         merged=_merged(found) if state == "merged" else None,
         merged_by=integer(record(merger), "id") if state == "merged" and merger else None,
+        merges_itself=state == "opened" and found.get("merge_when_pipeline_succeeds") is True,
         comments=integer(found, "user_notes_count") if "user_notes_count" in found else 0,
         target_changed=state == "opened" and not _settled(found),
         compared=_compared(found) if _settled(found) else "",

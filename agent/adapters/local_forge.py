@@ -77,6 +77,9 @@ class LocalForge:
     async def merge_rules(self, project: str, iid: int, target: str) -> ForgeRules:
         return ForgeRules()
 
+    async def approvers(self, project: str, iid: int) -> Sequence[str]:
+        return ()
+
     async def deploy_rules(self, project: str, environment: str) -> ForgeRules:
         return ForgeRules()
 

@@ -68,13 +68,19 @@ def _replaces(state: RunState, intent: Push) -> bool:
 
 
 async def _still_open(context: EffectContext, state: RunState, intent: Push) -> None:
-    """What was merged or closed since the night had looked is not begun again on its branch."""
+    """What people have decided since the night had looked stands: nothing is begun anew on its
+    branch."""
     follows = state.request.follows
     if follows is None or not _replaces(state, intent):
         return
     request = await context.reader.merge_request(state.request.project, follows.iid)
     if request.state != "opened":
         raise Refused(f"!{follows.iid} is {request.state} by now, so nothing was pushed.")
+    approvers = await context.reader.approvers(state.request.project, follows.iid)
+    if approvers or request.merges_itself:
+        # an approval may outlive a push, and would then hold for what nobody has seen
+        decided = "approved" if approvers else "set to be merged automatically"
+        raise Refused(f"!{follows.iid} is {decided} by now, so nothing was pushed.")
 
 
 async def _clean(context: EffectContext, effect: Effect[Push], commit: CommitSha) -> None:

@@ -8,10 +8,22 @@ from dataclasses import dataclass, replace
 
 from agent.errors import NotFound
 from agent.events import EffectKind
+from agent.intents import Push
 from agent.journal import digest_of
 from agent.maintenance.night import Task
 from agent.ports import ForgeReader, MergeRequest, Origin, Store, Vault
-from agent.run import ACTIVE, ENDED, PARKED, Digest, Follows, Run, RunId, RunStatus, Thread
+from agent.run import (
+    ACTIVE,
+    ENDED,
+    PARKED,
+    CommitSha,
+    Digest,
+    Follows,
+    Run,
+    RunId,
+    RunStatus,
+    Thread,
+)
 from agent.state import RunState, fold
 
 REMEMBERED = 50  #: runs of one kind
@@ -120,13 +132,18 @@ async def _open(
     request: MergeRequest,
     target: str,
 ) -> Standing:
+    assert registry.forge is not None
     name = f"!{request.iid}"
     if why := next(_reasons(run, state, request, target), ""):
         return Standing(run=run, waits=f"{name} {why}.")
+    if approvers := await registry.forge.approvers(request.project, request.iid):
+        who = " and ".join(f"@{each}" for each in approvers)
+        told = f"{name} is approved by {who}, so it stays as it is until it is merged or closed."
+        return Standing(run=run, waits=told)
     head = await registry.vault.remote_head(await registry.origin(request.project), run.branch)
     on_it = [(each, its) for each, its in states if each.branch == run.branch]
     for each, its in on_it:
-        if head is not None and head in {made.commit for made in its.commits}:
+        if head is not None and head in _from_newest_push(its):
             follows = Follows(
                 runs=tuple(sorted(one.id for one, _ in on_it)),
                 branch=run.branch,
@@ -135,10 +152,25 @@ async def _open(
             )
             upkeep = each.request.upkeep
             return Standing(run=run, follows=follows, shown=upkeep and upkeep.difference)
+        if its.pushed is not None:
+            break
     if head is None:
         return Standing(run=run, waits=f"The branch of {name} was deleted; close it, or merge it.")
-    told = f"{name} has commits of a person, so it is left to people until it is merged or closed."
+    ours = {made.commit for _, its in on_it for made in its.commits}
+    what = "was set back to an earlier commit" if head in ours else "has commits of a person"
+    told = f"{name} {what}, so it is left to people until it is merged or closed."
     return Standing(run=run, waits=told)
+
+
+def _from_newest_push(state: RunState) -> set[CommitSha]:
+    """Where a branch may stand that nobody else has moved: at what was pushed last, or at what
+    was made since, whose push nobody knows the end of."""
+    found: set[CommitSha] = set()
+    for made in reversed(state.commits):
+        found.add(made.commit)
+        if state.pushed and state.pushed.key == Push(commit=made.commit).key(state.run):
+            break
+    return found
 
 
 def _reasons(run: Run, state: RunState, request: MergeRequest, target: str) -> Iterator[str]:
@@ -150,6 +182,8 @@ def _reasons(run: Run, state: RunState, request: MergeRequest, target: str) -> I
     merging = any(effect.effect is EffectKind.MERGE for effect in state.open_effects)
     if request.state == "locked" or (merging and run.status not in ENDED):
         yield "is being merged"
+    if request.merges_itself:
+        yield "is set to be merged automatically, so it stays as it is until it is merged or closed"
     if request.target_branch != target:
         yield f"goes to `{request.target_branch}` by now, and not to `{target}`"
     if state.followups:

@@ -41,6 +41,7 @@ class MergeRequest:
     detailed_status: str = ""  #: GitLab's word for whether and why it cannot be merged now
     merged: CommitSha | None = None  #: what the target branch got: merge, squash or fast-forward
     merged_by: int | None = None
+    merges_itself: bool = False  #: GitLab was told to merge it once its checks have passed
     comments: int = 0  #: of people, without GitLab's own
     target_changed: bool = False  #: its difference is still being worked out by GitLab
     compared: str = ""  #: the commits that its difference is between; empty: GitLab does not tell
@@ -163,6 +164,10 @@ class ForgeReader(Protocol):
 
     async def merge_rules(self, project: str, iid: int, target: str) -> ForgeRules:
         """Protection of the target branch, and approvals that GitLab asks for."""
+        ...
+
+    async def approvers(self, project: str, iid: int) -> Sequence[str]:
+        """Usernames of who has approved the merge request in GitLab."""
         ...
 
     async def deploy_rules(self, project: str, environment: str) -> ForgeRules: ...

@@ -100,6 +100,11 @@ class Reading(ForgeState):
         self.begin("merge_rules")
         return self.rules.get(target, ForgeRules())
 
+    async def approvers(self, project: str, iid: int) -> Sequence[str]:
+        self.begin("approvers")
+        self.wanted(iid)
+        return self.approved.get(iid, [])
+
     async def deploy_rules(self, project: str, environment: str) -> ForgeRules:
         self.begin("deploy_rules")
         return self.rules.get(environment, ForgeRules())

@@ -49,6 +49,7 @@ class ForgeState:
     differences: dict[int, bytes] = field(default_factory=dict[int, bytes])
     talk: dict[int, list[Discussion]] = field(default_factory=dict[int, list[Discussion]])
     assigned: dict[int, int] = field(default_factory=dict[int, int])
+    approved: dict[int, list[str]] = field(default_factory=dict[int, list[str]])  #: by whom
     #: by branch or environment
     rules: dict[str, ForgeRules] = field(default_factory=dict[str, ForgeRules])
     branches: dict[str, CommitSha] = field(default_factory=dict[str, CommitSha])

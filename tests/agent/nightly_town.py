@@ -23,6 +23,7 @@ from agent.ports import Origin
 from agent.run import ENDED, CommitSha, Run, RunStatus
 from agent.testing import FixedClock, ScriptedModel
 from agent.work import Lookout
+from playground.gitlab.merging import approve
 from playground.gitlab.records import MergeRequest, Project, User
 from playground.gitlab.server import GitLabStandIn
 
@@ -197,6 +198,9 @@ class Town:
     async def merge(self, iid: int) -> None:
         await self.put(iid, {"title": "Ready"})
         await self.put(iid, {}, "/merge")
+
+    async def approve(self, iid: int) -> None:
+        approve(self.gitlab.forge, self.project, self.project.merge_requests[iid], self.sam)
 
     async def put(self, iid: int, values: dict[str, object], what: str = "") -> None:
         headers = {"PRIVATE-TOKEN": self.gitlab.state.add_token(self.sam, "api").secret}

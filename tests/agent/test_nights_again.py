@@ -176,6 +176,48 @@ async def test_a_merge_request_with_another_target_is_left_alone(town: Town):
     assert [request.title for request in town.requests] == ["Draft: Mend one"]
 
 
+async def test_what_a_person_has_approved_is_not_pushed_over_also_where_approvals_stay(town: Town):
+    town.project.settings["reset_approvals_on_push"] = False
+    await town.night(ONE)
+    [run] = await town.runs()
+    before = await town.head(run.branch)
+    await town.begun(TWO)
+    await town.approve(1)
+    second, _ = await town.runs()
+    await town.publish(second)
+    assert (await town.end_of(second))[1].startswith("!1 is approved by now, so nothing was pushed")
+    [group] = (await town.night(TWO)).groups
+    assert group.waits == (
+        "!1 is approved by @sam, so it stays as it is until it is merged or closed."
+    )
+    assert await town.head(run.branch) == before
+
+
+async def test_what_gitlab_is_to_merge_by_itself_is_not_pushed_over(town: Town):
+    await town.night(ONE)
+    [run] = await town.runs()
+    before = await town.head(run.branch)
+    town.requests[0].auto_merge = {"sha": before}
+    [group] = (await town.night(TWO)).groups
+    assert group.waits == (
+        "!1 is set to be merged automatically, so it stays as it is until it is merged or closed."
+    )
+    assert await town.head(run.branch) == before
+
+
+async def test_a_branch_that_a_person_has_set_back_is_left_alone(town: Town):
+    await town.night(ONE)
+    [first] = await town.runs()
+    earlier = await town.head(first.branch)
+    await town.night(TWO)
+    newer = await town.head(first.branch)
+    assert newer != earlier
+    await town.at_gitlab("update-ref", f"refs/heads/{first.branch}", earlier)
+    [group] = (await town.night(Change(text="three"))).groups
+    assert group.waits.startswith("!1 was set back to an earlier commit, so it is left to people")
+    assert await town.head(first.branch) == earlier
+
+
 async def test_closed_fixes_are_not_offered_again_until_they_are_others(town: Town):
     await town.night(ONE)
     await town.close(1)
