@@ -16,6 +16,7 @@ K1 = 1.2
 B = 0.75
 MEAN = 220.0  #: tokens of a chunk; fixed, so that other chunks do not change the weights of one
 PATH, SYMBOLS, CONTEXT = 2, 2, 1  #: how often what stands around the text counts
+MOST = 8_000  #: tokens kept of a chunk; pgvector's `sparsevec` takes 16,000
 
 Vector = Mapping[int, float]  # by token number
 
@@ -41,7 +42,10 @@ def document(path: Counter[int], chunk: Chunk, tokens: Tokens) -> Vector:
     if chunk.context:
         for token, times in tokens.count(chunk.context).items():
             counted[token] += CONTEXT * times
-    return weigh(counted, length)
+    weighed = weigh(counted, length)
+    if len(weighed) > MOST:
+        weighed = dict(sorted(weighed.items(), key=lambda item: -item[1])[:MOST])
+    return weighed
 
 
 def weigh(counted: Mapping[int, int], length: int, mean: float = MEAN) -> Vector:

@@ -7,9 +7,10 @@ touching the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,24 @@ def index_file(path: str, data: bytes, tokens: Tokens) -> FileIndex | None:
     )
 
 
+@dataclass(kw_only=True)
+class Edited:
+    """The indexes of changed files, kept while the files stay as they are."""
+
+    _known: Mapping[tuple[str, bytes], FileIndex | None] = field(
+        default_factory=dict[tuple[str, bytes], FileIndex | None], init=False
+    )
+
+    def of(self, edits: Mapping[str, bytes | None], tokens: Tokens) -> Sequence[FileIndex]:
+        known, now = self._known, dict[tuple[str, bytes], FileIndex | None]()
+        for path, data in edits.items():
+            if data:
+                key = path, sha256(data).digest()
+                now[key] = known[key] if key in known else index_file(path, data, tokens)
+        self._known = now  # replaced at once: searches of a run may go on side by side
+        return [each for each in now.values() if each is not None]
+
+
 class MemoryIndex:
     def __init__(self, files: Sequence[FileIndex]) -> None:
         self.files = files
@@ -80,9 +99,8 @@ class MemoryIndex:
         return np.concatenate([f.weights for f in self.files] or [np.empty(0, np.float32)])
 
     @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        sizes = np.fromiter((n for f in self.files for n in f.sizes), dtype=np.int64)
-        return np.cumsum(sizes) - sizes
+    def _sizes(self) -> NDArray[np.int64]:
+        return np.fromiter((n for f in self.files for n in f.sizes), dtype=np.int64)
 
     @cached_property
     def _having(self) -> NDArray[np.int64]:
@@ -114,7 +132,10 @@ class MemoryIndex:
         dense = np.zeros(DIMENSIONS, dtype=np.float32)
         for token, weight in query.items():
             dense[token] = weight
-        return np.add.reduceat(dense[self._tokens] * self._weights, self._starts)
+        each = np.append(dense[self._tokens] * self._weights, np.float32(0))
+        # of an empty chunk reduceat gives what comes next, and the last one begins at the end
+        sums = np.add.reduceat(each, np.cumsum(self._sizes) - self._sizes)
+        return np.where(self._sizes > 0, sums, np.float32(0))
 
     def _best_of(self, paths: set[str], scores: Floats) -> list[int]:
         best: dict[str, int] = {}
