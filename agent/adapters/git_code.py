@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice, takewhile
 from pathlib import Path
 
-from agent.adapters.git_command import Git
+from agent.adapters.git_command import Git, words
 from agent.errors import GitFailed
 from agent.retrieval.history import FILES, Change
 from agent.retrieval.indexer import Blob
 from agent.run import CommitSha
 
 _BATCH = 16 << 20  #: bytes of contents that are held at once
-_FIELD, _ENTRY = "\x1f", "\x1e"
+_FORM = "--format=%x00%H%x00%ct%x00%s"
 
 
 class GitCode:
@@ -88,18 +91,45 @@ class GitCode:
     async def changes(
         self, commit: CommitSha, most: int, without: CommitSha | None = None
     ) -> Sequence[Change]:
-        """Newest first; merges are left out, since they repeat what they bring."""
-        form = f"--format=%x1e%H{_FIELD}%ct{_FIELD}%s"
+        """Newest first; merges are left out, since they repeat what they bring. `commit` itself
+        is always told of, without paths where it is no evidence: its time bounds its past."""
         quiet = ("--no-show-signature", "--no-ext-diff")  # no program that a repository names
-        options = (*quiet, "--no-merges", "--no-renames", "--name-only", "-z", f"-n{most}", form)
+        options = (*quiet, "--no-renames", "--name-only", "-z", _FORM)
+        own = _entries(await self._git("log", *options, "--max-count=1", commit))
         beyond = (f"^{without}",) if without and await self._has(without) else ()
-        out = await self._git("log", *options, commit, *beyond)
-        found: list[Change] = []
-        for entry in out.decode("utf-8", "replace").split(_ENTRY)[1:]:
-            head, *names = entry.split("\0")
-            sha, at, title = head.split(_FIELD, 2)
-            paths = tuple(name.lstrip("\n") for name in names if name.strip())
-            if 0 < len(paths) <= FILES:
-                when = datetime.fromtimestamp(int(at), UTC)
-                found.append(Change(id=sha, at=when, title=title[:300], paths=paths))
-        return found
+        out = await self._git("log", *options, "--no-merges", f"-n{most}", commit, *beyond)
+        told = [each for each in _entries(out) if each.id == commit or each.paths]
+        return told if any(each.id == commit for each in told) else [*own, *told]
+
+
+async def git_folder(folder: Path) -> Path:
+    """Of a repository's top folder; `.git` is a file in a linked work tree or a submodule. Raises
+    `GitFailed`."""
+    inner = folder / ".git"
+    if not inner.is_file():
+        return inner if inner.exists() else folder
+    done = await Git(folder).run(
+        ("rev-parse", "--absolute-git-dir"), env={"GIT_DIR": str(inner.absolute())}
+    )
+    if done.code:
+        raise GitFailed(
+            f"{folder} is a linked work tree or a submodule, and the repository that its .git file"
+            f" names cannot be opened: {words(done.err)} Mend it with `git worktree repair`, or"
+            " give the folder of the repository itself."
+        )
+    return Path(os.fsdecode(done.out.removesuffix(b"\n")))
+
+
+def _entries(out: bytes) -> Sequence[Change]:
+    """Only NUL divides, which neither a subject nor a path can hold, and no path is empty. Of a
+    commit with too many paths none is told, and one from no time of a calendar is left out."""
+    parts = iter(out.decode("utf-8", "replace").split("\0")[1:])
+    found: list[Change] = []
+    while len(head := tuple(islice(parts, 3))) == 3:
+        sha, at, title = head
+        names = list(takewhile(bool, parts))
+        paths = tuple(name.removeprefix("\n") for name in names) if len(names) <= FILES else ()
+        with suppress(ValueError, OverflowError, OSError):
+            when = datetime.fromtimestamp(int(at), UTC)
+            found.append(Change(id=sha, at=when, title=title[:300], paths=paths))
+    return found

@@ -68,6 +68,10 @@ _SYMBOLS = """
 SELECT b.path, c.symbols
 FROM code_members m JOIN code_blobs b ON b.id = m.blob_id JOIN code_chunks c ON c.blob_id = b.id
 WHERE m.tree_id = $1 AND b.path = ANY ($2) AND c.symbols <> '{}' ORDER BY b.path, c.start_line"""
+_CHANGES = """
+SELECT id, at, title, paths FROM code_changes WHERE project = $1 AND at <= coalesce(
+    (SELECT at FROM code_changes WHERE project = $1 AND id = $3), 'infinity')
+ORDER BY at DESC LIMIT $2"""
 _FORGET_TREES = """
 DELETE FROM code_trees WHERE project = $1 AND id NOT IN (
     SELECT id FROM code_trees WHERE project = $1 ORDER BY built_at DESC, id DESC LIMIT $2)"""
@@ -210,13 +214,11 @@ class PostgresCode:
         async with self.of_project(project) as db:
             await cast("Any", db).executemany(query, rows)
 
-    async def changes(self, project: str, most: int) -> Sequence[Change]:
-        query = (
-            "SELECT id, at, title, paths FROM code_changes WHERE project = $1"
-            " ORDER BY at DESC LIMIT $2"
-        )
+    async def changes(
+        self, project: str, most: int, until: CommitSha | None = None
+    ) -> Sequence[Change]:
         async with self.of_project(project) as db:
-            rows = await db.fetch(query, project, most)
+            rows = await db.fetch(_CHANGES, project, most, until)
         return [
             Change(id=row["id"], at=row["at"], title=row["title"], paths=tuple(row["paths"]))
             for row in rows
@@ -227,6 +229,8 @@ class PostgresCode:
             await db.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _LOCK, project)
             dropped = await db.execute(_FORGET_TREES, project, keep)
             await db.execute(_FORGET_BLOBS, project)
+            if not keep:
+                await db.execute("DELETE FROM code_changes WHERE project = $1", project)
         return int(dropped.split()[-1])
 
     @asynccontextmanager

@@ -41,7 +41,8 @@ class Source(Protocol):
     async def changes(
         self, commit: CommitSha, most: int, without: CommitSha | None = None
     ) -> Sequence[Change]:
-        """Newest first. `without`: what is in the history of this one is left out."""
+        """Newest first, the commit itself among them. `without`: what else is in the history of
+        this one is left out."""
         ...
 
 
@@ -79,6 +80,9 @@ async def bring_up(
         files = [TreeFile(path=b.path, blob=b.id) for b in blobs.values()]
         wanted = [blobs[file.path] for file in await store.missing(project, files)]
         gone, problems = await _read(store, source, project, wanted, tell, executor)
+        # Before there is a tree: once there is one, nobody asks for its history again.
+        known = before.commit if before and await store.changes(project, 1) else None
+        await store.remember(project, await source.changes(commit, CHANGES, known))
         tree = await store.settle(project, commit, [f for f in files if f.path not in gone])
         if tree is None:
             raise StoreUnavailable(
@@ -86,8 +90,6 @@ async def bring_up(
                 "is kept; the next try reads the rest.",
                 retry_after=1.0,
             )
-        known = before.commit if before else None
-        await store.remember(project, await source.changes(commit, CHANGES, known))
         await store.forget(project, keep=TREES)
     return Indexed(tree=tree, read=len(wanted), problems=problems)
 

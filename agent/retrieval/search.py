@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from agent.retrieval.chunks import Chunk
 from agent.retrieval.embed import digest, document
 from agent.retrieval.history import CHANGES, History
 from agent.retrieval.lexical import asked
-from agent.retrieval.memory import FileIndex, MemoryIndex, index_file
+from agent.retrieval.memory import Edited, FileIndex, MemoryIndex
 from agent.retrieval.ranking import PLACES, Candidate, Hit, rank
 from agent.retrieval.store import CodeStore, IndexedTree
 from agent.retrieval.tokens import Tokens, query_weights
@@ -51,14 +51,16 @@ class Searcher:
     edits: Mapping[str, bytes | None] = field(default_factory=dict[str, bytes | None])
     _history: History | None = None
     _tokens: Tokens = field(default_factory=Tokens)
+    _edited: Edited = field(default_factory=Edited)
 
-    async def over(self, edits: Mapping[str, bytes | None]) -> Searcher:
-        """The same tree with these edits; what has been read of the past is kept."""
+    async def over(self, edits: Mapping[str, bytes | None], edited: Edited) -> Searcher:
+        """The same tree with these edits; what has been read of the past is kept, and in `edited`
+        what has been read of them."""
         await self._past()
-        return replace(self, edits=edits)
+        return replace(self, edits=edits, _edited=edited)
 
-    async def search(self, query: str, *, places: int = PLACES) -> Answer:
-        """Raises `StoreUnavailable`."""
+    async def search(self, query: str, *, places: int = PLACES, inside: str = "") -> Answer:
+        """`inside`: a folder or file that all places are of. Raises `StoreUnavailable`."""
         query = query[:LONGEST]
         history = await self._past()
         evidence = history.evidence(query, self.now)
@@ -90,6 +92,7 @@ class Searcher:
                 contents=contents.values(),
             )
             candidates = joined(candidates, meaning, contents)
+        candidates = [each for each in candidates if within(each.path, inside)]
         hits = rank(query, candidates, evidence, places=places)
         texts = dict(await self.store.texts(self.tree, [h.id for h in hits if h.id >= 0]))
         texts |= {-1 - n: chunk.text for n, (_, chunk) in enumerate(own.places)}
@@ -107,17 +110,17 @@ class Searcher:
 
     async def own(self) -> MemoryIndex:
         """The edited files."""
-        return await asyncio.to_thread(lambda: MemoryIndex(self._edited()))
+        return MemoryIndex(await asyncio.to_thread(self._edited.of, self.edits, self._tokens))
 
     async def _past(self) -> History:
         if self._history is None:
-            changes = await self.store.changes(self.tree.project, CHANGES)
+            changes = await self.store.changes(self.tree.project, CHANGES, self.tree.commit)
             self._history = await asyncio.to_thread(History, changes, self._tokens)
         return self._history
 
-    def _edited(self) -> Sequence[FileIndex]:
-        made = (index_file(p, data, self._tokens) for p, data in self.edits.items() if data)
-        return [each for each in made if each is not None]
+
+def within(path: str, folder: str) -> bool:
+    return not folder or path == folder or path.startswith(f"{folder}/")
 
 
 def _content(file: FileIndex, chunk: Chunk) -> bytes:

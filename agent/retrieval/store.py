@@ -103,10 +103,13 @@ class CodeStore(Protocol):
         """Known ones are left as they are."""
         ...
 
-    async def changes(self, project: str, most: int) -> Sequence[Change]:
-        """Newest first."""
+    async def changes(
+        self, project: str, most: int, until: CommitSha | None = None
+    ) -> Sequence[Change]:
+        """Newest first; none that is later than the commit `until`, where that one is known."""
         ...
 
     async def forget(self, project: str, *, keep: int) -> int:
-        """Drops all but the newest trees, and the content that no tree has any more."""
+        """Drops all but the newest trees, and the content that no tree has any more; with the last
+        tree the history, too."""
         ...

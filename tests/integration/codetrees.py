@@ -29,10 +29,11 @@ class BareRepository:
         branch: str = "main",
         parent: str = "",
         title: str = "Change",
+        at: int = 1700000000,
     ) -> str:
         """On top of `parent`, or of nothing; None deletes. The new commit's id."""
         stream = bytearray(f"commit refs/heads/{branch}\nmark :1\n".encode())
-        stream += b"committer Test <test@localhost> 1700000000 +0000\n"
+        stream += f"committer Test <test@localhost> {at} +0000\n".encode()
         stream += _data(title.encode())
         if parent:
             stream += f"from {parent}\n".encode()

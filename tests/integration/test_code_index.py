@@ -364,6 +364,86 @@ async def test_a_history_that_was_rewritten_is_read_as_it_is(
     assert told == {"First of all", "Written again"}
 
 
+async def test_no_commit_can_spoil_or_forge_the_others_history(
+    desk: Desk, repository: BareRepository
+):
+    first = repository.commit({"a.py": module(1)}, title="First of all")
+    forged = f"Odd\x1e{'1' * 40}\x1f1700000000\x1fForged"
+    second = repository.commit({"\x1eb.py": module(2)}, parent=first, title=forged)
+    late = repository.commit({"c.py": module(3)}, parent=second, title="Late", at=1 << 40)
+    last = repository.commit({"d.py": module(4)}, parent=late, title="")
+    await desk.index(last)
+    told = await desk.store.changes(desk.project, 10)
+    assert {(each.id, each.title, each.paths) for each in told} == {
+        (first, "First of all", ("a.py",)),
+        (second, forged, ("\x1eb.py",)),
+        (last, "", ("d.py",)),
+    }
+
+
+async def test_history_is_asked_again_where_the_end_came_before_it_was_kept(
+    desk: Desk, repository: BareRepository, monkeypatch: pytest.MonkeyPatch
+):
+    first = repository.commit({"a.py": module(1)}, title="First of all")
+
+    async def killed(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.store, "remember", killed)
+        with pytest.raises(asyncio.CancelledError):
+            await desk.index(first)
+    await desk.index(first)
+    assert [each.title for each in await desk.store.changes(desk.project, 10)] == ["First of all"]
+
+
+async def test_history_that_an_earlier_tree_lacks_comes_with_the_next(
+    desk: Desk, repository: BareRepository, owner: Connection
+):
+    first = repository.commit({"a.py": module(1)}, title="First of all")
+    await desk.index(first)
+    await owner.execute("DELETE FROM code_changes")
+    second = repository.commit({"b.py": module(2)}, parent=first, title="Second")
+    await desk.index(second)
+    told = {each.title for each in await desk.store.changes(desk.project, 10)}
+    assert told == {"First of all", "Second"}
+
+
+async def test_an_older_tree_is_not_offered_later_changes(
+    desk: Desk, repository: BareRepository, owner: Connection
+):
+    first = repository.commit({"a.py": module(1), "b.py": module(2)}, title="First of all", at=100)
+    wide = {f"wide/m{n}.py": module(n) for n in range(70)}  # too many files to be evidence
+    older = repository.commit(wide, parent=first, title="Wide", at=200)
+    later = repository.commit({"b.py": module(3)}, parent=older, title="Frobnicate", at=300)
+    newer = (await desk.index(later)).tree
+    old = (await desk.index(older)).tree
+    past = {
+        tree.commit: {
+            each.title for each in await desk.store.changes(desk.project, 10, tree.commit)
+        }
+        for tree in (newer, old)
+    }
+    assert past == {later: {"First of all", "Wide", "Frobnicate"}, older: {"First of all", "Wide"}}
+
+    async def pointed(tree: IndexedTree) -> set[str]:
+        found = await Searcher(store=desk.store, tree=tree, now=NOW).search("frobnicate price")
+        return {place.hit.path for place in found.places if place.hit.history}
+
+    assert await pointed(newer) == {"b.py"}
+    assert await pointed(old) == set()
+
+
+async def test_what_is_forgotten_altogether_leaves_no_history(
+    desk: Desk, repository: BareRepository, owner: Connection
+):
+    await desk.index(repository.commit({"a.py": module(1)}))
+    await desk.store.forget(desk.project, keep=1)
+    assert await rows(owner, "code_changes") == 1
+    await desk.store.forget(desk.project, keep=0)
+    assert [await rows(owner, table) for table in TABLES] == [0, 0, 0, 0, 0]
+
+
 QUERIES = (
     "a",
     "the fix",
