@@ -62,9 +62,14 @@ class TestCommand:
     script: str
     module: str = ""  #: of go.mod
 
+    @property
+    def selects(self) -> bool:
+        """Can it be run for some tests only? Of several commands nobody knows which takes them."""
+        return self.runner is not Runner.OTHER and not re.search(r"[|&;<>\n]", self.text)
+
     def selecting(self, selection: Sequence[str]) -> TestCommand:
-        """The same for some tests only: files or ids as reports name them."""
-        if not selection or re.search(r"[|&;<>\n]", self.text):
+        """The same for some tests only, where it can be: files or ids as reports name them."""
+        if not selection or not self.selects:
             return self
         if self.runner is Runner.UNITTEST:
             text = _unittest_selection(self.text, selection)

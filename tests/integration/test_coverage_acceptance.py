@@ -12,8 +12,10 @@ import pytest
 from nightly import Bench, NoFindings
 
 from agent.adapters.system_clock import SystemClock
+from agent.errors import JourneymanError, Unavailable
 from agent.maintenance.acceptance import NightAcceptance
-from agent.maintenance.coverage.task import cover
+from agent.maintenance.coverage import judge
+from agent.maintenance.coverage.task import WHOLE_ONLY, cover
 from agent.maintenance.night import Errand, Uncovered
 from agent.maintenance.workshop import Night, begin
 from agent.ports import Origin
@@ -33,6 +35,7 @@ def twice(value):
     return value * 2
 """
 OLD = "from shop.clip import twice\n\n\ndef test_twice():\n    assert twice(2) == 4\n"
+RED = OLD.replace("test_twice", "test_red").replace("== 4", "== 5")
 HEAD = "import pytest\n\nfrom shop.clip import clip, twice\n\n\n"
 GOOD = (
     f"{HEAD}@pytest.mark.parametrize(('value', 'clipped'), [(1, 1), (2, 2), (5, 3)])\n"
@@ -48,6 +51,7 @@ FILES = {
     "shop/clip.py": CLIP,
     "shop/never.py": "def never():\n    return 1\n",
     "tests/test_twice.py": OLD,
+    "tests/test_red.py": RED,
     "requirements-dev.txt": "pytest\n",
 }
 
@@ -64,7 +68,15 @@ def origin(bench: Bench) -> Path:
     return folder
 
 
-async def judged(bench: Bench, origin: Path, path: str, text: str) -> str:
+async def judged(
+    bench: Bench,
+    origin: Path,
+    path: str,
+    text: str,
+    *,
+    installing: bool = True,
+    test_command: str | None = None,
+) -> str:
     """Why a file with this text is refused; empty when it is not."""
     vault = bench.vaults.of("shop")
     base, branch = await vault.fetch(Origin(url=str(origin)), None)
@@ -76,7 +88,7 @@ async def judged(bench: Bench, origin: Path, path: str, text: str) -> str:
     shutil.rmtree(work)
     acceptance = NightAcceptance(
         sandbox=bench.sandbox,
-        installer=bench.installer,
+        installer=bench.installer if installing else None,
         vaults=bench.vaults.of,
         clock=SystemClock(),
         findings=NoFindings(),
@@ -84,7 +96,7 @@ async def judged(bench: Bench, origin: Path, path: str, text: str) -> str:
     lines = (Uncovered(path="shop/clip.py", lines=(3, 4, 5)),)
     case = Case(
         errand=Errand(kind="tests", title="Test it", text="Test it.", lines=lines),
-        project=ProjectSettings(path="shop", local=True),
+        project=ProjectSettings(path="shop", local=True, test_command=test_command),
         base=base,
         branch=branch,
         started="",
@@ -129,6 +141,8 @@ async def test_without_a_history_nothing_is_checked(
         ("tests/test_clip.py", GOOD),
         ("tests/test_twice.py", f"{OLD}\n\ndef test_clip():\n    from shop.clip import clip\n\n"
          "    assert clip(5, 3) == 3\n"),
+        ("tests/test_red.py", f"{RED}\n\ndef test_clip():\n    from shop.clip import clip\n\n"
+         "    assert clip(5, 3) == 3\n"),
     ],
 )  # fmt: skip
 async def test_a_test_that_notices_is_accepted(bench: Bench, origin: Path, path: str, text: str):
@@ -142,6 +156,11 @@ async def test_a_test_that_notices_is_accepted(bench: Bench, origin: Path, path:
         ("tests/test_clip.py", GOOD + IDLE, "`tests/test_clip.py::test_idle`: a new test has to"),
         ("tests/test_clip.py", READS, "may not look at its text"),
         ("tests/test_clip.py", GOOD.replace("clip(value, 3)", "twice(0)"), "fail"),
+        (
+            "tests/test_red.py",
+            f"{RED}\n\ndef test_more():\n    assert twice(1) == 3\n",
+            "fail: `tests/test_red.py::test_more`.",
+        ),
         ("tests/test_clip.py", f"{HEAD}def test_more():\n    assert twice(3) == 6\n", "run none"),
         ("tests/test_clip.py", f"{HEAD}def helper():\n    return clip(5, 3)\n", "No test was"),
         ("tests/test_clip.py", "def test_clip(:\n", "No test was added"),
@@ -157,3 +176,45 @@ async def test_what_is_no_test_worth_having_is_refused(
     bench: Bench, origin: Path, path: str, text: str, why: str
 ):
     assert why in await judged(bench, origin, path, text)
+
+
+async def test_without_coverage_the_tests_are_not_to_blame(bench: Bench, origin: Path):
+    with pytest.raises(Unavailable, match=r"could not be judged: coverage\.py is not among"):
+        await judged(bench, origin, "tests/test_clip.py", GOOD, installing=False)
+
+
+SEVERAL = "cd . && python3 -m pytest -q"
+
+
+async def test_of_a_command_that_runs_only_everything_no_tests_are_asked_for(
+    bench: Bench, origin: Path
+):
+    night = await night_of(bench, origin)
+    assert night.tests is not None
+    several = replace(night.tests, text=SEVERAL, script=SEVERAL)
+    report = await cover(replace(night, tests=several))
+    assert (report.status, report.not_checked, report.errands) == ("partial", (WHOLE_ONLY,), ())
+    assert len(report.findings) == 5
+    with pytest.raises(JourneymanError, match="cannot be run for single files"):
+        await judged(bench, origin, "tests/test_clip.py", GOOD, test_command=SEVERAL)
+
+
+async def test_tests_that_take_too_long_are_told_so(
+    bench: Bench, origin: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(judge, "SECONDS", 1.0)
+    slow = GOOD.replace("    assert", "    __import__('time').sleep(30)\n    assert", 1)
+    quick_once = slow.replace(
+        "sleep(30)", "sleep(0 if 'coverage' in __import__('sys').modules else 30)"
+    )
+    told = await judged(bench, origin, "tests/test_clip.py", quick_once)
+    assert "have to be done within 1 seconds" in told
+    assert "text" not in told
+
+
+async def test_what_is_not_found_out_in_time_is_told_as_that(
+    bench: Bench, origin: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(judge, "WHOLE", 0.01)
+    told = await judged(bench, origin, "tests/test_clip.py", GOOD)
+    assert told.startswith("What the new tests notice was not found out within")

@@ -24,6 +24,10 @@ RUNNERS = (Runner.PYTEST, Runner.UNITTEST)  #: whose single tests can be run by 
 
 NO_HISTORY = "Which lines were changed lately is not known: there is no history to be had."
 NO_TESTS = "Coverage: not checked, since no way to run the project's tests is known."
+WHOLE_ONLY = (
+    "What new tests would notice: not checked, so none were asked for, since the test command "
+    "cannot be run for single files. Set a `test_command` that is one command, without `&&` or `;`."
+)
 RUNNER = "Coverage: not checked, since only tests of pytest and unittest are measured."
 
 #: Of a file, where its statements begin that were changed lately.
@@ -62,6 +66,9 @@ async def _cover(night: Night) -> TaskReport:
         return _report(status="partial" if gaps else "nothing", not_checked=gaps)
     uncovered = await _uncovered(night, night.tests, wanted)
     found = _findings(texts, uncovered)
+    if found and not night.tests.selects:
+        report = _report(status="partial", not_checked=(*gaps, WHOLE_ONLY))
+        return replace(report, findings=tuple(found))
     given = errands(found, night.tests, night.paths, given=night.given)
     status: Outcome = "partial" if gaps else "done" if found else "nothing"
     report = _report(status=status, not_checked=gaps)
