@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
 from agent.adapters.database import Database, open_database
-from agent.adapters.git_code import GitCode
+from agent.adapters.git_code import GitCode, git_folder
 from agent.adapters.minilm import MiniLM
 from agent.adapters.openai_embeddings import OpenAIEmbeddings
 from agent.adapters.system_clock import SystemClock
@@ -71,14 +71,14 @@ async def search_command(*, repo: str, ref: str, query: str, top_k: int, as_json
 
 async def _opened(stack: AsyncExitStack, repo: str) -> tuple[Database, GitCode, str]:
     folder = Path(repo).resolve()
-    inner = folder / ".git"
-    if not inner.exists() and not (folder / "HEAD").is_file():
+    if not (folder / ".git").exists() and not (folder / "HEAD").is_file():
         raise SettingsError(f"--repo {repo} is no git repository: give the top folder of one.")
+    source = GitCode(await git_folder(folder))
     settings = load()
     database = await stack.enter_async_context(
         open_database(home=settings.home, url=settings.database_url)
     )
-    return database, GitCode(inner if inner.exists() else folder), str(folder)
+    return database, source, str(folder)
 
 
 async def _indexed(database: Database, source: GitCode, project: str, ref: str) -> Indexed:

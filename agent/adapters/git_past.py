@@ -7,11 +7,15 @@ that the vault stays a plain one of a single commit. An origin on this machine i
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+import shutil
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from agent.adapters.git_code import GitCode
+from agent.adapters.git_code import GitCode, git_folder
 from agent.adapters.git_command import Git, remote, remote_error, write_askpass
 from agent.errors import GitFailed
 from agent.ports import Origin
@@ -20,6 +24,8 @@ from agent.run import CommitSha
 
 COMMITS = 2000
 SECONDS = 120.0
+BELIEVED = 7 * 86_400.0  #: seconds until an origin that sent files all the same is asked again
+_REFUSED = "The origin sends all files with its history; that is too much."
 
 
 class VaultCode(GitCode):
@@ -42,31 +48,46 @@ class GitPast:
         self._folder = folder
         self._origin = origin
         self._commits = commits
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: dict[Path, asyncio.Lock] = {}
 
     async def changes(self, project: str, commit: CommitSha) -> Sequence[Change]:
         """Newest first. Raises `GitFailed`, `ForgeUnavailable`, `ForgeRejected`."""
         origin = await self._origin(project)
         if origin.url.startswith("/"):
-            inner = Path(origin.url) / ".git"
-            local = GitCode(inner if inner.exists() else Path(origin.url))
+            local = GitCode(await git_folder(Path(origin.url)))
             return await local.changes(commit, self._commits)
         digest = hashlib.sha256(project.encode()).hexdigest()[:32]
-        async with self._locks.setdefault(project, asyncio.Lock()):
-            repository = self._folder / f"{digest}.git"
+        repository = self._folder / f"{digest}.git"
+        async with self._alone(repository):
             await self._fetched(Git(repository), origin, commit)
             return await GitCode(repository).changes(commit, self._commits)
 
+    @asynccontextmanager
+    async def _alone(self, repository: Path) -> AsyncGenerator[None]:
+        """Of all processes of this machine."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        async with self._locks.setdefault(repository, asyncio.Lock()):
+            with repository.with_suffix(".lock-file").open("w") as file:
+                await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+                yield
+
     async def _fetched(self, git: Git, origin: Origin, commit: CommitSha) -> None:
         marked = git.repository / "without-files"
-        if not marked.exists():
-            git.repository.mkdir(parents=True, exist_ok=True)
-            git.repository.chmod(0o700)
+        refused = git.repository.with_suffix(".refused")
+        if refused.exists() and time.time() - refused.stat().st_mtime < BELIEVED:
+            raise GitFailed(_REFUSED)
+        if marked.exists():
+            await asyncio.to_thread(_clean, git.repository)
+        else:
+            await asyncio.to_thread(_remove, git.repository)
+            git.repository.mkdir(mode=0o700)
             await git("init", "--quiet", "--bare", "--template=", str(git.repository))
             await self._fetch(git, origin, commit, 1)
             listed = ("--batch-all-objects", "--unordered", "--batch-check=%(objecttype)")
             if b"blob" in await git("cat-file", *listed):
-                raise GitFailed("The origin sends all files with its history; that is too much.")
+                refused.touch()
+                await asyncio.to_thread(_remove, git.repository)
+                raise GitFailed(_REFUSED)
             marked.touch()
         await self._fetch(git, origin, commit, self._commits)
 
@@ -84,3 +105,16 @@ class GitPast:
             raise remote_error("fetch", origin, str(error)) from error
         if done.code:
             raise remote_error("fetch", origin, done.err)
+
+
+def _clean(repository: Path) -> None:
+    """Whoever left these was killed: nobody fetches but us."""
+    packs = (repository / "objects/pack").glob("tmp_*")
+    locks = (*repository.glob("*.lock"), *(repository / "refs").rglob("*.lock"))
+    for left in (*packs, *locks):
+        left.unlink(missing_ok=True)
+
+
+def _remove(repository: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(repository)

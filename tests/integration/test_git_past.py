@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from test_git_vault import ENV
 
+from agent.adapters.git_code import git_folder
 from agent.adapters.git_past import GitPast
 from agent.errors import ForgeUnavailable, GitFailed
 from agent.ports import Origin
@@ -108,8 +111,88 @@ async def test_an_origin_that_sends_files_all_the_same_is_asked_for_one_commit(
         newest = CommitSha(git(work, "rev-parse", "HEAD"))
         with pytest.raises(GitFailed, match="sends all files"):
             await past.changes(PATH, newest)
+        assert not list((tmp_path / "past").glob("*.git"))
+    again = GitPast(tmp_path / "past", origin)  # another process, and the origin is gone
+    with pytest.raises(GitFailed, match="sends all files"):
+        await again.changes(PATH, newest)
+    (refused,) = (tmp_path / "past").glob("*.refused")
+    os.utime(refused, (0, 0))
+    with pytest.raises(ForgeUnavailable):
+        await again.changes(PATH, newest)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+async def test_what_a_killed_fetch_left_is_taken_away(tmp_path: Path, work: Path, marked: bool):
+    async with GitLabStandIn(tmp_path / "gitlab") as gitlab:
+        mia = gitlab.state.add_user("mia")
+        await gitlab.add_project(PATH, owner=mia)
+        url = f"{gitlab.url}/{PATH}.git"
+        token = gitlab.state.add_token(mia, "api", "write_repository").secret
+        whole = url.replace("://", f"://oauth2:{token}@")
+        await beside(work, "push", "-qf", whole, "main")
+
+        async def origin(project: str) -> Origin:
+            return Origin(url=url, token=token)
+
+        newest = CommitSha(git(work, "rev-parse", "HEAD"))
+        await GitPast(tmp_path / "past", origin).changes(PATH, newest)
         (repository,) = (tmp_path / "past").glob("*.git")
-        assert git(repository, "rev-list", "--count", "--all") == "1"
+        left = [
+            repository / name
+            for name in (
+                *("shallow.lock", "packed-refs.lock", "config.lock", "HEAD.lock"),
+                *("refs/past/newest.lock", "objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x"),
+            )
+        ]
+        for each in left:
+            each.write_text("")
+        if not marked:
+            (repository / "without-files").unlink()
+        newer = commit(work, {"part0.py": "n = 7\n"}, "Change part 0")
+        await beside(work, "push", "-q", whole, "main")
+        found = await GitPast(tmp_path / "past", origin).changes(PATH, newer)
+        assert found[0].title == "Change part 0"
+        assert not [each for each in left if each.exists()]
+
+
+async def test_who_fetches_waits_for_another_process(tmp_path: Path, work: Path):
+    asked = asyncio.Event()
+
+    async def origin(project: str) -> Origin:
+        asked.set()
+        return Origin(url="http://127.0.0.1:9/group/project.git", token="glpat-secret")
+
+    past = GitPast(tmp_path / "past", origin)
+    with pytest.raises(ForgeUnavailable):
+        await past.changes(PATH, CommitSha("a" * 40))
+    (lock,) = (tmp_path / "past").glob("*.lock-file")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        asked.clear()
+        waiting = asyncio.create_task(past.changes(PATH, CommitSha("a" * 40)))
+        await asked.wait()
+        done, _ = await asyncio.wait({waiting}, timeout=0.3)
+        assert not done
+    with pytest.raises(ForgeUnavailable):
+        await waiting
+
+
+async def test_a_linked_work_tree_is_read_and_one_that_leads_nowhere_is_told(
+    tmp_path: Path, work: Path
+):
+    linked = tmp_path / "linked"
+    git(work, "worktree", "add", "-q", str(linked), "HEAD~1")
+
+    async def origin(project: str) -> Origin:
+        return Origin(url=project)
+
+    past = GitPast(tmp_path / "past", origin)
+    found = await past.changes(str(linked), CommitSha(git(linked, "rev-parse", "HEAD")))
+    assert [change.title for change in found] == [f"Add part {n}" for n in range(4, -1, -1)]
+    assert await git_folder(linked) == work / ".git/worktrees/linked"
+    (linked / ".git").write_text("gitdir: /nowhere\n")
+    with pytest.raises(GitFailed, match=r"that its \.git file names cannot be opened"):
+        await past.changes(str(linked), CommitSha("a" * 40))
 
 
 async def test_a_repository_of_this_machine_is_read_in_place(tmp_path: Path, work: Path):
