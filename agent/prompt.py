@@ -49,6 +49,11 @@ def clean(text: str) -> str:
     return _HIDDEN.sub("", text.replace("\r\n", "\n"))
 
 
+def one_line(text: str) -> str:
+    """A name may hold line ends, and what follows one must not stand for itself."""
+    return " ".join(clean(text).splitlines())
+
+
 def cut(text: str, limit: int, hint: str = "") -> str:
     """At most about `limit` characters, cut in the middle, with a note on what is missing."""
     if len(text) <= limit:
@@ -110,7 +115,7 @@ def orientation(paths: Sequence[str], test_command: str) -> str:
     )
     languages = ", ".join(f"{name} {count}" for name, count in kinds.most_common(4)) or "none known"
     return (
-        f"Files ({len(paths)}; a folder's count in brackets): {clean(', '.join(shown))}\n"
+        f"Files ({len(paths)}; a folder's count in brackets): {one_line(', '.join(shown))}\n"
         f"Languages: {languages}\n"
         f"Tests: {test_command or 'no test command was found'}\n"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.canaries import Canaries
-from agent.codeview import CodeView, edits_of
+from agent.codeview import CodeView, Edits, edits_of
 from agent.context import Context
 from agent.events import CheckpointTaken, Payload
 from agent.files import WorkspaceFiles
@@ -115,17 +115,17 @@ class Work(Hold):
             raise RuntimeError("no workspace is being made")
         return await asyncio.shield(self.furnishing)
 
-    async def edits(self) -> dict[str, bytes | None]:
-        """Files that differ from the base commit, as they are now; None for what is gone. Call
-        it while no command runs."""
+    async def edits(self) -> Edits:
+        """Files that differ from the base commit, as they are now. Call it while no command
+        runs."""
         if self.dirty:
             now = await self.vault.collect((await self.desk()).folder, self.base)
         elif self.state.checkpoint is not None:
             now = self.state.checkpoint
         else:
-            return {}
+            return Edits()
         if not now.files:
-            return {}
+            return Edits()
         files = (await self.desk()).files
         return await edits_of(self.vault, self.paths, now.tree, now.files, files)
 

@@ -58,6 +58,7 @@ class CodeRetrieved:
     milliseconds: float = 0.0  #: of the search
     waited: float = 0.0  #: seconds for the index
     problem: str = ""
+    meaning: str = ""  #: how far the places rest on embeddings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from agent.run import CommitSha
 log = logging.getLogger(__name__)
 
 PATIENCE = 20.0  #: seconds that a run waits for its index before it goes on without
+ANSWERING = 20.0  #: seconds that it waits for an answer
 MOMENT = 0.5  #: seconds that it waits for past changes, once there is an index
 _AT_ONCE = 2  #: projects that a process indexes; more of them wait
 _KEPT = 20  #: trees whose past changes are kept in memory
@@ -60,6 +61,7 @@ class Library:
     past: Past | None = None
     similarity: Similarity | None = None
     patience: float = PATIENCE
+    answering: float = ANSWERING
     _making: dict[_Key, asyncio.Task[IndexedTree]] = field(default_factory=dict, init=False)
     _learning: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _searchers: dict[int, Searcher] = field(default_factory=dict, init=False)

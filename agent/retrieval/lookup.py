@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from agent.retrieval.kinds import is_record
 from agent.retrieval.lexical import asked
 from agent.retrieval.ranking import KINDS, Candidate, Evidence, Hit, rank
-from agent.retrieval.search import LONGEST, Answer, Found, Searcher
+from agent.retrieval.search import LONGEST, Answer, Found, Searcher, within
 from agent.retrieval.tokens import query_weights
 
 DEFINED = 20  #: places of a symbol
@@ -15,7 +15,7 @@ RECORDS = 3  #: decision records
 TELLING = 0.3  #: of the best place's words, for a record to be about it
 
 
-async def defined(searcher: Searcher, names: Collection[str]) -> Answer:
+async def defined(searcher: Searcher, names: Collection[str], inside: str = "") -> Answer:
     """Where something of these names is defined, source first. Raises `StoreUnavailable`."""
     tree, edits = searcher.tree, searcher.edits
     there = await searcher.store.defined(tree, names) if names else ()
@@ -33,6 +33,7 @@ async def defined(searcher: Searcher, names: Collection[str]) -> Answer:
                     symbols=chunk.symbols,
                 )
             )
+    found = [each for each in found if within(each.path, inside)]
     found.sort(key=lambda each: (-KINDS[each.kind], each.path, each.start))
     found = found[:DEFINED]
     texts = dict(await searcher.store.texts(tree, [each.id for each in found if each.id >= 0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from agent.prompt import one_line
 from agent.retrieval.kinds import Kind, kind_of
 from agent.retrieval.search import Searcher
 
@@ -15,7 +16,8 @@ _LONG = 100  #: characters of names of a file
 
 
 async def outline(searcher: Searcher, paths: Sequence[str], room: int) -> str:
-    """At most `room` bytes. Files that change often come first. Raises `StoreUnavailable`."""
+    """At most `room` bytes; empty where there are no files. Files that change often come first.
+    Raises `StoreUnavailable`."""
     often = await searcher.often()
     sources = [path for path in paths if kind_of(path) is Kind.SOURCE]
     main = sorted(sources, key=lambda path: (-often.get(path, 0.0), path.count("/"), path))[:FILES]
@@ -29,11 +31,8 @@ async def outline(searcher: Searcher, paths: Sequence[str], room: int) -> str:
         *by_folder,
         *(name for name, _ in counts.most_common(FOLDERS) if name not in by_folder),
     ]
-    blocks = [
-        "\n".join((f"{name or '.'}/ ({counts[name]})", *by_folder[name]))
-        for name in order[:FOLDERS]
-    ]
-    return _fitting(blocks, room)
+    blocks = [(f"{name or '.'}/ ({counts[name]})", *by_folder[name]) for name in order[:FOLDERS]]
+    return fitting([one_line(line) for block in blocks for line in block], room)
 
 
 def _folder(path: str) -> str:
@@ -42,13 +41,12 @@ def _folder(path: str) -> str:
     return "/".join(parts[:3])
 
 
-def _fitting(blocks: Sequence[str], room: int) -> str:
-    head = "\nMap (a folder's files counted, main files with what they define):\n"
-    room -= len(head)
-    lines: list[str] = []
-    for line in (line for block in blocks for line in block.splitlines()):
-        room -= len(line.encode("utf-8", "replace")) + 1
+def fitting(lines: Sequence[str], room: int) -> str:
+    """The first of them that are together no more than `room` bytes."""
+    fit: list[str] = []
+    for line in lines:
+        room -= len(line.encode()) + 1
         if room < 0:
             break
-        lines.append(line)
-    return head + "\n".join(lines) + "\n" if lines else ""
+        fit.append(f"{line}\n")
+    return "".join(fit)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
 
-from agent.codeview import CodeView
-from agent.errors import StoreUnavailable
-from agent.prompt import clean
+from agent.codeview import CodeView, Opened
+from agent.prompt import clean, one_line
+from agent.retrieval.library import Shelf
 from agent.retrieval.lookup import defined
-from agent.retrieval.ranking import PLACES
 from agent.retrieval.search import Answer, Found, Searcher
+from agent.retrieval.vectors import LEXICAL
 from agent.tools.base import ToolContext, ToolOutcome
 
 LINES = 3  #: of a place
 LINE = 160  #: characters of them
-WIDE = 100  #: places of which those in one folder are kept
 SYMBOLS = 8  #: that are looked up at once
 PATIENCE = 1.0  #: seconds; the model has exact search
 
@@ -29,17 +29,16 @@ async def from_index(context: ToolContext, query: str, where: str, mode: str) ->
     opened = await context.code.opened(PATIENCE)
     if opened.searcher is None:
         return opened.shelf.problem
-    try:
-        answer = await _asked(opened.searcher, query, where, mode)
-    except StoreUnavailable as error:
-        return f"The index did not answer: {error}"
+    answer = await context.code.answered(_asked(opened.searcher, query, where, mode))
+    if isinstance(answer, Shelf):
+        return answer.problem
     if not answer.places:
         return f"The index of {context.code.commit[:12]} has nothing."
     names = symbols(query) if mode == "defined" else ()
     rows = [_row(found, names) for found in answer.places]
     shown = " ".join(clean(query).split())[:60]
     return ToolOutcome(
-        output="\n".join([_head(context.code, answer), *rows]),
+        output="\n".join([_head(context.code, opened, answer), *rows]),
         summary=f"{mode} {shown!r}: {len(rows)} found by the index",
     )
 
@@ -51,25 +50,17 @@ def symbols(query: str) -> tuple[str, ...]:
 
 
 async def _asked(searcher: Searcher, query: str, where: str, mode: str) -> Answer:
-    everywhere = where == "."
+    inside = "" if (folder := posixpath.normpath(where)) == "." else folder
     if mode == "defined":
-        answer = await defined(searcher, symbols(query))
-    else:
-        answer = await searcher.search(query, places=PLACES if everywhere else WIDE)
-    if everywhere:
-        return answer
-    folder = where.rstrip("/")
-    inside = [
-        found
-        for found in answer.places
-        if found.hit.path == folder or found.hit.path.startswith(f"{folder}/")
-    ]
-    return Answer(commit=answer.commit, places=tuple(inside[:PLACES]), edited=answer.edited)
+        return await defined(searcher, symbols(query), inside)
+    return await searcher.search(query, inside=inside)
 
 
-def _head(code: CodeView, answer: Answer) -> str:
+def _head(code: CodeView, opened: Opened, answer: Answer) -> str:
     edited = f" with {answer.edited} changed files" if answer.edited else ""
-    return f"Index of {code.commit[:12]}{edited}; best first, each with its first lines:"
+    rests = "" if answer.meaning == LEXICAL else f"; {one_line(answer.meaning)[:200]}"
+    head = f"Index of {code.commit[:12]}{edited}{opened.told}{rests}"
+    return f"{head}; best first, each with its first lines:"
 
 
 def _row(found: Found, names: Sequence[str]) -> str:
@@ -79,7 +70,7 @@ def _row(found: Found, names: Sequence[str]) -> str:
     symbol = f"  {', '.join(hit.symbols[:5])}" if hit.symbols and not names else ""
     said = [line for line in lines[first:] if line.strip()][:LINES]
     at = f"{hit.start + first}" if names else f"{hit.start}-{hit.end}"
-    head = f"{clean(hit.path)}:{at}{clean(symbol)[:120]}"
+    head = f"{one_line(hit.path)}:{at}{one_line(symbol)[:120]}"
     return "\n".join([head, *(f"    {line[:LINE]}" for line in said)])
 
 

@@ -18,8 +18,9 @@ def told(p: e.CodeRetrieved) -> Told:
         text = f"{p.problem} The model has exact search.".strip()
         return f"{_STATES[p.state]}, for {purpose}", text, "bad", folded
     edited = f" with {p.edited} changed files" if p.edited else ""
+    meaning = f", {p.meaning}" if p.meaning else ""
     lines = [
-        f"at {p.commit[:8]}{edited}, in {p.milliseconds:.0f} ms",
+        f"at {p.commit[:8]}{edited}, in {p.milliseconds:.0f} ms{meaning}",
         *(f"{path}: decision record" for path in p.records),
         *(_place(place) for place in p.places),
     ]
