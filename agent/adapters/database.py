@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _POOL = 10
 UNFIT_ROLE = """
-SELECT rolsuper OR pg_has_role(current_user, c.relowner, 'member')
+SELECT rolsuper OR rolbypassrls OR pg_has_role(current_user, c.relowner, 'member')
 FROM pg_roles, pg_class c WHERE rolname = current_user AND c.oid = 'public.events'::regclass"""
 
 
@@ -129,7 +129,7 @@ async def _opened(stack: AsyncExitStack, dsn: str) -> Pool:
 async def _refuse_powerful_role(pool: Pool, url: str) -> None:
     if await pool.fetchval(UNFIT_ROLE):
         raise SettingsError(
-            f"The role {user_of(url)} of DATABASE_URL is a superuser or owns the tables, so it "
-            "could rewrite the log. Use a role of its own for the service, run `journeyman "
+            f"The role {user_of(url)} of DATABASE_URL is a superuser, owns the tables or may pass by "
+            "row-level security, so it could rewrite the log or read across projects. Use a role of its own for the service, run `journeyman "
             "migrate` with the owner's URL in DATABASE_ADMIN_URL, then start again."
         )

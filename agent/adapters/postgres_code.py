@@ -59,11 +59,13 @@ WITH best AS MATERIALIZED (
     WHERE m.tree_id = $1 AND m.blob_id <> ALL ({_AT}) ORDER BY distance LIMIT $5)
 SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -best.distance AS score
 FROM best JOIN code_chunks c ON c.id = best.id JOIN code_blobs b ON b.id = c.blob_id
-WHERE distance < 0 ORDER BY distance"""
+WHERE distance < 0 AND b.project = $3 ORDER BY distance"""
 _ALSO = f"""
 SELECT DISTINCT ON (path) * FROM ({_CANDIDATE} AND m.blob_id = ANY ({_AT})) AS found
 ORDER BY path, score DESC"""
-_DEFINED = f"{_CANDIDATE} AND c.symbols && $3 ORDER BY b.path, c.start_line LIMIT 200"
+_DEFINED = (
+    f"{_CANDIDATE} AND b.project = $4 AND c.symbols && $3 ORDER BY b.path, c.start_line LIMIT 200"
+)
 _SYMBOLS = """
 SELECT b.path, c.symbols
 FROM code_members m JOIN code_blobs b ON b.id = m.blob_id JOIN code_chunks c ON c.blob_id = b.id
@@ -186,13 +188,13 @@ class PostgresCode:
     async def defined(self, tree: IndexedTree, names: Collection[str]) -> Sequence[Candidate]:
         nothing = SparseVector({}, DIMENSIONS)
         async with self.of_project(tree.project) as db:
-            rows = await db.fetch(_DEFINED, tree.id, nothing, storable(names))
+            rows = await db.fetch(_DEFINED, tree.id, nothing, storable(names), tree.project)
         return [candidate(row) for row in rows]
 
     async def texts(self, tree: IndexedTree, chunks: Sequence[int]) -> Mapping[int, str]:
-        query = "SELECT id, content FROM code_chunks WHERE id = ANY ($1)"
+        query = "SELECT id, content FROM code_chunks WHERE id = ANY ($1) AND project = $2"
         async with self.of_project(tree.project) as db:
-            rows = await db.fetch(query, list(chunks))
+            rows = await db.fetch(query, list(chunks), tree.project)
         return {int(row["id"]): str(row["content"]) for row in rows}
 
     async def symbols(

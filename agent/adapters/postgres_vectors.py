@@ -60,6 +60,12 @@ _THESE = """
 SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $2) AS score
 FROM unnest($1::bigint[]) AS wanted (id) JOIN code_chunks c ON c.id = wanted.id
 JOIN code_blobs b ON b.id = c.blob_id WHERE NOT b.path = ANY ($3)"""
+# Vectors are shared by all projects: that there is one tells what another project holds.
+_COSINES = """
+SELECT e.content_sha, 1 - (e.v <=> $2) AS cosine FROM chunk_embeddings e
+WHERE e.model = $1 AND e.content_sha = ANY (ARRAY (
+    SELECT c.content_sha FROM code_blobs b JOIN code_chunks c ON c.blob_id = b.id
+    WHERE b.project = $4 AND b.path = ANY ($5) AND c.content_sha = ANY ($3)))"""
 _WANTING = f"""
 SELECT chunk, content_sha FROM (
     SELECT DISTINCT ON (c.content_sha) c.id AS chunk, c.content_sha, b.kind <> 'source' AS later
@@ -157,14 +163,18 @@ class PostgresVectors:
         await self._cache.close()
 
     async def cosines(
-        self, tree: IndexedTree, model: str, vector: Vectors, contents: Collection[bytes]
+        self,
+        tree: IndexedTree,
+        model: str,
+        vector: Vectors,
+        contents: Collection[bytes],
+        paths: Collection[str],
     ) -> Mapping[bytes, float]:
-        query = (
-            "SELECT content_sha, 1 - (v <=> $2) AS cosine FROM chunk_embeddings"
-            " WHERE model = $1 AND content_sha = ANY ($3)"
-        )
         async with self._code.of_project(tree.project) as db:
-            rows = await db.fetch(query, model, HalfVector(vector), list(contents))
+            rows = await db.fetch(
+                *(_COSINES, model, HalfVector(vector), list(contents)),
+                *(tree.project, storable(paths)),
+            )
         return {bytes(row["content_sha"]): float(row["cosine"]) for row in rows}
 
     async def wanting(self, tree: IndexedTree, model: str, most: int) -> Sequence[Wanted]:

@@ -80,9 +80,14 @@ class VectorStore(Protocol):
         ...
 
     async def cosines(
-        self, tree: IndexedTree, model: str, vector: Vectors, contents: Collection[bytes]
+        self,
+        tree: IndexedTree,
+        model: str,
+        vector: Vectors,
+        contents: Collection[bytes],
+        paths: Collection[str],
     ) -> Mapping[bytes, float]:
-        """Of contents whose text the caller has."""
+        """Of contents that the project itself has had at one of these paths."""
         ...
 
     async def wanting(self, tree: IndexedTree, model: str, most: int) -> Sequence[Wanted]:
@@ -164,7 +169,7 @@ class Similarity:
         edited: Mapping[bytes, float] = {}
         if contents and found:
             least = min(each.cosine or 0.0 for each in found)
-            cosines = await self.store.cosines(tree, standing.model, vector, contents)
+            cosines = await self.store.cosines(tree, standing.model, vector, contents, without)
             edited = {c: cosine for c, cosine in cosines.items() if cosine >= least}
         return Meaning(candidates=found, contents=edited, told=standing.told)
 

@@ -20,7 +20,7 @@ import pytest
 from agent.adapters.database import migrate_database, open_database
 from agent.adapters.embedded_postgres import EmbeddedPostgres
 from agent.adapters.migration import config
-from agent.adapters.postgres import SCHEMA, Connection, connect, schema_state
+from agent.adapters.postgres import SCHEMA, Connection, connect, schema_state, user_of
 from agent.errors import SettingsError, StoreUnavailable
 
 ROOT = Path(__file__).parents[2]
@@ -296,9 +296,22 @@ async def test_a_foreign_schema_is_refused_with_what_to_do(
 async def test_a_service_that_could_rewrite_the_log_is_refused(
     admin_url: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SettingsError, match="superuser or owns the tables"):
+    with pytest.raises(SettingsError, match="superuser, owns the tables"):
         async with open_database(home=tmp_path, url=admin_url):
             pass
+
+
+async def test_a_service_that_could_read_across_projects_is_refused(
+    database_url: str, owner: Connection, tmp_path: Path
+) -> None:
+    role = await owner.fetchval("SELECT quote_ident($1)", user_of(database_url))
+    try:
+        await owner.execute(f"ALTER ROLE {role} BYPASSRLS")
+        with pytest.raises(SettingsError, match="may pass by row-level security"):
+            async with open_database(home=tmp_path, url=database_url):
+                pass
+    finally:
+        await owner.execute(f"ALTER ROLE {role} NOBYPASSRLS")
 
 
 @pytest.mark.parametrize(

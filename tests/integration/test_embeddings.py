@@ -146,9 +146,10 @@ async def test_killed_in_the_middle_it_goes_on_and_pays_nothing_twice(
     await indexed(db)
     async with endpoint.client(batch=2) as embedder:
         first = asyncio.create_task(backfill(db, embedder).serve())
-        while await vectors(owner) < 2:
-            await endpoint.asked.wait()
-            await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            while await vectors(owner) < 2:
+                await endpoint.asked.wait()
+                await asyncio.sleep(0)
         endpoint.gate = asyncio.Event()  # whatever is asked now is never answered
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -225,6 +226,22 @@ async def test_a_run_sees_its_own_edits_by_meaning_where_a_piece_is_unchanged(
     similar = {place.hit.path: place.hit.similar for place in answer.places}
     assert similar["shop/parcel.py"] == 1.0
     assert similar["shop/lamp.py"] == 0.0
+
+
+async def test_a_guess_at_another_projects_file_is_not_told_to_be_right(
+    db: Database, endpoint: EmbeddingStandIn
+):
+    secret = {"secret/parcel.py": b"def weigh(parcel):\n    return parcel.weight\n"}
+    await indexed(db, FILES | secret, "shop/other")
+    tree = await indexed(db)
+    async with endpoint.client() as embedder:
+        await backfill(db, embedder, "shop/api", "shop/other").turn()
+        similarity = Similarity(store=db.vectors, embedder=embedder)
+        searcher = Searcher(store=db.code, tree=tree, now=NOW, similarity=similarity, edits=secret)
+        answer = await searcher.search("weigh the parcel")
+    similar = {place.hit.path: place.hit.similar for place in answer.places}
+    assert similar["shop/parcel.py"] == 1.0
+    assert similar["secret/parcel.py"] == 0.0
 
 
 @pytest.mark.parametrize(
