@@ -24,10 +24,12 @@ PLACES = 6  #: pieces of code that are shown
 REACH = 6  #: lines before and after
 LARGEST = 1 << 20  #: bytes of a file whose lines are shown
 
+#: Each alternative begins where a name does, and is bounded: a log may be one long name.
 _PLACE = re.compile(
-    r'(?:File "(?P<quoted>[^"\n]{1,300})", line (?P<line>\d+))'
-    r"|(?P<path>[\w@.+-]*[\w/@.+-]*\.[A-Za-z]\w{0,7})[:(](?P<number>\d+)"
+    r'(?:File "(?P<quoted>[^"\n]{1,300})", line (?P<line>\d{1,9}))'
+    r"|(?<![\w@.+/-])(?P<path>[\w@.+/-]{1,300})[:(](?P<number>\d{1,9})"
 )
+_SUFFIX = re.compile(r"\.[A-Za-z]\w{0,7}\Z")
 
 
 async def fix_words(work: Work, fix: FixStarted) -> str:
@@ -69,7 +71,8 @@ def places(text: str) -> list[tuple[str, int]]:
     found: dict[tuple[str, int], None] = {}
     for match in _PLACE.finditer(text):
         path = match["quoted"] or match["path"]
-        found[path, int(match["line"] or match["number"])] = None
+        if match["quoted"] or _SUFFIX.search(path[-9:]):
+            found[path, int(match["line"] or match["number"])] = None
     return list(found)
 
 

@@ -32,6 +32,8 @@ DIGESTS = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 TOKENS = 256  #: of a text that are read
+CHARACTERS = 20_000  #: that they are looked for in
+WORD = 100  #: characters
 _LAYERS, _HEADS, _WIDTH = 6, 12, 384
 _TINY = 1e-12
 
@@ -141,25 +143,31 @@ class _Network:
     def _tokens(self, text: str) -> list[int]:
         known = self._vocabulary
         found = [known["[CLS]"]]
-        for word in _split(text):
-            found += self._pieces(word)
+        for word in _split(text[:CHARACTERS]):
+            found += pieces(word, known)
             if len(found) >= TOKENS:
                 break
         return [*found[: TOKENS - 1], known["[SEP]"]]
 
-    def _pieces(self, word: str) -> list[int]:
-        pieces: list[int] = []
-        begin = 0
-        while begin < len(word):
-            for end in range(len(word), begin, -1):
-                piece = word[begin:end] if begin == 0 else f"##{word[begin:end]}"
-                if piece in self._vocabulary:
-                    pieces.append(self._vocabulary[piece])
-                    begin = end
-                    break
-            else:
-                return [self._vocabulary["[UNK]"]]
-        return pieces if len(word) <= 100 else [self._vocabulary["[UNK]"]]
+
+def pieces(word: str, vocabulary: Mapping[str, int]) -> list[int]:
+    """The longest ones that the vocabulary has, from the left. As in BERT, a word of more than
+    `WORD` characters is unknown."""
+    unknown = [vocabulary["[UNK]"]]
+    if len(word) > WORD:
+        return unknown
+    found: list[int] = []
+    begin = 0
+    while begin < len(word):
+        for end in range(len(word), begin, -1):
+            piece = word[begin:end] if begin == 0 else f"##{word[begin:end]}"
+            if piece in vocabulary:
+                found.append(vocabulary[piece])
+                begin = end
+                break
+        else:
+            return unknown
+    return found
 
 
 class _Layer:

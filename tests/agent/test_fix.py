@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -244,7 +245,17 @@ async def test_a_merge_request_closed_during_a_fix_is_not_opened_again(bench: Be
         ("12: src/app.ts:3:1 error", [("src/app.ts", 3)]),
         ("tests/test_a.py:31: AssertionError\ntests/test_a.py:31: x", [("tests/test_a.py", 31)]),
         ("at 10:30 we had 3.5:1", []),
+        ("(x/@scope/a-b+c.test.tsx:8:2)", [("x/@scope/a-b+c.test.tsx", 8)]),
+        (f"a.py:{'9' * 6_000}", [("a.py", 999_999_999)]),
     ],
 )
 def test_places_that_a_log_names(text: str, found: list[tuple[str, int]]):
     assert places(text) == found
+
+
+@pytest.mark.parametrize("text", ["a" * 10_000, "a." * 5_000, "a/" * 5_000, 'File "a' * 1_500])
+def test_a_log_of_one_long_name_takes_no_time(text: str):
+    began = time.process_time()
+    assert places(text) == []
+    assert places(f"{text}\nb.py:3") == [("b.py", 3)]
+    assert time.process_time() - began < 1

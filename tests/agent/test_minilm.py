@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.adapters.minilm import MODEL, PACKAGE, MiniLM, installed
+from agent.adapters.minilm import MODEL, PACKAGE, MiniLM, installed, pieces
 from agent.errors import ModelRejected, SettingsError
 from bot.build import make_embedder
 from bot.settings import Settings
@@ -45,6 +45,30 @@ def test_vectors_of_another_model_cannot_be_asked_for(tmp_path: Path):
 def test_without_the_weights_it_is_said_how_to_get_them():
     with pytest.raises(SettingsError, match=r"--no-deps -r requirements-minilm\.txt"):
         installed()
+
+
+def test_a_word_is_cut_into_known_pieces_and_a_long_one_is_not_looked_at():
+    looked: list[str] = []
+
+    class Vocabulary(dict[str, int]):
+        def __contains__(self, key: object) -> bool:
+            looked.append(str(key))
+            return super().__contains__(key)
+
+    known = Vocabulary({"[UNK]": 0, "pay": 1, "##ment": 2, "##s": 3, "a": 4, "##a": 5})
+    assert pieces("payments", known) == [1, 2, 3]
+    assert pieces("payer", known) == [0]
+    assert pieces("a" * 100, known) == [4] + [5] * 99
+    looked.clear()
+    assert pieces("a" * 100_000, known) == [0]
+    assert looked == []
+
+
+@needs_weights
+async def test_a_text_is_read_as_far_as_its_words_count():
+    async with MiniLM() as embedder:
+        long, same = [await embedder.embed_query(text) for text in ("a b " * 10**6, "a b " * 999)]
+    assert np.allclose(long, same, atol=1e-5)
 
 
 @needs_weights
