@@ -24,6 +24,7 @@ DOMAIN = {
     "delivery",
     "maintenance.night",
     "maintenance.diary",
+    "maintenance.findings",
     "maintenance.morning",
     "involved",
     "outcomes",

@@ -44,7 +44,7 @@ WHERE id = (
         AND (leased_until IS NULL OR leased_until < clock_timestamp())
     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ) RETURNING id, project, task, fire_at, attempts"""
-#: Nights whose workers died as often as may be.
+#: Nights that were begun as often as may be: their workers died, or could not store the report.
 GIVEN_UP = f"""
 SELECT id, task FROM nights WHERE ended_at IS NULL AND attempts >= {ATTEMPTS}
     AND leased_until < clock_timestamp() FOR UPDATE SKIP LOCKED"""
@@ -122,9 +122,11 @@ class NightStore:
         values = (night, owner, pause, PATIENCE)
         return bool(await retried(lambda: self._pool.fetchval(PUT_OFF, *values)))
 
-    async def finish(self, night: int, owner: str, report: TaskReport) -> bool:
+    async def finish(
+        self, night: int, owner: str, report: TaskReport, findings: Findings | None = None
+    ) -> bool:
         async def once(connection: Connection) -> bool:
-            return await _finish(connection, night, owner, report)
+            return await _finish(connection, night, owner, report, findings)
 
         return await transact(self._pool, once)
 
@@ -143,8 +145,12 @@ class NightStore:
         return None if data is None else _findings().validate_python(json.loads(data))
 
     async def keep(self, project: str, findings: Findings) -> None:
-        data = json.dumps(_findings().dump_python(findings, mode="json"))
+        data = _json(findings)
         await retried(lambda: self._pool.execute(KEEP_FINDINGS, project, data))
+
+
+def _json(findings: Findings) -> str:
+    return json.dumps(_findings().dump_python(findings, mode="json"))
 
 
 async def _fire(connection: Connection, schedule: Schedule, after: After) -> bool:
@@ -166,18 +172,24 @@ async def _fire(connection: Connection, schedule: Schedule, after: After) -> boo
 
 async def _give_up(connection: Connection) -> None:
     for row in await connection.fetch(GIVEN_UP):
-        told = f"The night was begun {ATTEMPTS} times, and each time whoever worked on it died."
+        told = f"The night was begun {ATTEMPTS} times, and did not come to its end."
         report = TaskReport(task=Task(row["task"]), status="failed", problems=(told,))
         await _finish(connection, row["id"], None, report)
 
 
 async def _finish(
-    connection: Connection, night: int, owner: str | None, report: TaskReport
+    connection: Connection,
+    night: int,
+    owner: str | None,
+    report: TaskReport,
+    findings: Findings | None = None,
 ) -> bool:
     text = json.dumps(_reports().dump_python(report, mode="json"))
     row = await connection.fetchrow(FINISH, night, owner, report.status, text)
     if row is None:
         return False
+    if findings is not None:
+        await connection.execute(KEEP_FINDINGS, row["project"], _json(findings))
     last = await connection.fetch(LAST, row["project"], row["task"], FAILURES)
     if len(last) == FAILURES and all(each["status"] == "failed" for each in last):
         await connection.execute(PAUSE, row["project"], row["task"])

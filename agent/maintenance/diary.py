@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from agent.maintenance.findings import Findings
 from agent.maintenance.night import Task, TaskReport
 
 ATTEMPTS = 3  #: of one night, when whoever works on it dies
@@ -79,8 +80,11 @@ class Diary(Protocol):
         or it belongs to somebody else by now."""
         ...
 
-    async def finish(self, night: int, owner: str, report: TaskReport) -> bool:
-        """False: it belongs to somebody else by now, and nothing was stored."""
+    async def finish(
+        self, night: int, owner: str, report: TaskReport, findings: Findings | None = None
+    ) -> bool:
+        """Together with what the next night is compared with. False: it belongs to somebody else
+        by now, and nothing was stored."""
         ...
 
     async def entries(

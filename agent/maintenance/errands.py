@@ -19,6 +19,7 @@ from agent.state import fold
 MOST = 2  #: runs that one task of a night gives the agent
 REMEMBERED = timedelta(days=90)
 AGAIN = timedelta(days=14)  #: after which the agent may try once more what it has given up
+BROKEN = 3  #: runs for the same that broke one after the other: as if it had been given up
 #: Where prices are unknown, these hold the cost.
 STEPS, TOKENS, SECONDS = 60, 1_000_000, 1800.0
 
@@ -27,23 +28,29 @@ NO_MODEL = "What needs judgement was given to nobody: no model is configured."
 
 async def given(store: Store, diary: Diary, project: str, now: datetime) -> frozenset[str]:
     """What no errand may be about: what an earlier one is at work on, has put before people, or
-    gave up lately. What broke on our side, a model that did not answer, may be tried again."""
+    gave up lately. What broke on our side, a model that did not answer, may be tried again, but
+    not every night."""
     entries = await diary.entries(since=now - REMEMBERED, project=project)
     about: set[str] = set()
+    broken: dict[str, int] = {}
     for entry in entries:
+        lately = entry.fire_at > now - AGAIN
         for errand in entry.report.errands if entry.report else ():
             if errand.run is None or about.issuperset(errand.about):
                 continue
-            if await _holds(store, errand.run, lately=entry.fire_at > now - AGAIN):
+            status = (await store.run(errand.run)).status
+            broke = status is RunStatus.FAILED
+            if status not in ENDED or (lately and not broke) or await _shown(store, errand.run):
                 about.update(errand.about)
+                continue
+            broken |= {each: broken.get(each, 0) + 1 if broke else 0 for each in errand.about}
+            if lately:
+                about.update(each for each in errand.about if broken[each] >= BROKEN)
     return frozenset(about)
 
 
-async def _holds(store: Store, run: RunId, *, lately: bool) -> bool:
+async def _shown(store: Store, run: RunId) -> bool:
     """A merge request was put before people, whatever they did with it."""
-    status = (await store.run(run)).status
-    if status not in ENDED or (lately and status is not RunStatus.FAILED):
-        return True
     return fold(await store.events(run)).merge_request is not None
 
 
@@ -59,10 +66,11 @@ async def give_out(
     errands = report.errands[:MOST]
     limits = limits_of(night.project, len(errands))
     out: list[Errand] = []
-    for number, errand in enumerate(errands, 1):
+    for errand in errands:
         born = await _born(night, errand)
-        request = _request(night, due, number, errand)
-        run, _ = await store.create(f"night:{due.id}:errand:{number}", request, limits, born=born)
+        name = _name(errand)
+        request = _request(night, due, name, errand)
+        run, _ = await store.create(f"night:{due.id}:errand:{name}", request, limits, born=born)
         out.append(replace(errand, run=run.id))
     return replace(report, errands=tuple(out))
 
@@ -80,14 +88,20 @@ def limits_of(project: ProjectSettings, errands: int) -> Limits:
     )
 
 
-def _request(night: Night, due: Due, number: int, errand: Errand) -> Request:
+def _name(errand: Errand) -> str:
+    """The same for the same one only: a night that is begun again may come to others."""
+    about = "\0".join((errand.kind, *errand.about))
+    return digest_of(about.encode("utf-8", "surrogateescape"))[:40]
+
+
+def _request(night: Night, due: Due, name: str, errand: Errand) -> Request:
     return Request(
         text=errand.text,
         project=night.project.path,
         base_branch=night.branch,
         requester=NIGHT,
-        thread=Thread(team="", channel="", ts=f"night:{due.id}:errand:{number}"),
-        message=f"{due.id}:errand:{number}",
+        thread=Thread(team="", channel="", ts=f"night:{due.id}:errand:{name}"),
+        message=f"{due.id}:errand:{name}",
         context=errand.records,
     )
 

@@ -40,3 +40,18 @@ class FindingStore(Protocol):
         ...
 
     async def keep(self, project: str, findings: Findings) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Aside:
+    """A `FindingStore` of a night that is not over: what it saw counts as the last night's only
+    with its report, so that a night that is begun again compares with the one before."""
+
+    store: FindingStore
+    kept: Findings | None = None
+
+    async def last(self, project: str) -> Findings | None:
+        return await self.store.last(project)
+
+    async def keep(self, project: str, findings: Findings) -> None:
+        self.kept = findings

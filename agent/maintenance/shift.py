@@ -14,7 +14,7 @@ from agent.dependencies import Installer
 from agent.errors import JourneymanError, StoreUnavailable, Unavailable
 from agent.maintenance.diary import Diary, Due
 from agent.maintenance.errands import give_out, given
-from agent.maintenance.findings import FindingStore
+from agent.maintenance.findings import Aside, FindingStore
 from agent.maintenance.handing import hand_over
 from agent.maintenance.night import Task, TaskReport
 from agent.maintenance.standing import Registry
@@ -74,19 +74,22 @@ class NightShift:
         ended: TaskReport | None = None
         log.info("night_begins", extra={"night": due.id, "project": due.project, "task": due.task})
         async with self._held(due):
-            report = await self._done(due)
+            aside = Aside(store=self.findings)
+            report = await self._done(due, aside)
             if report is not None:
-                kept = await self.diary.finish(due.id, self.name, report)
+                # what a failed night saw was told to nobody
+                seen = None if report.status == "failed" else aside.kept
+                kept = await self.diary.finish(due.id, self.name, report, seen)
                 facts = {"night": due.id, "status": report.status, "kept": kept}
                 log.info("night_ends", extra=facts)
                 ended = report if kept else None
         return ended
 
-    async def _done(self, due: Due) -> TaskReport | None:
+    async def _done(self, due: Due, aside: Aside) -> TaskReport | None:
         """None: something outside does not answer, and the night comes again after a while."""
         began = self.clock.monotonic()
         try:
-            night = await self._night(due)
+            night = await self._night(due, aside)
             report = await self.tasks[due.task](night)
             registry = Registry(
                 store=self.store, vault=night.vault, forge=self.forge, origin=self.origin
@@ -108,7 +111,7 @@ class NightShift:
             report = _failed(due, f"Something broke on our side (error {error_id}).")
         return replace(report, seconds=round(self.clock.monotonic() - began, 1))
 
-    async def _night(self, due: Due) -> Night:
+    async def _night(self, due: Due, findings: FindingStore) -> Night:
         project = self.projects(due.project)
         if project is None:
             raise JourneymanError(f"`{due.project}` is no longer among the projects.")
@@ -119,7 +122,7 @@ class NightShift:
             sandbox=self.sandbox,
             installer=self.installer,
             clock=self.clock,
-            findings=self.findings,
+            findings=findings,
             given=await given(self.store, self.diary, due.project, due.fire_at),
             tell=self.tell
             or (lambda line: log.info("night_step", extra={"night": due.id, "step": line})),

@@ -18,6 +18,7 @@ from agent.events import ErrandGiven, HealStarted, RunEnded
 from agent.intents import PublishMergeRequest, Push
 from agent.maintenance.acceptance import NightAcceptance
 from agent.maintenance.errands import given, limits_of
+from agent.maintenance.findings import Aside
 from agent.maintenance.handing import NIGHT
 from agent.maintenance.lint.task import lint
 from agent.maintenance.night import Errand, Group, Task, TaskReport
@@ -235,6 +236,34 @@ async def test_what_the_agent_has_or_gave_up_lately_is_not_given_again(bench: Be
     assert await given(bench.db.store, bench.db.nights, "team/calc", later) == frozenset()
 
 
+async def test_what_breaks_three_nights_in_a_row_is_left_for_a_while(bench: Bench):
+    broke = Write(payloads=(RunEnded(status=RunStatus.FAILED, reason="The model is away."),))
+    for _ in range(3):
+        run = await the_run(bench, await a_night(bench))
+        await bench.db.store.write(run.id, broke, actor="worker")
+    assert (await a_night(bench)).errands == ()
+    later = datetime.now(UTC) + timedelta(days=15)
+    assert await given(bench.db.store, bench.db.nights, "team/calc", later) == frozenset()
+
+
+async def test_a_night_that_is_begun_again_and_finds_something_else_gives_that(bench: Bench):
+    def about(name: str) -> NightTask:
+        async def task(night: Night) -> TaskReport:
+            errand = Errand(kind="repair", title=name, text=name, about=(name,))
+            return TaskReport(task=Task.LINT, status="done", errands=(errand,))
+
+        return task
+
+    await bench.db.nights.add(bench.project.path, Task.LINT)
+    due = await bench.db.nights.claim("dead", timedelta(0))
+    assert due is not None
+    await shift(bench, task=about("one"))._done(due, Aside(store=bench.db.nights))
+    assert await shift(bench, task=about("two")).work()
+    [entry] = await bench.db.nights.entries(since=EARLIER)
+    assert entry.report is not None
+    assert (await the_run(bench, entry.report)).request.text == "two"
+
+
 async def test_what_stands_before_people_is_theirs_also_when_the_run_failed_later(bench: Bench):
     run, _ = await done(bench, PLAN, MENDED, FINISH)
     await bench.publish(run)
@@ -249,13 +278,30 @@ async def test_a_night_that_is_begun_again_gives_the_same_errand_once(bench: Ben
     await bench.db.nights.add(bench.project.path, Task.LINT)
     due = await bench.db.nights.claim("dead", timedelta(0))
     assert due is not None
-    first = await shift(bench)._done(due)  # and dies before it could store the report
+    aside = Aside(store=bench.db.nights)
+    first = await shift(bench)._done(due, aside)  # and dies before it could store the report
     assert first is not None
     assert await shift(bench).work()
     [entry] = await bench.db.nights.entries(since=EARLIER)
     assert entry.report is not None
     assert [each.run for each in entry.report.errands] == [each.run for each in first.errands]
     assert len(await bench.db.store.runs()) == 1
+
+
+async def test_a_night_that_is_begun_again_still_knows_what_is_new(bench: Bench):
+    await a_night(bench)
+    (bench.repository / "more.py").write_text("hack = 1\n")
+    git(bench.repository, "add", "-A")
+    git(bench.repository, "commit", "-qm", "More")
+    await bench.db.nights.add(bench.project.path, Task.LINT)
+    due = await bench.db.nights.claim("dead", timedelta(0))
+    assert due is not None
+    await shift(bench)._done(due, Aside(store=bench.db.nights))
+    assert await shift(bench).work()
+    report = (await bench.db.nights.entries(since=EARLIER))[-1].report
+    assert report is not None
+    assert [each.path for each in report.new] == ["more.py"]
+    assert (await a_night(bench)).new == ()
 
 
 async def test_without_money_or_a_model_nothing_is_given(bench: Bench):

@@ -11,6 +11,7 @@ from agent.errors import JourneymanError
 from agent.events import CheckpointTaken, RunEnded
 from agent.intents import PublishMergeRequest, Push
 from agent.maintenance.diary import Entry
+from agent.maintenance.findings import Aside
 from agent.maintenance.handing import NIGHT
 from agent.maintenance.night import Group, Task, TaskReport
 from agent.maintenance.shift import NightShift
@@ -102,7 +103,8 @@ async def test_a_night_that_is_begun_again_makes_the_same_run(bench: Bench):
     dead = shift(bench, turned, name="dead", lease=0)
     due = await bench.db.nights.claim("dead", timedelta(0))
     assert due is not None
-    first = await dead._done(due)  # and dies before it could store the report
+    aside = Aside(store=bench.db.nights)
+    first = await dead._done(due, aside)  # and dies before it could store the report
     assert await shift(bench, turned, name="alive").work()
     second = (await the_entry(bench)).report
     assert second is not None

@@ -21,6 +21,7 @@ from agent.events import Committed, DeliveryBegun, EffectFailed, InstructionGive
 from agent.gate import Rule, TargetRule
 from agent.hints import Hint, HintKind, Hints
 from agent.intents import Merge, Push
+from agent.maintenance.findings import Aside
 from agent.maintenance.night import Task
 from agent.ports import Write
 from agent.run import (
@@ -353,7 +354,7 @@ async def test_a_night_killed_before_its_run_began_is_done_again(town: Town):
     shift = town.shift(TWO)
     shift.store = Dying(town.bench.db.store)
     with pytest.raises(StoreUnavailable):
-        await shift._done(due)
+        await shift._done(due, Aside(store=town.bench.db.nights))
     assert len(await town.runs()) == 1
     assert await town.shift(TWO).work()
     await town.published()
@@ -366,7 +367,7 @@ async def test_a_night_killed_after_its_run_began_finds_it_again(town: Town):
     await town.bench.db.nights.add(town.bench.project.path, Task.LINT)
     due = await town.bench.db.nights.claim("dead", timedelta(0))
     assert due is not None
-    first = await town.shift(TWO)._done(due)
+    first = await town.shift(TWO)._done(due, Aside(store=town.bench.db.nights))
     assert await town.shift(TWO).work()
     *_, entry = await town.bench.db.nights.entries(since=EARLIER)
     assert first is not None

@@ -122,7 +122,7 @@ async def test_a_night_that_kills_every_service_is_given_up_once_and_told(nightl
     async with nightly.road.serving():
         [report] = await nightly.over()
     assert report.status == "failed"
-    assert "each time whoever worked on it died" in await nightly.told()
+    assert "begun 3 times, and did not come to its end" in await nightly.told()
     assert await nightly.untouched()
 
 
