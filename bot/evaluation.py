@@ -132,9 +132,11 @@ async def _evaluate(
     @asynccontextmanager
     async def runs(folder: Path) -> AsyncGenerator[LocalRuns]:
         own = replace(settings, home=folder)
-        async with local_library(own, database) as library:
-            yield local_runs(own, database, model, sandbox, library if retrieval else None)
-        await database.code.forget(str(folder / REPOSITORY), keep=0)
+        try:
+            async with local_library(own, database) as library:
+                yield local_runs(own, database, model, sandbox, library if retrieval else None)
+        finally:
+            await database.code.forget(str(folder / REPOSITORY), keep=0)
 
     contest = Contest(
         runs=runs,

@@ -129,7 +129,8 @@ async def _opened(stack: AsyncExitStack, dsn: str) -> Pool:
 async def _refuse_powerful_role(pool: Pool, url: str) -> None:
     if await pool.fetchval(UNFIT_ROLE):
         raise SettingsError(
-            f"The role {user_of(url)} of DATABASE_URL is a superuser, owns the tables or may pass by "
-            "row-level security, so it could rewrite the log or read across projects. Use a role of its own for the service, run `journeyman "
-            "migrate` with the owner's URL in DATABASE_ADMIN_URL, then start again."
+            f"The role {user_of(url)} of DATABASE_URL is a superuser, owns the tables or may pass"
+            " by row-level security, so it could rewrite the log or read across projects. Use a"
+            " role of its own for the service, run `journeyman migrate` with the owner's URL in"
+            " DATABASE_ADMIN_URL, then start again."
         )

@@ -112,6 +112,7 @@ class Contest:
             sandbox=self.sandbox,
             installer=installer,
             named=named,
+            way=await ground.judged(base, base, instance.test_patch),
         )
         if tried is None:
             problem = "No way to run its tests is known: give one with --test-command."

@@ -37,17 +37,20 @@ async def run_named(
     sandbox: Sandbox,
     installer: Installer | None,
     named: Sequence[str] = (),
+    way: TreeSha | None = None,
 ) -> Tried | None:
     """In a fresh workspace, with the packages that the tree declares. `named`: ids of tests; the
-    files that they are in are enough where the runner takes files. None: no tests are known."""
-    paths = await vault.list(tree)
+    files that they are in are enough where the runner takes files. `way`: the tree that tells how
+    tests are run, if not this one, which a run may have written. None: no tests are known."""
+    known = way or tree
 
     async def read(path: str) -> bytes | None:
-        return await vault.read(CommitSha(tree), path)
+        return await vault.read(CommitSha(known), path)
 
-    command = await find_tests(paths, read, project.test_command)
+    command = await find_tests(await vault.list(known), read, project.test_command)
     if command is None:
         return None
+    paths = await vault.list(tree)
     folder, report = sandbox.new_folder("judged"), sandbox.new_folder("report")
     limits = CommandLimits(seconds=project.test_seconds)
     try:

@@ -18,9 +18,11 @@ import pytest
 
 from agent.adapters.git_ground import GitGround
 from agent.adapters.instance_file import read_instances
+from agent.adapters.postgres import Connection
 from agent.difference import read_patch
-from agent.errors import SettingsError
+from agent.errors import GitFailed, SettingsError
 from agent.evaluation.judging import share, statuses
+from agent.local import LocalResult, LocalRuns
 from agent.run import CommitSha
 from agent.testreport import CaseStatus, TestCase
 from benchmarks.mine import mine
@@ -45,6 +47,7 @@ class Old(unittest.TestCase):
     def test_nothing(self):
         self.assertEqual(calc.add(0, 0), 0)
 """
+TOP = "import unittest\n\n\nclass Top(unittest.TestCase):\n    def test_top(self): ...\n"
 SECRET = "known-only-to-the-judge"
 NEW_TESTS = f"""{OLD_TESTS}
 
@@ -128,6 +131,8 @@ def answer(messages: list[dict[str, Any]]) -> dict[str, Any]:
     ]
     if "doubles nothing" in wanted:
         calls.insert(2, _edit("tests/test_calc.py", "self.assertEqual(calc.add(0, 0), 0)", "pass"))
+    if "begun elsewhere" in wanted:
+        calls.insert(2, {"name": "write", "arguments": {"path": "test_top.py", "content": TOP}})
     if "never ends" in wanted:
         calls[1] = {"name": "run", "arguments": {"command": "sleep 100"}}
     return {"content": None, "tool_calls": [calls[min(given, len(calls) - 1)]]}
@@ -250,6 +255,34 @@ async def test_one_is_solved_one_says_so_falsely_and_both_are_not_done_again(
     assert again[:2] == (0, result)
     assert "2 of 2 were judged before" in again[2]
     assert len(shell.model.requests) == before
+
+
+async def test_how_tests_are_run_is_not_found_in_what_the_run_wrote(shell: Shell, origin: Origin):
+    shell.write(origin.instance("calc", "tests are begun elsewhere, and add takes away", ADD))
+    _, result, told = await shell.eval()
+    assert result["instances"][0]["PASS_TO_PASS"]["passed"] == 1, told
+    assert result["instances"][0]["FAIL_TO_PASS"]["passed"] == 1
+    assert "test_top.py" in shell.lines("predictions.jsonl")[0]["model_patch"]
+
+
+async def test_a_run_that_breaks_leaves_no_index_and_no_history(
+    shell: Shell, origin: Origin, owner: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[int] = []
+    kept = "SELECT (SELECT count(*) FROM code_trees) + (SELECT count(*) FROM code_changes)"
+    run = LocalRuns.run
+
+    async def broken(self: LocalRuns, *arguments: Any, **more: Any) -> LocalResult:
+        await run(self, *arguments, **more)
+        seen.append(int(await owner.fetchval(kept)))
+        raise GitFailed("It broke.")
+
+    monkeypatch.setattr(LocalRuns, "run", broken)
+    shell.write(origin.instance("calc", "add takes away", ADD))
+    _, result, _ = await shell.eval()
+    assert result["instances"][0]["problem"] == "It broke."
+    assert seen[0] >= 1
+    assert await owner.fetchval(kept) == 0
 
 
 async def test_what_cannot_be_tried_is_told_and_the_rest_goes_on(shell: Shell, origin: Origin):
