@@ -111,6 +111,7 @@ class Errand:
     about: tuple[str, ...] = ()  #: what no other errand is given meanwhile: fingerprints, updates
     tree: TreeSha | None = None  #: what it starts from; None: the base commit
     keep: tuple[str, ...] = ()  #: files that have to stay as they are in that tree
+    modules: tuple[str, ...] = ()  #: after which no new file may be named
     findings: tuple[Finding, ...] = ()  #: that have to be gone
     lines: tuple[Uncovered, ...] = ()  #: of which new tests have to notice a change
     run: RunId | None = None  #: None: it was not given to the agent

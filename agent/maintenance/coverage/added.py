@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.difference import LINK, SUBMODULE, FileDiff
-from agent.maintenance.lint.change import Change, untouchable
+from agent.maintenance.lint.change import Change
+from agent.maintenance.offlimits import reserved
 from agent.tamper import python
 from agent.tamper.compare import is_test
+
+_COLLECTED = re.compile(r"(.*/)?(test_[^/]*|[^/]+_test)\.py")
 
 
 def no_tests(made: Change, paths: Sequence[str], before: Mapping[str, str]) -> dict[str, str]:
@@ -23,10 +26,12 @@ def no_tests(made: Change, paths: Sequence[str], before: Mapping[str, str]) -> d
 def _unfit(diff: FileDiff | None, before: str) -> str:
     if diff is None or diff.new is None or diff.old not in (None, diff.new):
         return "files that are there have to stay"
-    if untouchable(diff.path) or not is_test(diff.path) or "conftest" in diff.path:
+    if reserved(diff.path, scripts=True) or not is_test(diff.path):
         return "this is no test file, and only tests may be added"
     if not diff.path.endswith(".py"):
         return "only tests in Python are asked for"
+    if not _COLLECTED.fullmatch(diff.path) and not _has_tests(diff, before):
+        return "a file of tests has to be called `test_….py` or `…_test.py`"
     if diff.binary or {LINK, SUBMODULE} & {diff.old_mode, diff.new_mode}:
         return "this is no text file"
     removed = [each.text for each in diff.removed]
@@ -34,6 +39,13 @@ def _unfit(diff: FileDiff | None, before: str) -> str:
     if removed and not (removed == [last] and last in {each.text for each in diff.added}):
         return f"lines that are there have to stay, such as line {diff.removed[0].number}"
     return ""
+
+
+def _has_tests(diff: FileDiff, before: str) -> bool:
+    """Did it have some before, whatever it is called?"""
+    if diff.old is None:
+        return False
+    return any(unit.collected for unit in python.suite(diff.path, before).units.values())
 
 
 #: Of a test: its file, and its name with its classes.

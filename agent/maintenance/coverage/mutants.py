@@ -61,10 +61,17 @@ _Change = Callable[[], Callable[[], None]]
 
 
 def neutral(source: str) -> str | None:
-    """The same program in the words of its mutants; None: it cannot be read."""
+    """The same program in the words of its mutants, and with statements that do nothing: who looks
+    at its text or at its tree takes it for another. None: it cannot be read."""
     tree = parsed(source)
     try:
-        return f"{ast.unparse(tree)}\n" if tree else None
+        if tree is None:
+            return None
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                node.body.insert(1 if ast.get_docstring(node, clean=False) else 0, ast.Pass())
+        tree.body.append(ast.Pass())  # at its end: what it begins with may have to stay there
+        return f"{ast.unparse(tree)}\n"
     except RecursionError:
         return None
 

@@ -29,10 +29,12 @@ _NODE = frozenset({"npm", "pnpm", "yarn"})
 
 RULES = """\
 Repair the project's own code, so that it works with the new version and does what it did. These \
-are refused: changes of the manifests and lock files ({kept}), tests that are weakened, skipped \
-or removed, comments that tell a checker to look away. Do not go back to the old version, do not \
-copy the package's code into the project, and do not replace what it offers by something that \
-only pleases the tests. The project's tests have to pass. Nobody can be asked."""
+are refused: changes of the manifests and lock files ({kept}), of configuration, of shell scripts \
+and of what decides how tests run (conftest.py, too), new files that are called like the package \
+or a module of Python's, tests that are weakened, skipped or removed, comments that tell a checker \
+to look away. Do not go back to the old version, do not copy the package's code into the project, \
+and do not replace what it offers by something that only pleases the tests. The project's tests \
+have to pass. Nobody can be asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ async def _errand(broken: Broken, tried: Tried, tree: TreeSha, tests: TestReport
         about=(update.offer,),
         tree=tree,
         keep=keep,
+        modules=tuple(sorted(names)),
     )
 
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from agent import tamper
 from agent.difference import LINK, SUBMODULE, FileDiff, read_patch
+from agent.maintenance.offlimits import untouchable
 from agent.pipeline import Weakening
 from agent.policy import Policy, breaches
-from agent.tamper.ci import is_ci
 from agent.tamper.compare import Reader
-from agent.tamper.config import is_config
 
 _BEGIN = re.compile(r"^(?=diff --git )", re.MULTILINE)
 
@@ -86,12 +85,3 @@ def _unfit(diff: FileDiff) -> str:
     if {LINK, SUBMODULE} & {diff.old_mode, diff.new_mode} or diff.binary:
         return "this is no text file"
     return untouchable(diff.path)
-
-
-def untouchable(path: str) -> str:
-    """Why no change of a file can be a fix; empty when one can."""
-    if is_ci(path):
-        return "this file decides what CI runs"
-    if is_config(path) and not path.endswith((".py", ".sh")):
-        return "this file configures tools"
-    return ""

@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 
-from agent.maintenance.lint.change import untouchable
 from agent.maintenance.lint.detect import Command
 from agent.maintenance.night import Errand, Finding
+from agent.maintenance.offlimits import reserved
 from agent.prompt import clean
 from agent.run import ThreadMessage
 
@@ -20,9 +20,10 @@ _NAME = re.compile(r"[\w@/.:()\[\]-]{1,60}", re.ASCII)
 
 RULES = """\
 Mend each in the code itself, so that the program still does what it did. These are no fixes, and \
-are refused: a comment that tells a checker to look away, a change of any tool's configuration, \
-files that are made, renamed or deleted, tests that are weakened. Nothing that the linters have \
-not found before may come. The project's tests have to pass. Nobody can be asked."""
+are refused: a change of any other file than these and those that import them, a comment that \
+tells a checker to look away, a change of any tool's configuration or of conftest.py, files that \
+are made, renamed or deleted, tests that are weakened. Nothing that the linters have not found \
+before may come. The project's tests have to pass. Nobody can be asked."""
 
 
 def errands(
@@ -32,9 +33,10 @@ def errands(
     *,
     touched: Collection[str],
     given: Collection[str],
+    judges: Collection[str] = (),
 ) -> tuple[Errand, ...]:
     """`touched`: files that the night's own fixes change; `given`: fingerprints of what the agent
-    has, or came to nothing with lately."""
+    has, or came to nothing with lately; `judges`: files that linters are made of."""
     names = {tool.name for tool in tools}
     fit = [
         each
@@ -42,7 +44,8 @@ def errands(
         if each.tool in names
         and each.path not in touched
         and each.fingerprint not in given
-        and not untouchable(each.path)
+        and each.path not in judges
+        and not reserved(each.path, scripts=False)
     ]
     fit.sort(key=lambda each: each not in new)
     files = tuple(dict.fromkeys(each.path for each in fit))[:FILES]

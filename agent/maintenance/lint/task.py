@@ -12,6 +12,7 @@ from agent.maintenance.lint.detect import Command, commands
 from agent.maintenance.lint.errand import errands
 from agent.maintenance.lint.fix import Fixed, fix
 from agent.maintenance.lint.identity import match, snapshot
+from agent.maintenance.lint.judges import judges
 from agent.maintenance.night import Finding, Group, Outcome, Task, TaskReport
 from agent.maintenance.workshop import Night
 from agent.run import CommitSha
@@ -61,7 +62,15 @@ async def lint(night: Night) -> TaskReport:
         gone=gone,
         seconds=night.clock.monotonic() - began,
     )
-    given = errands(stand, new, checked, touched=set(fixed.change), given=night.given)
+    command = night.project.test_command or ""
+    given = errands(
+        stand,
+        new,
+        checked,
+        touched=set(fixed.change),
+        given=night.given,
+        judges=await judges(tools, command, night.paths, read),
+    )
     return replace(report, errands=given)
 
 

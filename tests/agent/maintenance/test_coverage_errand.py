@@ -170,6 +170,13 @@ NEW = "new file mode 100644\n"
         ("tests/conftest.py", patch("tests/conftest.py", ADDED, head=NEW), "no test file"),
         ("pytest.ini", patch("pytest.ini", ADDED, head=NEW), "no test file"),
         ("pyproject.toml", patch("pyproject.toml", ADDED), "no test file"),
+        ("tests/sitecustomize.py", patch("tests/sitecustomize.py", ADDED, head=NEW), "no test"),
+        ("tests/json.py", patch("tests/json.py", ADDED, head=NEW, old="new"), "called"),
+        ("tests/pytest.py", patch("tests/pytest.py", ADDED, head=NEW, old="new"), "called"),
+        ("tests/__init__.py", patch("tests/__init__.py", ADDED, head=NEW, old="new"), "called"),
+        ("tests/__init__.py", patch("tests/__init__.py", ADDED), "called"),
+        ("tests/cart_test.py", patch("tests/cart_test.py", ADDED, head=NEW, old="new"), ""),
+        ("shop/tests.py", patch("shop/tests.py", ADDED), ""),
         ("tests/a.test.js", patch("tests/a.test.js", ADDED, head=NEW), "only tests in Python"),
         ("tests/test_a.py", patch("tests/test_a.py", "@@ -2 +2 @@\n-    x\n+    y\n"), "line 2"),
         ("tests/test_a.py", patch("tests/test_a.py", "", head="deleted file mode 100644\n"), "sta"),
@@ -184,7 +191,7 @@ NEW = "new file mode 100644\n"
     ],
 )
 def test_only_tests_may_be_added(path: str, made: str, why: str):
-    found = no_tests(change_of(made), [path], {"tests/test_a.py": TEST})
+    found = no_tests(change_of(made), [path], {"tests/test_a.py": TEST, "shop/tests.py": TEST})
     assert (why in found[path]) if why else found == {}
 
 

@@ -60,9 +60,13 @@ def test_what_others_are_at_is_left_to_them():
     assert chosen(*stand, touched=frozenset({"a.py"})) == ["b.py:1"]
     assert chosen(*stand, given=frozenset({"b.py:1"})) == ["a.py:1"]
     assert errands(stand, (), [RUFF], touched=("a.py", "b.py"), given=()) == ()
+    assert errands(stand, (), [RUFF], touched=(), given=(), judges=("a.py", "b.py")) == ()
 
 
-@pytest.mark.parametrize("path", ["ruff.toml", "pyproject.toml", ".gitlab-ci.yml", "setup.cfg"])
+@pytest.mark.parametrize(
+    "path",
+    ["ruff.toml", "pyproject.toml", ".gitlab-ci.yml", "setup.cfg", "conftest.py", "uv.lock"],
+)
 def test_findings_in_what_decides_about_checks_are_not_given(path: str):
     assert chosen(finding(path)) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,7 @@ def test_what_no_test_can_do_without_is_left_alone(source: str):
 
 def test_one_place_is_wrong_at_a_time():
     source = "def f(a, b):\n    x = a + b\n    return x > 1\n"
-    plain = neutral(source)
-    assert plain is not None
+    plain = ast.unparse(ast.parse(source))
     made = [each.source for each in mutants("calc.py", source, {2, 3})]
     assert len(made) == len(set(made)) == 4
     for each in made:
@@ -89,11 +89,18 @@ def test_a_tree_that_is_too_deep_has_no_mutants():
     assert statements(deep) == {}
 
 
-def test_the_neutral_program_is_the_same_program():
-    source = "# What it is.\ndef f(a):\n    return (a)\n"
+def test_the_neutral_program_does_the_same_and_neither_its_text_nor_its_tree_is_the_same():
+    source = (
+        '"""Doc."""\nfrom __future__ import annotations\ndef f(a):\n    "It."\n    return (a)\n'
+    )
     plain = neutral(source)
     assert plain is not None
-    assert ast.dump(ast.parse(plain)) == ast.dump(ast.parse(source))
+    there: dict[str, Any] = {}
+    exec(compile(plain, "calc.py", "exec"), there)
+    assert (there["__doc__"], there["f"].__doc__, there["f"](3)) == ("Doc.", "It.", 3)
+    old, new = ast.parse(source).body, ast.parse(plain).body
+    assert ast.dump(old[-1]) != ast.dump(new[2])
+    assert len(new) > len(old)
 
 
 def test_lines_of_a_statement_count_for_its_first():

@@ -110,6 +110,7 @@ async def test_what_is_asked_for_is_in_our_words_and_all_others_are_records(nigh
     errand = await the_errand(night, unsafe=True)
     assert (errand.kind, errand.tree, errand.about) == ("repair", "4" * 40, ("npm:gadget@2.0.0",))
     assert errand.keep == ("package-lock.json", "package.json")
+    assert errand.modules == ("gadget",)
     assert "`gadget` is updated from 1.0.0 to 2.0.0" in errand.text
     assert "- `app.js`\n- `in'side'/use.ts`\n\n" in errand.text
     assert "(`package-lock.json`, `package.json`)" in errand.text
