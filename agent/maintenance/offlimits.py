@@ -33,13 +33,16 @@ _FOLDERS = re.compile(
     re.IGNORECASE,
 )
 _TESTS = re.compile(
-    r"conftest\.py|(site|user)customize\.py|[^/]*\.pth|noxfile\.py|setup\.py|\.rspec|\.(babel|swc)rc[^/]*"
-    r"|[^/]+\.config\.[cm]?[jt]s|(jest|vitest|mocha|karma|ava|jasmine)[.-]?[^/]*\.([cm]?[jt]s|json)"
-    r"|(global)?-?set-?up-?(tests?|files?|env)?(-after-env)?\.[cm]?[jt]sx?|(spec|test)_helper\.rb"
-    r"|\.env[^/]*",
+    r"conftest\.py|(site|user)customize\.py|[^/]*\.pth|noxfile\.py|setup\.py|\.rspec|\.env[^/]*"
+    r"|\.(babel|swc)rc[^/]*|(babel|swc|webpack|ava|jasmine|wdio|web-test-runner)\.config\.[^/]+"
+    r"|(jest|vitest|mocha|karma|ava|jasmine)([.-][^/]*)?\.([cm]?[jt]s|json)"
+    r"|(global-?set-?up|set-?up-?(tests?|files?|env|after-?env))\.[cm]?[jt]sx?",
     re.IGNORECASE,
 )
-_FOREIGN = re.compile(r"(.*/)?(__mocks__|node_modules|__pycache__|site-packages|\.venv)/.*")
+_FOREIGN = re.compile(
+    r"(.*/)?(__mocks__|node_modules|__pycache__|site-packages|\.venv)/.*"
+    r"|(.*/)?(tests?|specs?|__tests__)/(.*/)?set-?up\.[cm]?[jt]sx?"
+)
 _RUNNERS = frozenset({"pytest", "_pytest", "pluggy", "nose", "coverage", "xdist", "hypothesis"})
 
 
@@ -48,7 +51,7 @@ def untouchable(path: str) -> str:
     name = posixpath.basename(path)
     if is_ci(path):
         return "this file decides what CI runs"
-    if _PACKAGES.fullmatch(name) or path.startswith("requirements/") or _FOLDERS.fullmatch(path):
+    if _PACKAGES.fullmatch(name) or _FOLDERS.fullmatch(path):
         return "this file decides which packages are installed"
     if _SETTINGS.fullmatch(name) or (is_config(path) and not path.endswith((".py", ".sh"))):
         return "this file configures tools"

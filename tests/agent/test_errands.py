@@ -208,6 +208,20 @@ async def test_with_the_model_down_the_run_fails_with_its_reason_and_may_be_trie
     assert "The key is wrong." in (await the_end(bench, again)).reason
 
 
+async def test_with_the_linter_away_the_run_fails_unasked_and_may_be_tried_again(bench: Bench):
+    run = await the_run(bench, await a_night(bench))
+    settled = bench.project
+    away = replace(settled.maintenance, lint=("bash gone.sh",))
+    bench.project = replace(settled, maintenance=away)
+    await bench.go(run, [PLAN, MENDED, FINISH])
+    end = await the_end(bench, run)
+    assert end.status is RunStatus.FAILED
+    assert "could not be checked, since `bash style.sh` cannot look" in end.reason
+    assert await bench.facts(run, HealStarted) == []
+    bench.project = settled
+    assert (await the_run(bench, await a_night(bench))).id != run.id
+
+
 async def test_with_the_model_down_what_the_tools_did_is_published_all_the_same(bench: Bench):
     async def both(night: Night) -> TaskReport:
         async with night.place(night.base) as place:

@@ -3,6 +3,7 @@ this machine is configured for."""
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 from dataclasses import replace
@@ -45,6 +46,11 @@ IDLE = "\n\ndef test_idle():\n    clip(5, 3)\n"
 READS = (
     "from pathlib import Path\n\nfrom shop.clip import clip\n\nTEXT = Path('shop/clip.py')\n\n\n"
     "def test_text():\n    clip(5, 3)\n    assert '# no more' in TEXT.read_text()\n"
+)
+TREE = (
+    "import ast\nfrom pathlib import Path\n\nfrom shop.clip import clip\n\n"
+    "TREE = ast.parse(Path('shop/clip.py').read_text())\n\n\ndef test_tree():\n    clip(5, 3)\n"
+    f"    assert ast.dump(TREE.body[0]) == {ast.dump(ast.parse(CLIP).body[0])!r}\n"
 )
 FILES = {
     "shop/__init__.py": "",
@@ -155,6 +161,7 @@ async def test_a_test_that_notices_is_accepted(bench: Bench, origin: Path, path:
         ("tests/test_clip.py", HEAD + IDLE, "`return most` became `return None`"),
         ("tests/test_clip.py", GOOD + IDLE, "`tests/test_clip.py::test_idle`: a new test has to"),
         ("tests/test_clip.py", READS, "may not look at its text"),
+        ("tests/test_clip.py", TREE, "may not look at its text"),
         ("tests/test_clip.py", GOOD.replace("clip(value, 3)", "twice(0)"), "fail"),
         (
             "tests/test_red.py",

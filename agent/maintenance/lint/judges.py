@@ -24,7 +24,7 @@ _RULES = re.compile(r"--rulesdir[ =](\S+)")
 #: What is run in a command: a script, or a module.
 _SCRIPT = re.compile(
     r"(?:\b(?:bash|sh|exec|python[\d.]*|node|tsx|ts-node|ruby|perl)\s+"
-    r"(?:-[XW]\s+\S+\s+|-[a-ln-z]\w*\s+)*|(?<!\S)-[mprc]\s*"
+    r"(?:-[XW]\s+\S+\s+|-[a-ln-z]\w*\s+)*(?:-m\s*)?|(?<!\S)-[mprc]\s*"
     r"|--(?:require|import|loader|config)[ =]|^[ \t]*|[;&|][ \t]*|\s(?=\.\.?/))['\"]?([\w./-]+)",
     re.MULTILINE,
 )
@@ -34,7 +34,10 @@ _BRINGS = re.compile(
     r"|(?:^|[\s\"'@;&|])(?:(?:bash|sh|exec|python[\d.]*|node|tsx|ts-node|ruby|perl)\s|\./\S)"
 )
 _LINE = 2_000  #: characters of one that are read
-_LOADS = re.compile(r"plugin|rulesdir|rule-?paths|\bentry\s*:", re.IGNORECASE)
+_LOADS = re.compile(
+    r"plugin|rulesdir|rule-?paths|\bentry\s*:|setup-?files|global-?setup|test-?environment|reporters",
+    re.IGNORECASE,
+)
 
 
 async def judges(

@@ -47,8 +47,8 @@ async def found(files: Mapping[str, str], *lint: str, test: str = "") -> set[str
          "  - id: x\n    entry: tools/check.py\n", "tools/check.py": ""}, {"tools/check.py"}),
         ("eslint --rulesdir=./rules src", {"rules/foo.js": ""}, {"rules/foo.js"}),
         ("flake8 --config tools/own.py src", {"tools/own.py": ""}, {"tools/own.py"}),
-        ("ruff check --fix src/app/main.py", {"ruff.toml": ""}, set()),
-        ("mypy src/app/main.py", {}, set()),
+        ("ruff check --fix src/app/main.py", {"ruff.toml": ""}, set[str]()),
+        ("mypy src/app/main.py", {"mypy.ini": ""}, set[str]()),
     ],
 )  # fmt: skip
 async def test_a_linter_is_made_of_what_it_is_called_with_and_what_that_loads(
@@ -60,8 +60,11 @@ async def test_a_linter_is_made_of_what_it_is_called_with_and_what_that_loads(
 @pytest.mark.parametrize(
     ("test", "files", "started"),
     [
-        ("python3 -m pytest -q --cov=calc tests/test_calc.py", {}, set()),
+        ("python3 -m pytest -q --cov=calc tests/test_calc.py", {"a.py": ""}, set[str]()),
         ("python3 -X dev tools/run.py src", {"tools/run.py": "import calc\n"}, {"tools/run.py"}),
+        ("python3 -u -m tools.run -v", {"tools/run.py": ""}, {"tools/run.py"}),
+        ("vitest run", {"vite.config.ts": "x = {\n  setupFiles: ['./src/up.ts'],\n};\n",
+         "src/up.ts": ""}, {"src/up.ts"}),
         ("pytest -p tools.plug tests", {"tools/plug.py": ""}, {"tools/plug.py"}),
         ("bash -c 'tools/all'", {"tools/all": ""}, {"tools/all"}),
         ("cd src && ../tools/all", {"tools/all": ""}, {"tools/all"}),
