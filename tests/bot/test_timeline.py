@@ -26,6 +26,7 @@ from agent.run import (
 )
 from agent.testreport import TestReport
 from bot.web.pages import Pages
+from bot.web.retrieved import told
 from bot.web.timeline import rows
 
 MIA = Person(id="U1", name="mia")
@@ -250,3 +251,9 @@ def test_a_run_without_an_index_says_so():
     (row,) = rows([event(late)])
     assert row.title == "The index was not ready, for the plan"
     assert row.text == "It is still being made. The model has exact search."
+
+
+@pytest.mark.parametrize(("meaning", "shown"), [("", "12 ms"), ("embedded", "12 ms, embedded")])
+def test_how_far_places_rest_on_embeddings_is_shown(meaning: str, shown: str) -> None:
+    _, text, _, _ = told(replace(RETRIEVED, meaning=meaning))
+    assert text.splitlines()[0].endswith(shown)
