@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from agent.errors import Unavailable
+from agent.errors import ToolFailed, Unavailable
 from agent.maintenance.dependencies import javascript
 from agent.maintenance.dependencies.ecosystem import Outdated
 from agent.maintenance.dependencies.shop import NIGHT, Shop
@@ -30,8 +30,12 @@ const fits = (mine, theirs) => {
 };
 console.log(JSON.stringify(asked.map(([mine, theirs]) => fits(mine, theirs))));
 """
-#: One question for each package; npm answers with the versions in that range.
-_VIEW = 'for each in "$@"; do npm view --json -- "$each" version engines.node || exit; echo; done'
+#: One question for each package; npm answers with the versions in that range, or with nothing.
+#: After each answer stands what it is about.
+_VIEW = """for each in "$@"; do
+npm view --json -- "$each" version engines.node || exit
+printf '\\0%s\\0' "$each"
+done"""
 
 
 async def behind(shop: Shop, ranges: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -65,9 +69,8 @@ async def within(shop: Shop, pins: Mapping[str, str]) -> dict[str, str]:
     if not pins:
         return {}
     specs = [f"{name}@>={version} <{next_major(version)}" for name, version in pins.items()]
-    answer = await shop.run(["bash", "-c", _VIEW, "sh", *specs])
     found: dict[str, str] = {}
-    for name, data in zip(pins, _values(answer.out), strict=False):
+    for name, data in zip(pins, await _viewed(shop, specs), strict=True):
         versions = [
             str(cast("dict[str, Any]", each).get("version"))
             if isinstance(each, dict)
@@ -85,18 +88,20 @@ def _order(text: str) -> tuple[int, ...]:
     return version.release if version else ()
 
 
-def _values(text: str) -> list[Any]:
-    """The JSON values that follow one another in an answer."""
-    decoder, found, at = json.JSONDecoder(), list[Any](), 0
-    while (at := len(text) - len(text[at:].lstrip())) < len(text):
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            raise Unavailable(
-                "The registry answered npm with something that is no JSON."
-            ) from error
-        found.append(value)
-    return found
+async def _viewed(shop: Shop, specs: Sequence[str]) -> list[Any]:
+    """What npm tells of each; None of what it knows nothing of."""
+    answer = await shop.run(["bash", "-c", _VIEW, "sh", *specs])
+    parts = answer.out.split("\0")
+    if parts[1::2] != list(specs):
+        raise ToolFailed("`npm view` told not all of what it was asked for.")
+    return [_value(text) for text in parts[:-1:2]]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text) if text.strip() else None
+    except (ValueError, RecursionError) as error:
+        raise Unavailable("The registry answered npm with something that is no JSON.") from error
 
 
 async def fitting(
@@ -108,16 +113,15 @@ async def fitting(
     if not isinstance(mine, str) or not updates:
         return Outdated(updates=tuple(updates), not_checked=tuple(odd))
     specs = [f"{update.package}@{update.target}" for update in updates]
-    answer = await shop.run(["bash", "-c", _VIEW, "sh", *specs])
     theirs = [
         str(cast("dict[str, Any]", value).get("engines.node", "*"))
         if isinstance(value, dict)
         else "*"
-        for value in _values(answer.out)
+        for value in await _viewed(shop, specs)
     ]
     question = shop.hand_in("engines.json", json.dumps([[mine, each] for each in theirs]))
     told = await shop.run(["node", "-e", _FITS, question], network=Network.NONE)
-    fits = cast("list[bool]", json.loads(told.out))
+    fits = _verdicts(told.out, len(updates))
     kept = [update for update, good in zip(updates, fits, strict=True) if good]
     left = [
         LeftOut(update=update, reason=f"It needs Node {need}; the project promises {mine}.")
@@ -125,3 +129,14 @@ async def fitting(
         if not good
     ]
     return Outdated(updates=tuple(kept), left_out=tuple(left), not_checked=tuple(odd))
+
+
+def _verdicts(text: str, number: int) -> list[bool]:
+    try:
+        said: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    found = cast("list[object]", said) if isinstance(said, list) else []
+    if len(found) != number or not all(isinstance(each, bool) for each in found):
+        raise ToolFailed("`node` did not tell which of the updates run on the project's Node.")
+    return cast("list[bool]", found)
