@@ -221,11 +221,11 @@ async def test_an_index_that_breaks_or_hangs_while_it_is_asked_stops_no_run(
     (found,) = await shop.facts(run, CodeRetrieved)
     _, ranked, defined = results(model.prompts[-1])[:3]
     if part == "defined":
-        assert told in defined
+        assert told in defined or "still being made" in defined
     else:
         assert (found.state, found.places) == ("broken", ())
         assert told in found.problem
-        assert part == "symbols" or told in ranked
+        assert part == "symbols" or told in ranked or "still being made" in ranked
     assert "money/rates.py:1" in ranked
     assert "money/rates.py:1" in defined
     assert (await shop.state(run)).status is RunStatus.PUBLISHING, await shop.story(run)
