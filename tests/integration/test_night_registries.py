@@ -67,15 +67,21 @@ class Line:
 
 @pytest.fixture
 def line(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    """Package managers have little patience here."""
-    quick = {"npm_config_fetch_retries": "0", "npm_config_fetch_timeout": "1500"}
-    quick |= {"UV_HTTP_TIMEOUT": "1", "UV_HTTP_RETRIES": "0"}
-    monkeypatch.setattr(shop_module, "_QUIET", {**shop_module._QUIET, **quick})
+    """Package managers ask once here."""
+    once = {"npm_config_fetch_retries": "0", "UV_HTTP_RETRIES": "0"}
+    monkeypatch.setattr(shop_module, "_QUIET", {**shop_module._QUIET, **once})
     home = open_folder / f"line-{time.monotonic_ns()}"
     home.mkdir()
     home.chmod(0o711)
     with serving() as registry:
         yield Line(registry, home)
+
+
+@pytest.fixture
+def hasty(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing usable is to come, what is waited for is not waited for long."""
+    brief = {"npm_config_fetch_timeout": "1500", "UV_HTTP_TIMEOUT": "1"}
+    monkeypatch.setattr(shop_module, "_QUIET", {**shop_module._QUIET, **brief})
 
 
 def files_of(kind: str, line: Line) -> dict[str, str]:
@@ -109,6 +115,7 @@ WRONG: Mapping[str, Answer | bool] = {
 }
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("kind", ["pip", "npm"])
 async def test_a_registry_that_gives_nothing_usable_is_not_checked_and_changes_nothing(
@@ -139,6 +146,7 @@ async def test_a_registry_that_refuses_connections_is_not_checked(line: Line, ki
     assert any(each.startswith(f"Updates of {kind}: not checked") for each in report.not_checked)
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("kind", ["pip", "npm"])
 @pytest.mark.parametrize("cut", [True, False])
 async def test_an_archive_that_is_cut_off_or_not_what_was_promised_is_not_published(
