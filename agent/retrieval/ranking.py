@@ -13,9 +13,9 @@ from agent.retrieval.tokens import identifiers
 
 DENSE = 0.5  #: of the embedding's similarity, beside BM25
 NAMED = 0.25  #: the request names what the chunk defines
-HISTORY = 0.3  #: past changes with such words touched the file
+HISTORY = 0.45  #: past changes with such words touched the file
 RECENCY = 0.1  #: the file is changed often and lately
-FILE = 0.3  #: of the file's worth in the choice of chunks
+FILE = 0.6  #: of the file's worth in the choice of chunks
 NEXT = 0.3  #: of a file's further chunks, in its worth
 AGAIN = 0.9  #: of a chunk's value, for each chunk taken of the same file
 KINDS = {Kind.SOURCE: 1.0, Kind.TEST: 0.4, Kind.AUX: 0.4, Kind.DOC: 0.3, Kind.CONFIG: 0.3}
