@@ -146,6 +146,7 @@ async def test_a_registry_that_refuses_connections_is_not_checked(line: Line, ki
     assert any(each.startswith(f"Updates of {kind}: not checked") for each in report.not_checked)
 
 
+@pytest.mark.slow  # installers try again for up to a minute
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("kind", ["pip", "npm"])
 @pytest.mark.parametrize("cut", [True, False])

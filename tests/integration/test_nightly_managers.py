@@ -40,6 +40,7 @@ def test_shelf():
 """
 
 
+@pytest.mark.slow
 async def test_poetry_moves_ranges_groups_and_the_lock_and_leaves_out_what_breaks(
     bench: Bench, tmp_path: Path
 ):
@@ -92,6 +93,7 @@ test('time is rounded up', () => assert.equal(ms(132 * 60000, {long: true}), '3 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "lock"),
     [
