@@ -81,7 +81,7 @@ def test_folders_of_a_local_index_and_what_it_links_to(tmp_path: Path, env: dict
     (tmp_path / "pypi" / "files").mkdir()
     (page / "index.html").write_text('<a href="../../files/x-1-py3-none-any.whl#sha256=0">x</a>')
     env["PIP_EXTRA_INDEX_URL"] = (tmp_path / "pypi" / "simple").as_uri()
-    env["PIP_FIND_LINKS"] = "/nonexistent"
+    env["PIP_FIND_LINKS"] = str(tmp_path / "not-there")
     assert set(read_sources(env).folders) == {
         tmp_path / "pypi" / "simple",
         tmp_path / "pypi" / "files",

@@ -57,15 +57,16 @@ def write(text: str, path: str = "test_clip.py"):
 
 
 @pytest.fixture(scope="session")
-def coverage_tool() -> None:
+def coverage_tool(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Skips, and says why, where coverage.py cannot be had."""
     uv, sources = find_uv(), read_sources(os.environ)
     if uv is None:
         pytest.skip("coverage.py cannot be had from here: there is no uv.")
-    env = {**os.environ, **environment(sources), "UV_CACHE_DIR": "/nonexistent"}
+    folder = str(tmp_path_factory.mktemp("uv"))
+    env = {**os.environ, **environment(sources), "UV_CACHE_DIR": folder}
     if sources.ca_file:
         env["SSL_CERT_FILE"] = str(sources.ca_file)
-    argv = [str(uv), "pip", "install", "--no-cache", "--dry-run", "--target", "/nonexistent"]
+    argv = [str(uv), "pip", "install", "--no-cache", "--dry-run", "--target", folder]
     try:
         done = subprocess.run(
             [*argv, "coverage"], env=env, capture_output=True, text=True, timeout=60
