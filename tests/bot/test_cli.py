@@ -174,7 +174,7 @@ async def test_ctrl_c_is_answered_at_once_and_stops_the_run(tmp_path: Path) -> N
         told: list[str] = []
         async for line in process.stdout:
             told.append(line.decode().strip())
-            if "Working" in told[-1]:
+            if "steps done" in told[-1]:
                 process.send_signal(signal.SIGINT)
     assert "Stopping the run. Press Ctrl-C again to leave at once." in told
     assert any("Stopped by @you" in line for line in told), told

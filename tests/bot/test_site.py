@@ -14,7 +14,8 @@ from bot.web.site import make_site
 
 @pytest.fixture
 async def site(db: Database) -> AsyncIterator[str]:
-    runner = web.AppRunner(make_site(db.store, public_url="https://agent.example/"))
+    site = make_site(db.store, public_url="https://agent.example/")
+    runner = web.AppRunner(site, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
