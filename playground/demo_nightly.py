@@ -31,6 +31,7 @@ from playground.slack.records import Message
 from playground.town import Playground
 
 LIMIT_SECONDS = 1200.0
+_TASKS = (Task.LINT, Task.DEPENDENCIES)  # those that are on by default
 _LOOK = 0.5  # seconds between two looks
 _STEP = re.compile(r" night_step night=(\d+) step=(.*)")
 
@@ -70,7 +71,7 @@ async def _nights(playground: Playground, db: Database, console: Console) -> lis
     """One after the other, as one process of the service works on them."""
     console.print(f"A night begins on {' and '.join(_projects())}, without any model.")
     told_to = playground.service.log.stat().st_size
-    added = [await db.nights.add(project, task) for project in _projects() for task in Task]
+    added = [await db.nights.add(project, task) for project in _projects() for task in _TASKS]
     ended: dict[int, Entry] = {}
 
     with progress(console=console) as tell:
