@@ -47,7 +47,7 @@ GO = """{
 	"Version": "v1.1.0"
 }
 """
-CARGO = """    Updating crates.io index
+CARGO = """    Updating the registry index
      Locking 2 packages to latest compatible versions
     Updating serde v1.0.100 -> v1.0.228
    Unchanged rand v0.8.5 (available: v0.9.2)
