@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping,
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from agent.errors import JourneymanError, ToolFailed
+from agent.errors import Broken, JourneymanError, ToolFailed
 from agent.events import FileChange
 from agent.files import WorkspaceFiles
+from agent.guard import guarded
 from agent.ports import Vault
 from agent.retrieval.chunks import FILE
 from agent.retrieval.library import Library, Readiness, Shelf
@@ -76,14 +77,14 @@ class CodeView:
             task.add_done_callback(lambda late: late.cancelled() or late.exception())
             return _broken(f"The index did not answer within {seconds:.0f} s.")
         try:
-            return task.result()
+            with guarded(log, "index_broke", project=self.project, commit=self.commit):
+                return task.result()
+        except Broken as error:  # whatever is wrong with an index, the run goes on without it
+            return _broken(
+                f"The index did not answer: something broke on our side ({error.cause})."
+            )
         except JourneymanError as error:
             return _broken(f"The index did not answer: {error}")
-        except Exception as error:  # whatever is wrong with an index, the run goes on without it
-            told = {"project": self.project, "commit": self.commit}
-            log.exception("index_broke", extra=told)
-            name = type(error).__name__
-            return _broken(f"The index did not answer: something broke on our side ({name}).")
 
     async def _over(self, shelf: Shelf, searcher: Searcher) -> Opened:
         edits = await self.edits()

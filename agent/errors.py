@@ -23,7 +23,8 @@
     ├── Stopped                  a person stopped the run
     ├── Frozen                   a freeze interrupts the run, which goes on after it
     ├── LimitReached             a cap of the run was reached
-    └── NobodyThere              it takes a person, and the run has none
+    ├── NobodyThere              it takes a person, and the run has none
+    └── Broken                   a defect of ours; the log has it under its id
 
 The text of each error is a whole sentence for the person who reads it.
 """
@@ -137,3 +138,12 @@ class LimitReached(JourneymanError):
 
 class NobodyThere(JourneymanError):
     """It takes a person, and nobody can be asked: the run is a night's."""
+
+
+class Broken(JourneymanError):
+    """A defect of ours, caught by `agent.guard`; `cause` is the name of what was raised."""
+
+    def __init__(self, *, cause: str, error_id: str) -> None:
+        super().__init__(f"Something broke on our side (error {error_id}).")
+        self.cause = cause
+        self.error_id = error_id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from agent.codeview import CodeView
 from agent.context import Context
 from agent.dependencies import Installer
 from agent.errors import (
+    Broken,
     Fenced,
     ForgeUnavailable,
     Frozen,
@@ -25,6 +25,7 @@ from agent.errors import (
     StoreUnavailable,
 )
 from agent.events import RunEnded, WorkspaceReady
+from agent.guard import guarded
 from agent.hands import redo
 from agent.journal import ACTOR, Journal
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
@@ -281,20 +282,18 @@ class _Verdict:
 async def _guarded(run: Run, deed: Awaitable[None]) -> _Verdict | None:
     """The one place where whatever goes wrong becomes the end of a run."""
     try:
-        await deed
+        with guarded(log, "run_broke", run=run.id):
+            await deed
     except (Fenced, Frozen, StoreUnavailable):
         raise
     except Stopped as error:
         return _Verdict(status=RunStatus.CANCELLED, reason=str(error))
     except (LimitReached, NobodyThere) as error:
         return _Verdict(status=RunStatus.ESCALATED, reason=str(error))
+    except Broken as error:
+        return _Verdict(status=RunStatus.FAILED, reason=str(error), error_id=error.error_id)
     except JourneymanError as error:
         return _Verdict(status=RunStatus.FAILED, reason=str(error))
-    except Exception:
-        error_id = secrets.token_hex(2)
-        log.exception("run_broke", extra={"run": run.id, "error": error_id})
-        reason = f"Something broke on our side (error {error_id})."
-        return _Verdict(status=RunStatus.FAILED, reason=reason, error_id=error_id)
     return None
 
 

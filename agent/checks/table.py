@@ -9,8 +9,9 @@ from datetime import datetime
 from agent.checks import change, person, request
 from agent.checks.case import Case, Check, Refusal
 from agent.delivery import GateState
-from agent.errors import JourneymanError, Unavailable
+from agent.errors import Broken, JourneymanError, Unavailable
 from agent.events import RunEvent
+from agent.guard import guarded
 from agent.involved import same_person
 from agent.ports import ForgeReader
 from agent.project import ProjectSettings
@@ -53,20 +54,20 @@ async def refusal(case: Case, names: Sequence[str] = AT_CLICK) -> Refusal | None
     it is that breaks."""
     for name in names:
         try:
-            sentence = await CHECKS[name](case)
+            with guarded(log, "check_broke", run=case.state.run, check=name):
+                sentence = await CHECKS[name](case)
+        except Broken:
+            sentence = (
+                f"I could not check this ({name.replace('_', ' ')}), so nothing was decided: the "
+                "check itself has failed. The log of the service says more."
+            )
+            return Refusal(check=name, sentence=sentence)
         except JourneymanError as error:
             sentence = (
                 f"I could not check this ({name.replace('_', ' ')}), so nothing was decided: "
                 f"{error} Press again in a moment."
             )
             return Refusal(check=name, sentence=sentence, unsure=isinstance(error, Unavailable))
-        except Exception:  # a guard: a defect of ours, or an answer that nobody foresaw
-            log.exception("check_broke", extra={"run": case.state.run, "check": name})
-            sentence = (
-                f"I could not check this ({name.replace('_', ' ')}), so nothing was decided: the "
-                "check itself has failed. The log of the service says more."
-            )
-            return Refusal(check=name, sentence=sentence)
         if sentence:
             return Refusal(check=name, sentence=sentence)
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from datetime import timedelta
 
 from agent.dependencies import Installer
 from agent.errors import JourneymanError, StoreUnavailable, Unavailable
+from agent.guard import guarded
 from agent.maintenance.diary import Diary, Due
 from agent.maintenance.errands import give_out, given
 from agent.maintenance.findings import Aside, FindingStore
@@ -89,13 +89,8 @@ class NightShift:
         """None: something outside does not answer, and the night comes again after a while."""
         began = self.clock.monotonic()
         try:
-            night = await self._night(due, aside)
-            report = await self.tasks[due.task](night)
-            registry = Registry(
-                store=self.store, vault=night.vault, forge=self.forge, origin=self.origin
-            )
-            report = await hand_over(registry, self.diary, night, due, report)
-            report = await give_out(self.store, night, due, report, model=self.model)
+            with guarded(log, "night_broke", night=due.id):
+                report = await self._worked(due, aside)
         except StoreUnavailable:
             raise
         except Unavailable as error:
@@ -105,11 +100,16 @@ class NightShift:
             report = _failed(due, str(error))
         except JourneymanError as error:
             report = _failed(due, str(error))
-        except Exception:  # the one guard: one project's night must not end those of all others
-            error_id = secrets.token_hex(2)
-            log.exception("night_broke", extra={"night": due.id, "error": error_id})
-            report = _failed(due, f"Something broke on our side (error {error_id}).")
         return replace(report, seconds=round(self.clock.monotonic() - began, 1))
+
+    async def _worked(self, due: Due, aside: Aside) -> TaskReport:
+        night = await self._night(due, aside)
+        report = await self.tasks[due.task](night)
+        registry = Registry(
+            store=self.store, vault=night.vault, forge=self.forge, origin=self.origin
+        )
+        report = await hand_over(registry, self.diary, night, due, report)
+        return await give_out(self.store, night, due, report, model=self.model)
 
     async def _night(self, due: Due, findings: FindingStore) -> Night:
         project = self.projects(due.project)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from agent.errors import ModelRejected, StoreUnavailable, TextsRefused, Unavailable
+from agent.errors import JourneymanError, ModelRejected, StoreUnavailable, TextsRefused, Unavailable
+from agent.guard import guarded
 from agent.retrieval.embed import Embedded, Embedder
 from agent.retrieval.store import CodeStore, IndexedTree
 from agent.retrieval.vectors import VectorStore, Wanted
@@ -64,19 +65,17 @@ class Backfill:
         failures = 0
         while True:
             try:
-                worked = await self.turn()
+                with guarded(log, "embedding_broke"):
+                    worked = await self.turn()
                 failures = 0
                 wait = 0.0 if worked.vectors else self.idle
             except Unavailable as error:
                 failures += 1
                 wait = max(error.retry_after or 0.0, min(2.0**failures, LONGEST_WAIT))
                 log.warning("embedding_waits", extra={"reason": str(error), "seconds": wait})
-            except ModelRejected as error:
+            except JourneymanError as error:
                 wait = LONGEST_WAIT
                 log.error("embedding_refused", extra={"reason": str(error), "seconds": wait})
-            except Exception:
-                wait = LONGEST_WAIT
-                log.exception("embedding_broke")
             await asyncio.sleep(wait)
 
     async def turn(self) -> Filled:

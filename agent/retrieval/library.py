@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agent.errors import JourneymanError, StoreUnavailable
+from agent.guard import guarded
 from agent.ports import Clock
 from agent.retrieval.history import CHANGES, Change
 from agent.retrieval.indexer import Source, bring_up
@@ -146,13 +147,12 @@ class Library:
     async def _learn(self, past: Past, project: str, commit: CommitSha) -> None:
         """Past changes order the places better; nothing waits for them."""
         try:
-            changes = (await past(project, commit))[:CHANGES]
-            with suppress(StoreUnavailable):
-                await self.store.remember(project, changes)
+            with guarded(log, "past_broke", project=project):
+                changes = (await past(project, commit))[:CHANGES]
+                with suppress(StoreUnavailable):
+                    await self.store.remember(project, changes)
         except JourneymanError as error:
             log.info("past_unknown", extra={"project": project, "problem": str(error)})
-        except Exception:
-            log.exception("past_broke", extra={"project": project})
         for id, searcher in list(self._searchers.items()):
             if searcher.tree.project == project:
                 del self._searchers[id]

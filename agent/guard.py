@@ -1,0 +1,24 @@
+"""The one place that catches whatever nobody foresaw."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from agent.errors import Broken, JourneymanError
+
+
+@contextmanager
+def guarded(log: logging.Logger, event: str, **told: object) -> Generator[None]:
+    """Raises `Broken` for a defect of ours, which stands in the log under `event`; what is raised
+    on purpose passes."""
+    try:
+        yield
+    except JourneymanError:
+        raise
+    except Exception as error:
+        broken = Broken(cause=type(error).__name__, error_id=secrets.token_hex(2))
+        log.exception(event, extra={**told, "error": broken.error_id})
+        raise broken from error
