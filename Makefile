@@ -52,7 +52,7 @@ migrate: install ## Bring the database of DATABASE_ADMIN_URL to this version
 lock: .venv/dev.stamp ## Compile requirements*.in again
 	@for name in requirements requirements-dev; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-	    --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
+	    $$name.in -o $$name.txt; done
 
 clean: ## Remove the virtual environment and the playground's state
 	@scripts/clean
