@@ -23,10 +23,9 @@ from agent.maintenance.dependencies.table import ECOSYSTEMS
 from agent.maintenance.dependencies.trial import Trials
 from agent.maintenance.dependencies.versions import level
 from agent.maintenance.night import Task, TaskReport, Update
-from agent.maintenance.workshop import Night
+from agent.maintenance.workshop import Night, begin
 from agent.ports import Origin
 from agent.project import ProjectSettings
-from agent.runners import find_tests
 from benchmarks.outdated import samples
 from benchmarks.renovated import Offer, Renovated, Unusable, find
 from benchmarks.renovated import renovate as look
@@ -149,21 +148,11 @@ async def _judged(repository: Path, theirs: Renovated, settings: Settings) -> di
 
 async def _night(repository: Path, settings: Settings) -> Night:
     sandbox = make_sandbox(settings)
-    vault = make_vaults(settings).of(str(repository))
-    base, branch = await vault.fetch(Origin(url=str(repository)), None)
-    paths = await vault.list(base)
-
-    async def read(path: str) -> bytes | None:
-        return await vault.read(base, path)
-
-    return Night(
-        project=ProjectSettings(path=str(repository), local=True),
-        base=base,
-        branch=branch,
-        paths=paths,
-        tests=await find_tests(paths, read),
+    return await begin(
+        ProjectSettings(path=str(repository), local=True),
+        make_vaults(settings).of(str(repository)),
+        Origin(url=str(repository)),
         sandbox=sandbox,
-        vault=vault,
         installer=make_installer(settings, sandbox),
         clock=SystemClock(),
         findings=NightFiles(settings.home / "judge"),

@@ -21,12 +21,11 @@ from agent.adapters.package_config import RegistryEndpoints, find_uv, read_sourc
 from agent.adapters.system_clock import SystemClock
 from agent.dependencies import Installer
 from agent.maintenance.night import TaskReport
-from agent.maintenance.workshop import Night
+from agent.maintenance.workshop import Night, begin
 from agent.package_sources import PackageSources, environment
 from agent.ports import Origin
 from agent.project import ProjectSettings
 from agent.run import CommitSha
-from agent.runners import find_tests
 from bot.settings import load
 
 
@@ -43,21 +42,11 @@ class Bench:
         author = ["-c", "user.name=t", "-c", "user.email=t@t"]
         for words in (["init", "-qb", "main"], ["add", "-A"], [*author, "commit", "-qm", "first"]):
             await run(["git", *words], repository)
-        vault = self.vaults.of(str(repository))
-        base, branch = await vault.fetch(Origin(url=str(repository)), None)
-        paths = await vault.list(base)
-
-        async def read(path: str) -> bytes | None:
-            return await vault.read(base, path)
-
-        return Night(
-            project=ProjectSettings(path=str(repository), local=True),
-            base=base,
-            branch=branch,
-            paths=paths,
-            tests=await find_tests(paths, read),
+        return await begin(
+            ProjectSettings(path=str(repository), local=True),
+            self.vaults.of(str(repository)),
+            Origin(url=str(repository)),
             sandbox=self.sandbox,
-            vault=vault,
             installer=self.installer,
             clock=SystemClock(),
             findings=NoFindings(),

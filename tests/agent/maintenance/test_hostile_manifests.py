@@ -17,7 +17,7 @@ from agent.maintenance.dependencies.ecosystem import Audit, Outdated
 from agent.maintenance.dependencies.shop import Shop
 from agent.maintenance.dependencies.task import dependencies
 from agent.maintenance.night import TaskReport, Update
-from agent.maintenance.workshop import Night
+from agent.maintenance.workshop import begin
 from agent.package_sources import PackageSources
 from agent.ports import Network, Origin
 from agent.project import ProjectSettings
@@ -35,20 +35,15 @@ class Nothing:
 async def night(tmp_path: Path, folder: Path, files: Mapping[str, str]) -> TaskReport:
     repository = tmp_path / f"repository-{time.monotonic_ns()}"
     make_repository(repository, files)
-    vault = GitVaults(tmp_path / "vaults").of(str(repository))
-    base, branch = await vault.fetch(Origin(url=str(repository)), None)
     sandbox = BubblewrapSandbox(folder)
     installer = Installer(
         sandbox=sandbox, cache=folder / "cache", sources=PackageSources(), uv=None
     )
-    there = Night(
-        project=ProjectSettings(path="x"),
-        base=base,
-        branch=branch,
-        paths=await vault.list(base),
-        tests=None,
+    there = await begin(
+        ProjectSettings(path="x"),
+        GitVaults(tmp_path / "vaults").of(str(repository)),
+        Origin(url=str(repository)),
         sandbox=sandbox,
-        vault=vault,
         installer=installer,
         clock=FixedClock(),
         findings=Nothing(),

@@ -17,7 +17,7 @@ from agent.maintenance.dependencies.npm import Npm
 from agent.maintenance.dependencies.repair import Broken, repairs
 from agent.maintenance.dependencies.trial import Trials, Tried
 from agent.maintenance.night import Advisory, Errand, Update
-from agent.maintenance.workshop import Night
+from agent.maintenance.workshop import Night, begin
 from agent.package_sources import PackageSources
 from agent.ports import Origin
 from agent.project import ProjectSettings
@@ -64,16 +64,11 @@ class Nothing:
 @pytest.fixture
 async def night(tmp_path: Path, sandbox_folder: Path) -> Night:
     make_repository(tmp_path / "origin", FILES)
-    vault = GitVaults(tmp_path / "vaults").of("x")
-    base, branch = await vault.fetch(Origin(url=str(tmp_path / "origin")), None)
-    return Night(
-        project=ProjectSettings(path="x"),
-        base=base,
-        branch=branch,
-        paths=await vault.list(base),
-        tests=None,
+    return await begin(
+        ProjectSettings(path="x"),
+        GitVaults(tmp_path / "vaults").of("x"),
+        Origin(url=str(tmp_path / "origin")),
         sandbox=BubblewrapSandbox(sandbox_folder),  # without a network
-        vault=vault,
         installer=None,
         clock=FixedClock(),
         findings=Nothing(),
