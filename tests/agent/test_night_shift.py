@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from engine_bench import Bench, git
+from turned import turned
 
 from agent.errors import JourneymanError
 from agent.events import CheckpointTaken, RunEnded
@@ -13,7 +14,7 @@ from agent.intents import PublishMergeRequest, Push
 from agent.maintenance.diary import Entry
 from agent.maintenance.findings import Aside
 from agent.maintenance.handing import NIGHT
-from agent.maintenance.night import Group, Task, TaskReport
+from agent.maintenance.night import Task, TaskReport
 from agent.maintenance.shift import NightShift
 from agent.maintenance.tasks import Run
 from agent.maintenance.workshop import Night
@@ -22,22 +23,6 @@ from agent.run import RunStatus
 from agent.testing import ScriptedModel
 
 EARLIER = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-async def turned(night: Night) -> TaskReport:
-    """What a fixer would do."""
-    async with night.place(night.base) as place:
-        await place.exec(["sed", "-i", "s/a + b/b + a/", "calc.py"])
-        made = await night.collect(place)
-    group = Group(
-        title="Fix lint findings",
-        files=tuple(file.path for file in made.files),
-        base=night.base,
-        tree=made.tree,
-        tests_before=await night.test(night.base),
-        tests_after=await night.test(made.tree),
-    )
-    return TaskReport(task=Task.LINT, status="done", groups=(group,))
 
 
 async def quiet(night: Night) -> TaskReport:

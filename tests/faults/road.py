@@ -301,7 +301,11 @@ class Process:
         with self.road.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, str(Path(__file__).with_name(self.program)), "serve"),
-                env={**self.env, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                env={
+                    **self.env,
+                    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+                    "PYTHONUNBUFFERED": "1",
+                },
                 cwd=self.road.folder,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from night_road import SETTINGS, Nightly
 from road import PROJECT, Road, fault, until
-from turning import turned
+from turned import turned
 
 import agent.maintenance.shift
 from agent.maintenance.diary import PATIENCE

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 from night_road import EARLIER, SETTINGS
 from road import PROJECT, Road, until
-from turning import turned
+from turned import turned
 
 import agent.maintenance.shift
 import bot.maintenance_project

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from night_road import SETTINGS, Nightly
 from road import PROJECT, ROOT, Process, Road, until
-from turning import HAS_DONE, turned
+from turned import turned
+from turning import HAS_DONE
 
 import agent.maintenance.shift
 from agent.adapters.database import Database
