@@ -22,7 +22,7 @@ CREATE POLICY own ON code_merges_read
 CREATE TABLE code_pushes (
     project text PRIMARY KEY,
     commit text NOT NULL,
-    taken_at timestamptz,
+    free_at timestamptz NOT NULL DEFAULT now(), -- whoever is at it holds it until then
     attempts integer NOT NULL DEFAULT 0
 );
 """
