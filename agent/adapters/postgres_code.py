@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pgvector import SparseVector
 from pgvector.asyncpg import register_vector
 
+from agent.adapters import postgres_changes
 from agent.adapters.postgres import Connection, Pool, Row, open_pool, translated
+from agent.adapters.postgres_changes import clean
 from agent.adapters.postgres_trees import make_tree, unpacked
 from agent.retrieval.embed import digest, document
 from agent.retrieval.history import Change
@@ -70,10 +72,6 @@ _SYMBOLS = """
 SELECT b.path, c.symbols
 FROM code_members m JOIN code_blobs b ON b.id = m.blob_id JOIN code_chunks c ON c.blob_id = b.id
 WHERE m.tree_id = $1 AND b.path = ANY ($2) AND c.symbols <> '{}' ORDER BY b.path, c.start_line"""
-_CHANGES = """
-SELECT id, at, title, paths FROM code_changes WHERE project = $1 AND at <= coalesce(
-    (SELECT at FROM code_changes WHERE project = $1 AND id = $3), 'infinity')
-ORDER BY at DESC LIMIT $2"""
 _FORGET_TREES = """
 DELETE FROM code_trees WHERE project = $1 AND id NOT IN (
     SELECT id FROM code_trees WHERE project = $1 ORDER BY built_at DESC, id DESC LIMIT $2)"""
@@ -208,23 +206,14 @@ class PostgresCode:
         return {path: tuple(names) for path, names in found.items()}
 
     async def remember(self, project: str, changes: Sequence[Change]) -> None:
-        query = (
-            "INSERT INTO code_changes (project, id, at, title, paths)"
-            " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
-        )
-        rows = [(project, c.id, c.at, _text(c.title), [_text(p) for p in c.paths]) for c in changes]
         async with self.of_project(project) as db:
-            await cast("Any", db).executemany(query, rows)
+            await postgres_changes.remember(db, project, changes)
 
     async def changes(
         self, project: str, most: int, until: CommitSha | None = None
     ) -> Sequence[Change]:
         async with self.of_project(project) as db:
-            rows = await db.fetch(_CHANGES, project, most, until)
-        return [
-            Change(id=row["id"], at=row["at"], title=row["title"], paths=tuple(row["paths"]))
-            for row in rows
-        ]
+            return await postgres_changes.changes_of(db, project, most, until)
 
     async def forget(self, project: str, *, keep: int) -> int:
         async with self.of_project(project) as db:
@@ -232,7 +221,7 @@ class PostgresCode:
             dropped = await db.execute(_FORGET_TREES, project, keep)
             await db.execute(_FORGET_BLOBS, project)
             if not keep:
-                await db.execute("DELETE FROM code_changes WHERE project = $1", project)
+                await postgres_changes.forget(db, project)
         return int(dropped.split()[-1])
 
     @asynccontextmanager
@@ -255,10 +244,10 @@ async def _found(db: Connection, project: str, commit: CommitSha) -> IndexedTree
 def _rows(blob: int, project: str, index: FileIndex) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     for number, chunk in enumerate(index.chunks):
-        symbols, context = [_text(s) for s in chunk.symbols], _text(chunk.context)
-        text = _text(chunk.text)
+        symbols, context = [clean(s) for s in chunk.symbols], clean(chunk.context)
+        text = clean(chunk.text)
         lex = SparseVector(dict(index.vector(number)), DIMENSIONS)
-        embedded = digest(document(_text(index.path), context, symbols, text))
+        embedded = digest(document(clean(index.path), context, symbols, text))
         place = (blob, project, chunk.start, chunk.end)
         rows.append((*place, symbols, context, text, lex, embedded))
     return rows
@@ -266,12 +255,7 @@ def _rows(blob: int, project: str, index: FileIndex) -> list[tuple[Any, ...]]:
 
 def storable(texts: Collection[str]) -> list[str]:
     """What else is asked for, such as a path that is no UTF-8, cannot be there."""
-    return [text for text in texts if _text(text) == text]
-
-
-def _text(text: str) -> str:
-    """PostgreSQL takes neither NUL nor half a surrogate pair."""
-    return text.replace("\0", " ").encode("utf-8", "replace").decode()
+    return [text for text in texts if clean(text) == text]
 
 
 def _tree(row: Row) -> IndexedTree:

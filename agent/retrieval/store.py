@@ -100,13 +100,14 @@ class CodeStore(Protocol):
         ...
 
     async def remember(self, project: str, changes: Sequence[Change]) -> None:
-        """Known ones are left as they are."""
+        """Known ones are left as they are, but for paths that were not known."""
         ...
 
     async def changes(
         self, project: str, most: int, until: CommitSha | None = None
     ) -> Sequence[Change]:
-        """Newest first; none that is later than the commit `until`, where that one is known."""
+        """Newest first; none that is later than the commit `until`, and none at all while it is
+        not known when that one was made."""
         ...
 
     async def forget(self, project: str, *, keep: int) -> int:
