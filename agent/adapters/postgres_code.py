@@ -54,20 +54,23 @@ FROM code_members m JOIN code_blobs b ON b.id = m.blob_id JOIN code_chunks c ON 
 WHERE m.tree_id = $1"""
 # The paths are looked up first: joined, each chunk of the tree would ask for its own.
 _AT = "ARRAY (SELECT id FROM code_blobs WHERE project = $3 AND path = ANY ($4))"
-_BEST = f"""
+INSIDE = """ AND m.blob_id IN (SELECT id FROM code_blobs
+    WHERE project = {project} AND (path = {folder} OR starts_with(path, {folder} || '/')))"""
+_BEST_OF = f"""
 WITH best AS MATERIALIZED (
     SELECT c.id, c.lex <#> $2 AS distance
     FROM code_members m JOIN code_chunks c ON c.blob_id = m.blob_id
-    WHERE m.tree_id = $1 AND m.blob_id <> ALL ({_AT}) ORDER BY distance LIMIT $5)
+    WHERE m.tree_id = $1 AND m.blob_id <> ALL ({_AT})%s ORDER BY distance LIMIT $5)
 SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -best.distance AS score
 FROM best JOIN code_chunks c ON c.id = best.id JOIN code_blobs b ON b.id = c.blob_id
 WHERE distance < 0 AND b.project = $3 ORDER BY distance"""
+_BEST, _BEST_INSIDE = _BEST_OF % "", _BEST_OF % INSIDE.format(project="$3", folder="$6")
 _ALSO = f"""
 SELECT DISTINCT ON (path) * FROM ({_CANDIDATE} AND m.blob_id = ANY ({_AT})) AS found
 ORDER BY path, score DESC"""
-_DEFINED = (
-    f"{_CANDIDATE} AND b.project = $4 AND c.symbols && $3 ORDER BY b.path, c.start_line LIMIT 200"
-)
+_DEFINED = f"""{_CANDIDATE} AND b.project = $4 AND c.symbols && $3
+AND ($5 = '' OR b.path = $5 OR starts_with(b.path, $5 || '/'))
+ORDER BY b.path, c.start_line LIMIT 200"""
 _SYMBOLS = """
 SELECT b.path, c.symbols
 FROM code_members m JOIN code_blobs b ON b.id = m.blob_id JOIN code_chunks c ON c.blob_id = b.id
@@ -173,20 +176,31 @@ class PostgresCode:
         most: int,
         also: Collection[str] = (),
         without: Collection[str] = (),
+        inside: str = "",
     ) -> Sequence[Candidate]:
+        if not storable([inside]):
+            return ()
         asked = SparseVector(dict(query), DIMENSIONS)
+        values = tree.id, asked, tree.project, storable(without), most
         async with self.of_project(tree.project) as db:
-            found = await db.fetch(_BEST, tree.id, asked, tree.project, storable(without), most)
-            rows = list(found)
+            if inside:
+                rows = list(await db.fetch(_BEST_INSIDE, *values, inside))
+            else:
+                rows = list(await db.fetch(_BEST, *values))
             have = {str(row["path"]) for row in rows}
             if more := [path for path in also if path not in have and path not in without]:
                 rows += await db.fetch(_ALSO, tree.id, asked, tree.project, storable(more))
         return [candidate(row) for row in rows]
 
-    async def defined(self, tree: IndexedTree, names: Collection[str]) -> Sequence[Candidate]:
+    async def defined(
+        self, tree: IndexedTree, names: Collection[str], inside: str = ""
+    ) -> Sequence[Candidate]:
+        if not storable([inside]):
+            return ()
         nothing = SparseVector({}, DIMENSIONS)
+        values = tree.id, nothing, storable(names), tree.project, inside
         async with self.of_project(tree.project) as db:
-            rows = await db.fetch(_DEFINED, tree.id, nothing, storable(names), tree.project)
+            rows = await db.fetch(_DEFINED, *values)
         return [candidate(row) for row in rows]
 
     async def texts(self, tree: IndexedTree, chunks: Sequence[int]) -> Mapping[int, str]:

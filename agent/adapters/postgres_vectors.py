@@ -17,7 +17,7 @@ import numpy as np
 from pgvector import HalfVector, SparseVector
 
 from agent.adapters.postgres import Connection, Row, connect
-from agent.adapters.postgres_code import PostgresCode, candidate, storable
+from agent.adapters.postgres_code import INSIDE, PostgresCode, candidate, storable
 from agent.adapters.vector_cache import Key, Matrix, VectorCache
 from agent.errors import ModelRejected
 from agent.retrieval.embed import Embedded, Vectors, document
@@ -41,7 +41,7 @@ SELECT count(*) AS chunks, count(e.model) AS embedded,
     (SELECT dimensions FROM embedding_models WHERE model = $2) AS dimensions
 {_CHUNKS} LEFT JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2
 WHERE m.tree_id = $1"""
-_NEAR = """
+_NEAR_OF = """
 SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $4) AS score,
     near.cosine
 FROM (
@@ -49,10 +49,11 @@ FROM (
     FROM code_members m JOIN code_chunks c ON c.blob_id = m.blob_id
     JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2
     WHERE m.tree_id = $1 AND m.blob_id <> ALL (
-        ARRAY (SELECT id FROM code_blobs WHERE project = $5 AND path = ANY ($6)))
+        ARRAY (SELECT id FROM code_blobs WHERE project = $5 AND path = ANY ($6)))%s
     ORDER BY e.v <=> $3 LIMIT $7
 ) AS near JOIN code_chunks c ON c.id = near.id JOIN code_blobs b ON b.id = c.blob_id
 ORDER BY near.cosine DESC"""
+_NEAR, _NEAR_INSIDE = _NEAR_OF % "", _NEAR_OF % INSIDE.format(project="$5", folder="$8")
 _ALL = """
 SELECT c.id, e.v FROM code_members m JOIN code_chunks c ON c.blob_id = m.blob_id
 JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2 WHERE m.tree_id = $1"""
@@ -125,21 +126,24 @@ class PostgresVectors:
         *,
         most: int,
         without: Collection[str] = (),
+        inside: str = "",
     ) -> Sequence[Candidate]:
         words = SparseVector(dict(query), DIMENSIONS)
-        if (known := self._matrix(tree, model)) is not None and known.vectors.shape[1] == len(
-            vector
-        ):
+        if not storable([inside]):
+            return ()
+        known = None if inside else self._matrix(tree, model)
+        if known is not None and known.vectors.shape[1] == len(vector):
             cosines = known.near(vector, most + _EDITED * len(without))
             async with self._code.of_project(tree.project) as db:
                 rows = await db.fetch(_THESE, list(cosines), words, storable(without))
             found = [replace(candidate(row), cosine=cosines[int(row["id"])]) for row in rows]
             return sorted(found, key=lambda each: -cosines[each.id])[:most]
+        asked = (tree.id, model, HalfVector(vector), words, tree.project, storable(without), most)
         async with self._code.of_project(tree.project) as db:
-            rows = await db.fetch(
-                *(_NEAR, tree.id, model, HalfVector(vector), words),
-                *(tree.project, storable(without), most),
-            )
+            if inside:
+                rows = await db.fetch(_NEAR_INSIDE, *asked, inside)
+            else:
+                rows = await db.fetch(_NEAR, *asked)
         return [replace(candidate(row), cosine=float(row["cosine"])) for row in rows]
 
     def _matrix(self, tree: IndexedTree, model: str) -> Matrix | None:

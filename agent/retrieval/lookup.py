@@ -18,11 +18,11 @@ TELLING = 0.3  #: of the best place's words, for a record to be about it
 async def defined(searcher: Searcher, names: Collection[str], inside: str = "") -> Answer:
     """Where something of these names is defined, source first. Raises `StoreUnavailable`."""
     tree, edits = searcher.tree, searcher.edits
-    there = await searcher.store.defined(tree, names) if names else ()
+    there = await searcher.store.defined(tree, names, inside) if names else ()
     found = [each for each in there if each.path not in edits]
     own, wanted = await searcher.own(), set(names)
     for number, (file, chunk) in enumerate(own.places):
-        if wanted.intersection(chunk.symbols):
+        if wanted.intersection(chunk.symbols) and within(file.path, inside):
             found.append(
                 Candidate(
                     id=-1 - number,
@@ -33,7 +33,6 @@ async def defined(searcher: Searcher, names: Collection[str], inside: str = "") 
                     symbols=chunk.symbols,
                 )
             )
-    found = [each for each in found if within(each.path, inside)]
     found.sort(key=lambda each: (-KINDS[each.kind], each.path, each.start))
     found = found[:DEFINED]
     texts = dict(await searcher.store.texts(tree, [each.id for each in found if each.id >= 0]))

@@ -64,7 +64,8 @@ class Searcher:
         query = query[:LONGEST]
         history = await self._past()
         evidence = history.evidence(query, self.now)
-        pointed = sorted(evidence.history, key=lambda path: -evidence.history[path])
+        there = [path for path in evidence.history if within(path, inside)]
+        pointed = sorted(there, key=lambda path: -evidence.history[path])
         known = await self.store.frequencies(self.tree, query_weights(query).keys())
         own = await self.own()
         # the run may have brought words that the commit has not
@@ -79,8 +80,10 @@ class Searcher:
                 most=CANDIDATES,
                 also=pointed[:FROM_HISTORY],
                 without=self.edits.keys(),
+                inside=inside,
             )
-        candidates += [replace(c, id=-1 - c.id) for c in own.weighed(weights)]
+        mine = [c for c in own.weighed(weights) if within(c.path, inside)]
+        candidates += [replace(c, id=-1 - c.id) for c in mine]
         meaning = Meaning()
         if self.similarity is not None:
             contents = {-1 - n: _content(file, c) for n, (file, c) in enumerate(own.places)}
@@ -90,9 +93,9 @@ class Searcher:
                 weights,
                 without=self.edits.keys(),
                 contents=contents.values(),
+                inside=inside,
             )
             candidates = joined(candidates, meaning, contents)
-        candidates = [each for each in candidates if within(each.path, inside)]
         hits = rank(query, candidates, evidence, places=places)
         texts = dict(await self.store.texts(self.tree, [h.id for h in hits if h.id >= 0]))
         texts |= {-1 - n: chunk.text for n, (_, chunk) in enumerate(own.places)}

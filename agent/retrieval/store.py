@@ -82,15 +82,18 @@ class CodeStore(Protocol):
         most: int,
         also: Collection[str] = (),
         without: Collection[str] = (),
+        inside: str = "",
     ) -> Sequence[Candidate]:
         """The chunks with the largest inner product, and the best one of each file of `also`;
-        nothing of the paths in `without`."""
+        nothing of the paths in `without`. `inside`: a folder or file that the first are of."""
         ...
 
     async def texts(self, tree: IndexedTree, chunks: Sequence[int]) -> Mapping[int, str]: ...
 
-    async def defined(self, tree: IndexedTree, names: Collection[str]) -> Sequence[Candidate]:
-        """The chunks that define something of that name."""
+    async def defined(
+        self, tree: IndexedTree, names: Collection[str], inside: str = ""
+    ) -> Sequence[Candidate]:
+        """The chunks that define something of that name, in that folder or file."""
         ...
 
     async def symbols(

@@ -75,8 +75,9 @@ class VectorStore(Protocol):
         *,
         most: int,
         without: Collection[str] = (),
+        inside: str = "",
     ) -> Sequence[Candidate]:
-        """The nearest of all that are embedded, with both scores."""
+        """The nearest of all that are embedded, with both scores; of that folder or file."""
         ...
 
     async def cosines(
@@ -145,6 +146,7 @@ class Similarity:
         *,
         without: Collection[str] = (),
         contents: Collection[bytes] = (),
+        inside: str = "",
     ) -> Meaning:
         """`without`: paths of edited files, of which `contents` are the chunks now. Raises
         `StoreUnavailable`; an endpoint that does not answer costs nothing but this."""
@@ -164,7 +166,7 @@ class Similarity:
                 f" {standing.dimensions} were expected."
             )
         found = await self.store.near(
-            tree, standing.model, vector, query, most=NEAREST, without=without
+            tree, standing.model, vector, query, most=NEAREST, without=without, inside=inside
         )
         edited: Mapping[bytes, float] = {}
         if contents and found:
