@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice, takewhile
@@ -17,6 +17,8 @@ from agent.run import CommitSha
 
 _BATCH = 16 << 20  #: bytes of contents that are held at once
 _FORM = "--format=%x00%H%x00%ct%x00%s"
+_QUIET = ("--no-show-signature", "--no-ext-diff")  # no program that a repository names
+_NAMES = (*_QUIET, "--no-renames", "--name-only", "-z", _FORM)
 
 
 class GitCode:
@@ -93,13 +95,24 @@ class GitCode:
     ) -> Sequence[Change]:
         """Newest first; merges are left out, since they repeat what they bring. `commit` itself
         is always told of, without paths where it is no evidence: its time bounds its past."""
-        quiet = ("--no-show-signature", "--no-ext-diff")  # no program that a repository names
-        options = (*quiet, "--no-renames", "--name-only", "-z", _FORM)
-        own = _entries(await self._git("log", *options, "--max-count=1", commit))
+        own = _entries(await self._git("log", *_NAMES, "--max-count=1", commit))
         beyond = (f"^{without}",) if without and await self._has(without) else ()
-        out = await self._git("log", *options, "--no-merges", f"-n{most}", commit, *beyond)
+        out = await self._git("log", *_NAMES, "--no-merges", f"-n{most}", commit, *beyond)
         told = [each for each in _entries(out) if each.id == commit or each.paths]
         return told if any(each.id == commit for each in told) else [*own, *told]
+
+    async def moment(self, commit: CommitSha) -> Sequence[Change]:
+        """The commit without any path."""
+        return _entries(await self._git("log", *_QUIET, "-z", _FORM, "--max-count=1", commit))
+
+    async def landed(self, commit: CommitSha, wanted: Collection[str]) -> Sequence[Change]:
+        """What these brought, a merge to its first parent; only of the past of `commit`."""
+        past = set((await self._git("rev-list", commit)).decode().split())
+        if not (ids := past.intersection(wanted)):
+            return ()
+        asked = "".join(f"{id}\n" for id in sorted(ids)).encode()
+        alone = ("--no-walk=unsorted", "-m", "--first-parent", "--stdin")
+        return _entries(await self._git("log", *_NAMES, *alone, stdin=asked))
 
 
 async def git_folder(folder: Path) -> Path:

@@ -11,8 +11,9 @@ import fcntl
 import hashlib
 import shutil
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from agent.adapters.git_code import GitCode, git_folder
@@ -29,12 +30,13 @@ _REFUSED = "The origin sends all files with its history; that is too much."
 
 
 class VaultCode(GitCode):
-    """Of a shallow clone: its only commit seems to have made every file, which is left out."""
+    """Of a shallow clone: its only commit seems to have made every file, so that nothing but its
+    time is told."""
 
     async def changes(
         self, commit: CommitSha, most: int, without: CommitSha | None = None
     ) -> Sequence[Change]:
-        return ()
+        return await self.moment(commit)
 
 
 class GitPast:
@@ -56,11 +58,28 @@ class GitPast:
         if origin.url.startswith("/"):
             local = GitCode(await git_folder(Path(origin.url)))
             return await local.changes(commit, self._commits)
-        digest = hashlib.sha256(project.encode()).hexdigest()[:32]
-        repository = self._folder / f"{digest}.git"
+        repository = self._repository(project)
         async with self._alone(repository):
             await self._fetched(Git(repository), origin, commit)
-            return await GitCode(repository).changes(commit, self._commits)
+            found = await GitCode(repository).changes(commit, self._commits)
+            oldest = await asyncio.to_thread(_oldest, repository)
+        told = [each if each.id not in oldest else replace(each, paths=()) for each in found]
+        return [each for each in told if each.paths or each.id == commit]
+
+    async def landed(
+        self, project: str, commit: CommitSha, wanted: Collection[str]
+    ) -> Sequence[Change]:
+        """What these commits brought to the past of `commit`, as far as that was fetched."""
+        repository = self._repository(project)
+        async with self._alone(repository):
+            if not (repository / "without-files").exists():
+                return ()
+            oldest = await asyncio.to_thread(_oldest, repository)
+            return await GitCode(repository).landed(commit, set(wanted) - oldest)
+
+    def _repository(self, project: str) -> Path:
+        digest = hashlib.sha256(project.encode()).hexdigest()[:32]
+        return self._folder / f"{digest}.git"
 
     @asynccontextmanager
     async def _alone(self, repository: Path) -> AsyncGenerator[None]:
@@ -113,6 +132,14 @@ def _clean(repository: Path) -> None:
     locks = (*repository.glob("*.lock"), *(repository / "refs").rglob("*.lock"))
     for left in (*packs, *locks):
         left.unlink(missing_ok=True)
+
+
+def _oldest(repository: Path) -> set[str]:
+    """Commits whose parents were not fetched: they seem to have made every file."""
+    try:
+        return set((repository / "shallow").read_text().split())
+    except FileNotFoundError:
+        return set()
 
 
 def _remove(repository: Path) -> None:
