@@ -44,6 +44,9 @@ class Dense:
     def close(self) -> None:
         self._loop.run_until_complete(self._embedder.__aexit__(None, None, None))
         self._loop.close()
+        self.save()
+
+    def save(self) -> None:
         if self._cache is not None and self._known:
             contents = [each.hex() for each in self._known]
             np.savez(self._cache, contents=contents, vectors=np.array([*self._known.values()]))

@@ -2,115 +2,132 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
 
-from agent.retrieval.history import History
-from agent.retrieval.memory import FileIndex, MemoryIndex
+from agent.retrieval.kinds import Kind
 from agent.retrieval.ranking import Candidate, Evidence, Hit, rank
-from agent.retrieval.tokens import STOP_WORDS
+from benchmarks.retrieval.bm25 import Bm25, chunks, code, plain, whole, windows
+from benchmarks.retrieval.lsa import lsa, lsa_size
+from benchmarks.retrieval.pagerank import graph_size, page_rank
+from benchmarks.retrieval.peer import missing as no_semble
+from benchmarks.retrieval.peer import semble, semble_size
+from benchmarks.retrieval.scene import Place, Scene
+from benchmarks.retrieval.textsearch import text_search, text_size
+from benchmarks.retrieval.words import GIT_GREP, RIPGREP, Words, distinct, total, weighed
 
 CANDIDATES = 400
+FUSED = 60  #: of reciprocal rank fusion
+
+Find = Callable[[Scene, str], list[Place]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    path: str
-    start: int
-    end: int
+class Method:
+    """`size`: bytes of its index, the text left out."""
+
+    find: Find
+    size: Callable[[Scene], int] = lambda scene: 0
+    missing: Callable[[], str] = lambda: ""  #: a sentence, where it cannot be run here
+    embedder: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """The parent's tree of a case, and the history before it."""
-
-    files: Sequence[FileIndex]
-    index: MemoryIndex
-    history: History
-    text: Callable[[str], str]  #: of a path
-    near: Callable[[str, Sequence[Candidate]], Sequence[Candidate]] | None = None  #: an embedder's
-
-
-def grep(scene: Scene, query: str, now: object) -> list[Place]:
-    """As ripgrep is used: files by how many of the words they have, then by matches."""
-    words = [w.lower() for w in re.findall(r"\w+", query) if len(w) > 2]
-    words = [w for w in dict.fromkeys(words) if w not in STOP_WORDS]
-    scored: list[tuple[int, int, str]] = []
-    for file in scene.files:
-        counts = [scene.text(file.path).count(word) for word in words]
-        if any(counts):
-            scored.append((-sum(map(bool, counts)), -sum(counts), file.path))
-    return [Place(path=path, start=0, end=0) for _, _, path in sorted(scored)[:100]]
-
-
-def bm25_files(scene: Scene, query: str, now: object) -> list[Place]:
-    """Plain words, whole files."""
-    docs = {file.path: _plain(scene.text(file.path)) for file in scene.files}
-    mean = sum(sum(d.values()) for d in docs.values()) / max(len(docs), 1)
-    having: Counter[str] = Counter()
-    for doc in docs.values():
-        having.update(doc.keys())
-    words = {w for w in re.findall(r"\w+", query.lower()) if w not in STOP_WORDS}
-    scores: dict[str, float] = {}
-    for path, doc in docs.items():
-        norm = 1.2 * (0.25 + 0.75 * sum(doc.values()) / mean)
-        score = sum(
-            log(1 + (len(docs) - having[w] + 0.5) / (having[w] + 0.5))
-            * doc[w]
-            * 2.2
-            / (doc[w] + norm)
-            for w in words
-            if doc[w]
-        )
-        if score:
-            scores[path] = score
-    best = sorted(scores, key=lambda path: -scores[path])[:100]
-    return [Place(path=path, start=0, end=0) for path in best]
-
-
-def bm25_chunks(scene: Scene, query: str, now: object) -> list[Place]:
-    """Our tokens and chunks, without anything of the ranking."""
+def fields(scene: Scene, query: str) -> list[Place]:
+    """Our tokens, chunks and fields, without anything of the ranking."""
     found = sorted(scene.index.best(query, CANDIDATES), key=lambda each: -each.bm25)
+    return _places(found)
+
+
+def no_history(scene: Scene, query: str) -> list[Place]:
+    return _places(rank(query, scene.index.best(query, CANDIDATES), Evidence()))
+
+
+def ours(scene: Scene, query: str) -> list[Place]:
+    return _places(hits(scene, query))
+
+
+def hits(scene: Scene, query: str) -> list[Hit]:
+    evidence, found = _evidence(scene, query)
+    return rank(query, found, evidence)
+
+
+def embedded(scene: Scene, query: str) -> list[Place]:
+    evidence, found = _evidence(scene, query)
+    assert scene.near is not None
+    return _places(rank(query, scene.near(query, found), evidence))
+
+
+def dense(scene: Scene, query: str) -> list[Place]:
+    """Likeness alone."""
+    assert scene.near is not None
+    return _places(_nearest(scene.near(query, ())))
+
+
+def fused(scene: Scene, query: str) -> list[Place]:
+    """Of source files alone, as only those have vectors."""
+    assert scene.near is not None
+    words = [c for c in scene.index.best(query, CANDIDATES) if c.kind is Kind.SOURCE]
+    near = _nearest(scene.near(query, ()))
+    scores: dict[int, float] = {}
+    for ranked in (sorted(words, key=lambda each: -each.bm25), near):
+        for number, each in enumerate(ranked, 1):
+            scores[each.id] = scores.get(each.id, 0.0) + 1 / (FUSED + number)
+    known = {each.id: each for each in (*words, *near)}
+    return _places([known[id] for id in sorted(scores, key=lambda id: -scores[id])])
+
+
+def _evidence(scene: Scene, query: str) -> tuple[Evidence, list[Candidate]]:
+    evidence = scene.history.evidence(query, scene.now)
+    also = sorted(evidence.history, key=lambda path: -evidence.history[path])[:20]
+    return evidence, scene.index.best(query, CANDIDATES, also)
+
+
+def _nearest(found: Sequence[Candidate]) -> list[Candidate]:
+    near = [each for each in found if each.cosine is not None]
+    return sorted(near, key=lambda each: -(each.cosine or 0.0))
+
+
+def _places(found: Sequence[Candidate] | Sequence[Hit]) -> list[Place]:
     return [Place(path=each.path, start=each.start, end=each.end) for each in found]
 
 
-def ours(scene: Scene, query: str, now: object) -> list[Place]:
-    return [Place(path=h.path, start=h.start, end=h.end) for h in hits(scene, query, now)]
+def _ours_size(scene: Scene) -> int:
+    files = scene.index.files
+    return sum(f.tokens.nbytes + f.weights.nbytes + 8 * len(f.sizes) for f in files)
 
 
-def no_history(scene: Scene, query: str, now: object) -> list[Place]:
-    found = rank(query, scene.index.best(query, CANDIDATES), Evidence())
-    return [Place(path=h.path, start=h.start, end=h.end) for h in found]
+def _no_ripgrep() -> str:
+    return "" if shutil.which("rg") else "ripgrep is left out: `rg` is not installed."
 
 
-def hits(scene: Scene, query: str, now: object) -> list[Hit]:
-    evidence = scene.history.evidence(query, now)  # type: ignore[arg-type]
-    also = sorted(evidence.history, key=lambda path: -evidence.history[path])[:20]
-    return rank(query, scene.index.best(query, CANDIDATES, also), evidence)
+def _words(command: Sequence[str], order: Callable[..., tuple[float, ...]]) -> Method:
+    missing = _no_ripgrep if command is RIPGREP else lambda: ""
+    return Method(find=Words(command, order), missing=missing)
 
 
-def embedded(scene: Scene, query: str, now: object) -> list[Place]:
-    evidence = scene.history.evidence(query, now)  # type: ignore[arg-type]
-    also = sorted(evidence.history, key=lambda path: -evidence.history[path])[:20]
-    assert scene.near is not None
-    candidates = scene.near(query, scene.index.best(query, CANDIDATES, also))
-    found = rank(query, candidates, evidence)
-    return [Place(path=h.path, start=h.start, end=h.end) for h in found]
+def _bm25(method: Bm25) -> Method:
+    return Method(find=method, size=method.size)
 
 
-EMBEDDED = "ours with embedder"
-METHODS: Mapping[str, Callable[[Scene, str, object], list[Place]]] = {
-    "grep": grep,
-    "BM25 files": bm25_files,
-    "BM25 chunks": bm25_chunks,
-    "ours without history": no_history,
-    "ours": ours,
-    EMBEDDED: embedded,
+METHODS: Mapping[str, Method] = {
+    "git grep, distinct words": _words(GIT_GREP, distinct),
+    "ripgrep, matches": _words(RIPGREP, total),
+    "ripgrep, distinct words": _words(RIPGREP, distinct),
+    "ripgrep, idf": _words(RIPGREP, weighed),
+    "BM25 files, plain words": _bm25(Bm25(cut=whole, count=plain)),
+    "BM25 files, code tokens": _bm25(Bm25(cut=whole, count=code)),
+    "BM25 chunks, plain words": _bm25(Bm25(cut=chunks, count=plain)),
+    "BM25 chunks, code tokens": _bm25(Bm25(cut=chunks, count=code)),
+    "BM25 chunks, path and symbols": Method(find=fields, size=_ours_size),
+    "BM25 lines 50/10, code tokens": _bm25(Bm25(cut=windows, count=code)),
+    "tsvector, ts_rank": Method(find=text_search, size=text_size),
+    "LSA 256": Method(find=lsa, size=lsa_size),
+    "PageRank as aider's": Method(find=page_rank, size=graph_size),
+    "semble": Method(find=semble, size=semble_size, missing=no_semble),
+    "embedder alone": Method(find=dense, embedder=True),
+    "BM25 + embedder, RRF": Method(find=fused, embedder=True),
+    "ours without history": Method(find=no_history, size=_ours_size),
+    "ours": Method(find=ours, size=_ours_size),
+    "ours with embedder": Method(find=embedded, size=_ours_size, embedder=True),
 }
-
-
-def _plain(text: str) -> Counter[str]:
-    return Counter(re.findall(r"\w+", text))

@@ -1,0 +1,64 @@
+"""What a method's index takes, in a process that does nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.retrieval.history import Change
+from agent.retrieval.kinds import kind_of
+from benchmarks.measure import MB, resident
+from benchmarks.retrieval.methods import METHODS
+from benchmarks.retrieval.repository import Commit, Repository
+from benchmarks.retrieval.scene import Lasting, Scene
+
+_WORDS = "read the configuration of a request"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of the tree at a commit, nothing of it known before."""
+
+    seconds: float
+    memory: float  #: MB, the peak of our process beyond what it had before
+    size: float  #: MB of the index, the text left out
+
+
+def cost(path: Path, commit: str, name: str) -> Cost:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as process:
+        return process.submit(_measured, path, commit, name).result()
+
+
+def past(log: list[Commit]) -> list[Change]:
+    return [Change(id=c.sha, at=c.at, title=c.title, paths=c.paths) for c in log]
+
+
+def _measured(path: Path, commit: str, name: str) -> Cost:
+    repository = Repository(path)
+    lasting = Lasting(repository)
+    tree, changes = repository.tree(commit), past(repository.log(commit))
+    for where, blob in tree.items():
+        if kind_of(where) is not None:
+            repository.blob(blob)  # reading git's objects is nobody's work
+    scene = Scene(tree=tree, past=changes, now=datetime.now(UTC), lasting=lasting)
+    before = resident()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    began = time.perf_counter()
+    METHODS[name].find(scene, _WORDS)
+    seconds = time.perf_counter() - began
+    memory = max(_peak() - before, 0.0)
+    size = METHODS[name].size(scene) / MB
+    lasting.close()
+    repository.close()
+    return Cost(seconds=seconds, memory=memory, size=size)
+
+
+def _peak() -> float:
+    status = Path(f"/proc/{os.getpid()}/status").read_text()
+    return float(status.partition("VmHWM:")[2].split()[0]) * 1024 / MB
