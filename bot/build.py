@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agent.dependencies import Installer
     from agent.maintenance.local import LocalNights
     from agent.retrieval.library import Library
+    from agent.retrieval.merges import Forge, MergeStore
     from agent.retrieval.store import CodeStore
 
 #: Below it root's sandboxes live: their users may not enter root's own folders.
@@ -108,16 +109,21 @@ def make_library(
     store: CodeStore,
     vaults: GitVaults,
     origin: Callable[[str], Awaitable[Origin]],
+    merged: tuple[Forge, MergeStore] | None = None,
 ) -> Library:
+    """`merged`: where merge requests are read, and where they are kept."""
     from agent.adapters.git_past import GitPast, VaultCode
     from agent.adapters.system_clock import SystemClock
     from agent.retrieval.library import Library
+    from agent.retrieval.merges import Merges
 
+    past = GitPast(settings.home / "past", origin)
     return Library(
         store=store,
         sources=lambda project: VaultCode(vaults.of(project).repository),
         clock=SystemClock(),
-        past=GitPast(settings.home / "past", origin).changes,
+        past=past.changes,
+        merges=Merges(forge=merged[0], store=merged[1], landed=past.landed) if merged else None,
     )
 
 

@@ -22,6 +22,7 @@ from agent.adapters.postgres_code import PostgresCode
 from agent.adapters.postgres_digests import DigestStore
 from agent.adapters.postgres_inbox import Inbox
 from agent.adapters.postgres_listener import Listener
+from agent.adapters.postgres_merges import PostgresMerges
 from agent.adapters.postgres_nights import NightStore
 from agent.adapters.postgres_outcomes import OutcomeLogs
 from agent.adapters.postgres_people import PeopleStore
@@ -53,6 +54,7 @@ class Database:
     outcomes: OutcomeLogs
     code: PostgresCode
     vectors: PostgresVectors
+    merges: PostgresMerges
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
@@ -101,6 +103,7 @@ async def open_database(
             outcomes=OutcomeLogs(pool),
             code=code,
             vectors=vectors,
+            merges=PostgresMerges(code),
         )
 
 

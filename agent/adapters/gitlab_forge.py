@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import datetime
 from typing import Literal
 from urllib.parse import quote
 
 from agent.adapters import gitlab_changes as changes
+from agent.adapters import gitlab_merged as merges
 from agent.adapters import gitlab_merging as merging
 from agent.adapters import gitlab_people as people
 from agent.adapters import gitlab_pipelines as pipelines
@@ -28,6 +30,7 @@ from agent.ports import (
     Project,
     Protection,
 )
+from agent.retrieval.merges import Page
 from agent.run import CommitSha, Linked
 from agent.testreport import TestReport
 
@@ -35,7 +38,8 @@ _PATHS = {"issue": "issues", "merge_request": "merge_requests"}
 
 
 class GitLabReader(GitLabClient):
-    """Implements `agent.ports.ForgeReader`; open it with `async with`."""
+    """Implements `agent.ports.ForgeReader` and `agent.retrieval.merges.Forge`; open it with
+    `async with`."""
 
     scope = "read_api"
 
@@ -94,6 +98,15 @@ class GitLabReader(GitLabClient):
     async def merge_request(self, project: str, iid: int) -> MergeRequest:
         found = await self._get(f"{_project(project)}/merge_requests/{iid}")
         return merge_request(project, record(found))
+
+    def merged(self, project: str, *, since: datetime | None, most: int) -> AsyncGenerator[Page]:
+        return merges.merged(self._get, _project(project), since=since, most=most)
+
+    async def closed_issues(self, project: str, iid: int) -> Sequence[str]:
+        return await merges.closed_issues(self._get, _merge_request(project, iid))
+
+    async def merged_paths(self, project: str, iid: int, most: int) -> Sequence[str]:
+        return await merges.merged_paths(self._get, _merge_request(project, iid), most)
 
     async def difference(self, project: str, iid: int) -> bytes:
         path = _merge_request(project, iid)

@@ -19,6 +19,7 @@ from agent.guard import guarded
 from agent.ports import Clock
 from agent.retrieval.history import CHANGES, Change
 from agent.retrieval.indexer import Source, bring_up
+from agent.retrieval.merges import Merges
 from agent.retrieval.search import Searcher
 from agent.retrieval.store import CodeStore, IndexedTree
 from agent.retrieval.vectors import Similarity
@@ -31,6 +32,7 @@ ANSWERING = 20.0  #: seconds that it waits for an answer
 MOMENT = 0.5  #: seconds that it waits for past changes, once there is an index
 _AT_ONCE = 2  #: projects that a process indexes; more of them wait
 _KEPT = 20  #: trees whose past changes are kept in memory
+_LEARNT = 500  #: commits that are known to have been asked for their past
 
 #: Past changes of a project up to a commit, newest first: what its vault does not have.
 Past = Callable[[str, CommitSha], Awaitable[Sequence[Change]]]
@@ -60,11 +62,14 @@ class Library:
     sources: Callable[[str], Source]
     clock: Clock
     past: Past | None = None
+    merges: Merges | None = None
     similarity: Similarity | None = None
     patience: float = PATIENCE
     answering: float = ANSWERING
     _making: dict[_Key, asyncio.Task[IndexedTree]] = field(default_factory=dict, init=False)
     _learning: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _reading: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _learnt: dict[_Key, None] = field(default_factory=dict, init=False)
     _searchers: dict[int, Searcher] = field(default_factory=dict, init=False)
     _room: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(_AT_ONCE), init=False
@@ -80,6 +85,7 @@ class Library:
         trace: TracebackType | None,
     ) -> None:
         tasks: list[asyncio.Task[Any]] = [*self._making.values(), *self._learning.values()]
+        tasks += self._reading.values()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -131,15 +137,19 @@ class Library:
             log.warning("index_broken", extra=told, exc_info=None if known else error)
 
     async def _made(self, project: str, commit: CommitSha) -> IndexedTree:
-        there = await self.store.tree(project, commit)
-        if there is not None:
-            return there
-        async with self._room:
-            done = await bring_up(self.store, self.sources(project), project, commit)
-        tree = done.tree
-        told = {"project": project, "commit": commit, "files": tree.files, "read": done.read}
-        log.info("index_ready", extra=told)
-        if self.past is not None and project not in self._learning:
+        tree = await self.store.tree(project, commit)
+        if tree is None:
+            async with self._room:
+                done = await bring_up(self.store, self.sources(project), project, commit)
+            tree = done.tree
+            told = {"project": project, "commit": commit, "files": tree.files, "read": done.read}
+            log.info("index_ready", extra=told)
+        # Also of a tree that was there: whoever made it may have ended before it learnt.
+        key = project, commit
+        if self.past is not None and project not in self._learning and key not in self._learnt:
+            while len(self._learnt) >= _LEARNT:
+                del self._learnt[next(iter(self._learnt))]
+            self._learnt[key] = None
             self._learning[project] = asyncio.create_task(self._learn(self.past, project, commit))
             self._learning[project].add_done_callback(lambda _: self._learning.pop(project, None))
         return tree
@@ -153,6 +163,27 @@ class Library:
                     await self.store.remember(project, changes)
         except JourneymanError as error:
             log.info("past_unknown", extra={"project": project, "problem": str(error)})
+        else:
+            if self.merges is not None and project not in self._reading:
+                reading = asyncio.create_task(self._read(self.merges, project, commit))
+                self._reading[project] = reading
+                reading.add_done_callback(lambda _: self._reading.pop(project, None))
+        self._ask_again(project)
+
+    async def _read(self, merges: Merges, project: str, commit: CommitSha) -> None:
+        """Takes minutes at first, and nothing waits for it."""
+        try:
+            with guarded(log, "merges_broke", project=project):
+                learnt = await merges.learn(project, commit)
+        except JourneymanError as error:
+            log.info("merges_unknown", extra={"project": project, "problem": str(error)})
+            return
+        if learnt:
+            log.info("merges_learnt", extra={"project": project, "merge_requests": learnt})
+            self._ask_again(project)
+
+    def _ask_again(self, project: str) -> None:
+        """What is known of the project's past has changed."""
         for id, searcher in list(self._searchers.items()):
             if searcher.tree.project == project:
                 del self._searchers[id]

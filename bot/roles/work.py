@@ -60,7 +60,9 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
         return reader.origin(await reader.project(path))
 
     installer = make_installer(settings, sandbox)
-    library = make_library(settings, database.code, vaults, origin)
+    library = make_library(
+        settings, database.code, vaults, origin, merged=(reader, database.merges)
+    )
     await opening.stack.enter_async_context(library)
     library.similarity = await _open_embeddings(opening)
     worker = Worker(
