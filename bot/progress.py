@@ -11,6 +11,7 @@ from agent.pipeline import Violation
 from agent.plan import StepStatus
 from agent.run import RunId, RunStatus
 from agent.state import RunState, fold, step
+from bot.views import text as t
 from bot.views import words as w
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def lines(before: RunState | None, state: RunState, event: e.RunEvent) -> list[s
             reason = f": {state.reason}" if state.reason else ""
             return [f"— {w.headline(state)}{reason}"]
         case e.PlanMade(plan=plan) if before is None or before.plan is None:
-            return [f"  {_MARKS[s.status]} {s.title}" for s in plan.steps]
+            grounds = w.grounded(state, t.line)
+            steps = [f"  {_MARKS[s.status]} {s.title}" for s in plan.steps]
+            return [*steps, f"  {grounds}"] if grounds else steps
         case e.PlanMade(plan=plan):
             known = {s.title: s.status for s in before.plan.steps} if before and before.plan else {}
             return [

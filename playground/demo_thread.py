@@ -97,8 +97,8 @@ class Thread:
             before, self._card = self._card, item
             if live is not None:
                 live.update(card(world, item), refresh=True)
-            elif before is None or plain(before) != plain(item):
-                for line in plain(item):
+            elif before is None or plain(world, before) != plain(world, item):
+                for line in plain(world, item):
                     if self._said.get(line) is None:
                         self._said[line] = line
                         self.console.print(f"  {line}", markup=False, soft_wrap=True)

@@ -59,14 +59,15 @@ def _result(of: Json) -> str:
     return "passed" if of["status"] == "success" else of["status"]
 
 
-def plain(item: Message) -> list[str]:
-    """The card as lines, for a log: its sentence, test results, and every step with its state
-    and result."""
+def plain(world: World, item: Message) -> list[str]:
+    """The card as lines, for a log: its sentence, every step with its state and result, test
+    results, and the code that the plan rests on."""
     lines = [item.text]
     for block in item.blocks:
         if block["type"] == "context":
             texts = (each.get("text", "") for each in block["elements"])
-            lines += [text for text in texts if text.startswith("Tests: ")]
+            told = [text for text in texts if text.startswith(("Tests: ", "Grounded in "))]
+            lines += [mrkdwn(world, text) for text in told]
         for task in block.get("tasks", ()):
             if task["status"] != "pending":
                 output = _rich_text(task["output"]) if "output" in task else ""

@@ -114,7 +114,7 @@ def _notes(state: RunState) -> list[str]:
         notes.append(f"Tests before any change: {w.results(state.tests_base)}")
     if state.dependencies and state.dependencies.problem:
         notes.append(t.quoted(state.dependencies.problem, 300))
-    if state.plan and state.status not in ENDED and (grounds := w.grounded(state)):
+    if state.plan and (grounds := w.grounded(state)):
         notes.append(grounds)
     for followup in state.followups[-_SHOWN_FOLLOWUPS:]:
         taken = followup.taken_at_step

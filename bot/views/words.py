@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -28,14 +28,15 @@ class Links:
         return f"{self.public_url.rstrip('/')}/runs/{run}" if self.public_url else ""
 
 
-def grounded(state: RunState) -> str:
-    """The code that the run was shown before it planned; empty where there was no index."""
+def grounded(state: RunState, code: Callable[[str, int], str] = t.code) -> str:
+    """The code that the run was shown before it planned; empty where there was no index. `code`
+    writes a name of it, of so many characters."""
     found = state.grounding
     if found is None or not found.places:
         return ""
     named = [f"{place.path}:{place.start}-{place.end}" for place in found.places[:GROUNDS]]
     more = len(found.places) - len(named)
-    told = ", ".join(t.code(each, 90) for each in named)
+    told = ", ".join(code(each, 90) for each in named)
     return f"Grounded in {told}" + (f" and {more} more places" if more else "")
 
 

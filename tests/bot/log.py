@@ -48,9 +48,14 @@ def request(text: str = "add endpoint for invoices export", **changes: Any) -> R
 
 
 def state(*payloads: e.Payload, asked: Request | None = None) -> RunState:
-    """The state of run 42 after these facts, half a minute apart."""
+    """The state of run 42 after these facts."""
+    return fold(happened(*payloads, asked=asked))
+
+
+def happened(*payloads: e.Payload, asked: Request | None = None) -> list[e.RunEvent]:
+    """The log of run 42, half a minute between two facts."""
     first = e.RunAccepted(request=asked or request(), limits=Limits())
-    return fold(
+    return [
         e.RunEvent(
             run=RunId(42),
             seq=seq,
@@ -60,7 +65,7 @@ def state(*payloads: e.Payload, asked: Request | None = None) -> RunState:
             hash="",
         )
         for seq, payload in enumerate((first, *payloads), 1)
-    )
+    ]
 
 
 def moved(status: RunStatus, reason: str = "") -> e.StatusChanged:

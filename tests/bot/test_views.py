@@ -16,6 +16,7 @@ from log import (
     SAM,
     again,
     answered,
+    happened,
     job,
     moved,
     plan,
@@ -35,10 +36,12 @@ from agent import events as e
 from agent.pipeline import Blame, Verdict
 from agent.run import CommitSha, Digest, RunStatus, TreeSha
 from agent.state import RunState
+from bot.progress import Progress
 from bot.views import blocks as b
 from bot.views import talk
 from bot.views import text as t
 from bot.views.blocks import MAX_BLOCKS, MAX_SECTION, MAX_TOTAL, Message
+from bot.views.run import card
 from bot.views.thread import messages, reaction
 from bot.views.words import Links
 
@@ -685,7 +688,7 @@ def test_a_check_of_another_system_is_linked_only_where_it_is_an_address() -> No
     assert "javascript:alert(1)//" not in json.dumps(ALL["hostile pipeline pipeline:7"].blocks)
 
 
-def test_a_plan_cites_the_code_that_it_was_grounded_in() -> None:
+def test_a_plan_cites_the_code_that_it_was_grounded_in(capsys: pytest.CaptureFixture[str]) -> None:
     places = tuple(e.RetrievedPlace(path=f"part{n}.py", start=3, end=9) for n in range(5))
     found = e.CodeRetrieved(
         purpose="plan",
@@ -699,6 +702,11 @@ def test_a_plan_cites_the_code_that_it_was_grounded_in() -> None:
     end = e.RunEnded(status=S.SUCCEEDED, answer="1. Read the router")
     asked = request(plan_only=True)
     assert told in str(messages(state(ready(), found, plan(-1), end, asked=asked), LINKS))
+    assert told in str(card(state(ready(), found, plan(0), e.RunEnded(status=S.FAILED)), LINKS))
+    shell = Progress()
+    for each in happened(ready(), found, plan(0), plan(1)):
+        shell.show(each)
+    assert capsys.readouterr().out.count(f"  {told.replace('`', '')}\n") == 1
     assert "Grounded" not in str(messages(state(moved(S.PLANNING), ready(), plan(0)), LINKS))
 
 

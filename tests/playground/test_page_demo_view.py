@@ -42,12 +42,17 @@ def test_the_card_shows_each_step_with_its_state():
         {"task_id": "2", "title": "Test", "status": "in_progress", "output": output},
         {"task_id": "3", "title": "Publish", "status": "pending"},
     ]
-    item = posted({"type": "plan", "title": "Plan", "tasks": tasks}, text="Run 1: testing.")
+    told = ("Tests: 16 passed", "Grounded in `a&amp;b.py:1-3`", "Follow-up from <@U0MIA>")
+    notes = {"type": "context", "elements": [{"type": "mrkdwn", "text": each} for each in told]}
+    item = posted({"type": "plan", "title": "Plan", "tasks": tasks}, notes, text="Run 1: testing.")
     text = printed(card(WORLD, item))
     assert "● Read" in text
     assert "◐ Test  16 passed" in text
     assert "○ Publish" in text
-    assert plain(item) == ["Run 1: testing.", "● Read", "◐ Test: 16 passed"]
+    assert plain(WORLD, item) == [
+        *("Run 1: testing.", "● Read", "◐ Test: 16 passed"),
+        *("Tests: 16 passed", "Grounded in `a&b.py:1-3`"),
+    ]
 
 
 def test_a_message_shows_who_what_and_the_choices():
