@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.retrieval.history import Change
-from agent.retrieval.kinds import kind_of
 from benchmarks.measure import MB, resident
-from benchmarks.retrieval.methods import METHODS
+from benchmarks.retrieval.methods import METHODS, Method
 from benchmarks.retrieval.repository import Commit, Repository
 from benchmarks.retrieval.scene import Lasting, Scene
 
@@ -42,21 +41,31 @@ def past(log: list[Commit]) -> list[Change]:
 def _measured(path: Path, commit: str, name: str) -> Cost:
     repository = Repository(path)
     lasting = Lasting(repository)
-    tree, changes = repository.tree(commit), past(repository.log(commit))
-    for where, blob in tree.items():
-        if kind_of(where) is not None:
-            repository.blob(blob)  # reading git's objects is nobody's work
-    scene = Scene(tree=tree, past=changes, now=datetime.now(UTC), lasting=lasting)
+    method = METHODS[name]
+    scene = Scene(
+        tree=repository.tree(commit),
+        past=past(repository.log(commit)),
+        now=datetime.now(UTC),
+        lasting=lasting,
+    )
+    assert scene.folder  # getting at the contents is nobody's work, nor is starting a server
+    if method.tool is not None:
+        lasting.tool(method.tool)
     before = resident()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    began = time.perf_counter()
-    METHODS[name].find(scene, _WORDS)
-    seconds = time.perf_counter() - began
+    seconds = _timed(method, scene)
     memory = max(_peak() - before, 0.0)
-    size = METHODS[name].size(scene) / MB
+    seconds = max(seconds - _timed(method, scene), 0.0)
+    size = method.size(scene) / MB
     lasting.close()
     repository.close()
     return Cost(seconds=seconds, memory=memory, size=size)
+
+
+def _timed(method: Method, scene: Scene) -> float:
+    began = time.perf_counter()
+    method.find(scene, _WORDS)
+    return time.perf_counter() - began
 
 
 def _peak() -> float:

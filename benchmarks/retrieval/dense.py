@@ -86,8 +86,8 @@ class Dense:
         if not numbers:
             return [*words]
         cosines = vectors @ self._loop.run_until_complete(self._embedder.embed_query(query))
-        order = np.argsort(-cosines)[:NEAREST]
-        near = {numbers[n]: float(cosines[n]) for n in order.tolist()}
+        order: list[int] = np.argsort(-cosines)[:NEAREST].tolist()
+        near = {numbers[n]: float(cosines[n]) for n in order}
         found = [replace(each, cosine=near.pop(each.id, None)) for each in words]
         weights = asked(query, len(index.places), index.having(query))
         rest = {each.id: each.bm25 for each in index.weighed(weights) if each.id in near}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from agent.retrieval.kinds import Kind
 from agent.retrieval.ranking import Candidate, Evidence, Hit, rank
 from benchmarks.retrieval.bm25 import Bm25, chunks, code, plain, whole, windows
 from benchmarks.retrieval.lsa import lsa, lsa_size
 from benchmarks.retrieval.pagerank import graph_size, page_rank
+from benchmarks.retrieval.peer import Semble, semble, semble_size
 from benchmarks.retrieval.peer import missing as no_semble
-from benchmarks.retrieval.peer import semble, semble_size
 from benchmarks.retrieval.scene import Place, Scene
-from benchmarks.retrieval.textsearch import text_search, text_size
+from benchmarks.retrieval.textsearch import TextSearch, text_search, text_size
 from benchmarks.retrieval.words import GIT_GREP, RIPGREP, Words, distinct, total, weighed
 
 CANDIDATES = 400
@@ -30,6 +32,7 @@ class Method:
     find: Find
     size: Callable[[Scene], int] = lambda scene: 0
     missing: Callable[[], str] = lambda: ""  #: a sentence, where it cannot be run here
+    tool: type[AbstractContextManager[Any]] | None = None  #: what it starts with
     embedder: bool = False
 
 
@@ -121,10 +124,10 @@ METHODS: Mapping[str, Method] = {
     "BM25 chunks, code tokens": _bm25(Bm25(cut=chunks, count=code)),
     "BM25 chunks, path and symbols": Method(find=fields, size=_ours_size),
     "BM25 lines 50/10, code tokens": _bm25(Bm25(cut=windows, count=code)),
-    "tsvector, ts_rank": Method(find=text_search, size=text_size),
+    "tsvector, ts_rank": Method(find=text_search, size=text_size, tool=TextSearch),
     "LSA 256": Method(find=lsa, size=lsa_size),
     "PageRank as aider's": Method(find=page_rank, size=graph_size),
-    "semble": Method(find=semble, size=semble_size, missing=no_semble),
+    "semble": Method(find=semble, size=semble_size, missing=no_semble, tool=Semble),
     "embedder alone": Method(find=dense, embedder=True),
     "BM25 + embedder, RRF": Method(find=fused, embedder=True),
     "ours without history": Method(find=no_history, size=_ours_size),

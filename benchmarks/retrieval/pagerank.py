@@ -83,7 +83,7 @@ class Graph:
         start = np.array([float(not told.isdisjoint(_parts(f.path))) for f in self._files])
         start = (start if start.any() else np.ones(len(self._files))).astype(np.float64)
         ranks = self._walk(weights, start / start.sum())
-        order = np.argsort(-ranks, kind="stable")[:MOST].tolist()
+        order: list[int] = np.argsort(-ranks, kind="stable")[:MOST].tolist()
         return [Place(path=self._files[n].path) for n in order]
 
     def _walk(
