@@ -11,7 +11,7 @@ from agent.events import FixStarted, JobRehearsed, PipelineTriaged
 from agent.files import WorkspaceFiles
 from agent.grounding import ground_repair
 from agent.pipeline import Blame, Triage
-from agent.prompt import clean, cut, fill
+from agent.prompt import clean, cut, fill, one_line
 from agent.testreport import TestCase
 from agent.work import Work
 
@@ -48,7 +48,7 @@ async def fix_words(work: Work, fix: FixStarted) -> str:
         attempts=fix.attempts,
         jobs="\n".join(_job(each, mark, room) for each in jobs),
         tests=_tests(tests, mark),
-        code=_code(files, named),
+        code=_code(files, named, mark),
         places=await ground_repair(work, _failed(jobs, tests)),
     )
 
@@ -58,8 +58,8 @@ async def rehearsal_words(work: Work, tried: JobRehearsed) -> str:
     mark = _mark(work, f"{tried.tree}:{tried.job}")
     hint = "Run the commands with `run` to see all of it."
     return (
-        f"Before the push the commands of job `{clean(tried.job)[:60]}` were tried in the sandbox "
-        f"on your fix: exit {tried.exit_code}.\nRECORD {mark} what they printed\n"
+        f"Before the push the commands of job `{one_line(tried.job)[:60]}` were tried in the "
+        f"sandbox on your fix: exit {tried.exit_code}.\nRECORD {mark} what they printed\n"
         f"{cut(clean(output).strip(), OUTPUT, hint)}\nEND RECORD {mark}\n"
         "If the fix is to blame, repair it. If the sandbox is (no network, something that only "
         "the runner has), say so. Then `finish` again: it is pushed then, whatever they say."
@@ -93,9 +93,13 @@ def _triaged(work: Work, fix: FixStarted) -> PipelineTriaged | None:
 
 
 def _job(judged: Triage, mark: str, room: int) -> str:
-    name = clean(judged.job.name)[:60]
+    name = one_line(judged.job.name)[:60]
     script = cut("\n".join(clean(line) for line in judged.script), SCRIPT)
-    commands = f"Its commands:\n{script}\n" if script else "Its commands are not known.\n"
+    commands = (
+        f"Its commands:\nRECORD {mark} commands of `{name}`\n{script}\nEND RECORD {mark}\n"
+        if script
+        else "Its commands are not known.\n"
+    )
     log = cut(judged.excerpt, room) or "(nothing of its log could be read)"
     return (
         f"Job `{name}`: {judged.sentence}\n{commands}"
@@ -123,7 +127,7 @@ def _named(logs: Iterable[str], tests: Sequence[TestCase]) -> list[tuple[str, in
     return list(dict.fromkeys(named))
 
 
-def _code(files: WorkspaceFiles, named: Sequence[tuple[str, int]]) -> str:
+def _code(files: WorkspaceFiles, named: Sequence[tuple[str, int]], mark: str) -> str:
     """Around the named lines, as the files are now; places outside the project are left out."""
     parts: list[str] = []
     shown: list[tuple[str, int]] = []
@@ -134,10 +138,14 @@ def _code(files: WorkspaceFiles, named: Sequence[tuple[str, int]]) -> str:
         if path is None or any(path == p and abs(line - n) <= REACH for p, n in shown):
             continue
         if part := _around(files, path, line):
-            parts.append(f"{path}:\n{part}")
+            parts.append(f"{one_line(path)}:\n{part}")
             shown.append((path, line))
+    if not parts:
+        return ""
+    code = "\n\n".join(parts)
     return (
-        "\nCode that is named there, as it is now:\n" + "\n\n".join(parts) + "\n" if parts else ""
+        "\nCode that is named there, as it is now:\n"
+        f"RECORD {mark} code\n{code}\nEND RECORD {mark}\n"
     )
 
 
