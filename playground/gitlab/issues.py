@@ -49,12 +49,12 @@ def _merge_requests(project: Project, issue: Issue) -> list[MergeRequest]:
 
 def _wanted(call: Call) -> Issue:
     found = call.project.issues.get(call.segment("iid"))
-    if found is None or (found.confidential and not _trusted(call, found)):
+    if found is None or (found.confidential and not trusted(call, found)):
         raise not_found()
     return found
 
 
-def _trusted(call: Call, issue: Issue) -> bool:
+def trusted(call: Call, issue: Issue) -> bool:
     level = call.state.access(call.state.projects[issue.project_id], call.actor)
     return level >= REPORTER or bool(call.actor and call.actor.id == issue.author_id)
 
@@ -62,7 +62,7 @@ def _trusted(call: Call, issue: Issue) -> bool:
 @routes.get(LIST, GUEST)
 async def listed(call: Call) -> Any:
     project = call.project
-    found = [i for i in project.issues.values() if not i.confidential or _trusted(call, i)]
+    found = [i for i in project.issues.values() if not i.confidential or trusted(call, i)]
     return Many(_scoped(call, selected(call, found)), lambda issue: shown(call, project, issue))
 
 
@@ -71,7 +71,7 @@ async def everywhere(call: Call) -> Any:
     call.params.setdefault("scope", "created_by_me")
     places = [p for p in call.state.projects.values() if call.state.visible(p, call.actor)]
     found = [
-        i for p in places for i in p.issues.values() if not i.confidential or _trusted(call, i)
+        i for p in places for i in p.issues.values() if not i.confidential or trusted(call, i)
     ]
     projects = call.state.projects
     return Many(
@@ -136,7 +136,7 @@ async def one(call: Call) -> Any:
 @routes.put(BASE, GUEST)
 async def update(call: Call) -> Any:
     project, issue = call.project, _wanted(call)
-    if not _trusted(call, issue):
+    if not trusted(call, issue):
         raise ApiError(403, "403 Forbidden")
     await _change(call, project, issue)
     match call.text("state_event"):

@@ -291,8 +291,9 @@ async def reviewers(call: Call) -> Any:
 
 @routes.get(BASE + "/closes_issues", GUEST)
 async def closes_issues(call: Call) -> Any:
-    from playground.gitlab.issues import shown
+    from playground.gitlab.issues import shown, trusted
 
     project, mr = call.project, merge_request_of(call)
     found = closing.closes(project, f"{mr.title}\n{mr.description}")
-    return [shown(call, project, issue) for issue in found]
+    seen = [issue for issue in found if not issue.confidential or trusted(call, issue)]
+    return Many(seen, lambda issue: shown(call, project, issue))

@@ -280,3 +280,18 @@ async def test_a_fork_proposes_to_its_origin(scene: Scene) -> None:
     with _refused(409):
         await _merge(scene, 1, sha=mr.sha)
     assert (await _merge(scene, 1, sha=commit.id))["state"] == "merged"
+
+
+async def test_issues_that_it_closes_are_told_to_who_may_see_them(scene: Scene) -> None:
+    project = scene.api("mia")
+    for title, hidden in (("Open to all", False), ("Hidden", True)):
+        await scene.do(project.issues.create, {"title": title, "confidential": hidden})
+    made = await scene.merge_request(description="Closes #1, closes #2")
+
+    async def told(name: str) -> list[str]:
+        seen = scene.api(name).mergerequests.get
+        found = await scene.do(lambda: seen(made.iid, lazy=True).closes_issues(get_all=True))
+        return [issue.title for issue in found]
+
+    assert await told("mia") == ["Open to all", "Hidden"]
+    assert await told("gus") == ["Open to all"]
