@@ -120,7 +120,8 @@ def _table(title: str, which: str, methods: Sequence[str], every: Sequence[Score
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else nan
+    known = [value for value in values if not isnan(value)]
+    return sum(known) / len(known) if known else nan
 
 
 def _number(value: float) -> str:
@@ -184,7 +185,7 @@ def _judged(case: Case, places: Sequence[Place]) -> dict[str, float]:
     return recall | {
         "MRR": first,
         "c@20": len(set(case.gold) & shown) / len(case.gold),
-        "tests@20": len(set(case.tests) & shown) / len(case.tests) if case.tests else 0.0,
+        "tests@20": len(set(case.tests) & shown) / len(case.tests) if case.tests else nan,
         "lines": nan if whole else float(sum(p.end - p.start + 1 for p in places[:20])),
         "R@10 src": of_source["R@10"],
         "MRR src": first_of_source,

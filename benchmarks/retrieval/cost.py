@@ -54,7 +54,7 @@ def _measured(path: Path, commit: str, name: str) -> Cost:
     before = resident()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     seconds = _timed(method, scene)
-    memory = max(_peak() - before, 0.0)
+    memory = max(peak() - before, 0.0)
     seconds = max(seconds - _timed(method, scene), 0.0)
     size = method.size(scene) / MB
     lasting.close()
@@ -68,6 +68,7 @@ def _timed(method: Method, scene: Scene) -> float:
     return time.perf_counter() - began
 
 
-def _peak() -> float:
+def peak() -> float:
+    """MB of this process."""
     status = Path(f"/proc/{os.getpid()}/status").read_text()
     return float(status.partition("VmHWM:")[2].split()[0]) * 1024 / MB

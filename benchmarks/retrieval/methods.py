@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.retrieval.kinds import Kind
-from agent.retrieval.ranking import Candidate, Evidence, Hit, rank
+from agent.retrieval.ranking import PLACES, Candidate, Evidence, Hit, rank
 from benchmarks.retrieval.bm25 import Bm25, chunks, code, plain, whole, windows
 from benchmarks.retrieval.lsa import lsa, lsa_size
 from benchmarks.retrieval.pagerank import graph_size, page_rank
@@ -21,6 +21,7 @@ from benchmarks.retrieval.words import GIT_GREP, RIPGREP, Words, distinct, total
 
 CANDIDATES = 400
 FUSED = 60  #: of reciprocal rank fusion
+MORE = 50  #: places, as many as semble is asked for
 
 Find = Callable[[Scene, str], list[Place]]
 
@@ -50,9 +51,14 @@ def ours(scene: Scene, query: str) -> list[Place]:
     return _places(hits(scene, query))
 
 
-def hits(scene: Scene, query: str) -> list[Hit]:
+def more(scene: Scene, query: str) -> list[Place]:
+    """The places of other methods do not end at 20, either."""
+    return _places(hits(scene, query, MORE))
+
+
+def hits(scene: Scene, query: str, places: int = PLACES) -> list[Hit]:
     evidence, found = _evidence(scene, query)
-    return rank(query, found, evidence)
+    return rank(query, found, evidence, places=places)
 
 
 def embedded(scene: Scene, query: str) -> list[Place]:
@@ -132,5 +138,6 @@ METHODS: Mapping[str, Method] = {
     "BM25 + embedder, RRF": Method(find=fused, embedder=True),
     "ours without history": Method(find=no_history, size=_ours_size),
     "ours": Method(find=ours, size=_ours_size),
+    f"ours, {MORE} places": Method(find=more, size=_ours_size),
     "ours with embedder": Method(find=embedded, size=_ours_size, embedder=True),
 }

@@ -1,5 +1,6 @@
 """`python -m benchmarks.retrieval.speed REPOSITORY …`: how fast the index of code is made and
-asked in PostgreSQL, how large it gets, and what `git grep` and ripgrep take for the same words."""
+asked in PostgreSQL, how large it gets, what `git grep`, ripgrep and semble take for the same words,
+and how long somebody waits for a command."""
 
 from __future__ import annotations
 
@@ -7,11 +8,8 @@ import argparse
 import asyncio
 import os
 import resource
-import shutil
-import subprocess
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,12 +24,13 @@ from agent.adapters.system_clock import SystemClock
 from agent.retrieval.indexer import bring_up
 from agent.retrieval.search import Searcher
 from agent.retrieval.store import IndexedTree
-from agent.retrieval.tokens import STOP_WORDS, words
 from agent.run import CommitSha
+from benchmarks.retrieval.beside import beside
+from benchmarks.retrieval.cold import cold
 from benchmarks.retrieval.crowd import crowd
 from benchmarks.retrieval.trees import Forest
 from benchmarks.scratch import scratch
-from benchmarks.table import Row, Table, show, skipped
+from benchmarks.table import Row, Table, show
 
 SIZES = (100_000, 1_000_000)  #: lines
 LIMITS = {100_000: 50.0, 1_000_000: 150.0}  #: ms
@@ -66,7 +65,18 @@ async def _measured(
                 tables.append(await _one(db, home, forest, size))
                 if size == sizes[0] and projects:
                     tables.append(await crowd(db, home, forest, projects, latencies))
+        with scratch() as folder:
+            tables.append(await asyncio.to_thread(_cold, folder, repositories, size))
     return tables
+
+
+def _cold(folder: Path, repositories: Sequence[Path], size: int) -> Table:
+    forest, load = Forest(folder / "code.git", repositories), os.getloadavg()[0]
+    forest.grow(size)
+    rows = cold(folder, forest.folder, forest.subjects(4 * QUERIES))
+    return Table(
+        title=f"From a terminal, {size:,} lines indexed before, load {load:.1f}", rows=rows
+    )
 
 
 async def _one(db: Database, home: Path, forest: Forest, size: int) -> Table:
@@ -99,7 +109,7 @@ async def _one(db: Database, home: Path, forest: Forest, size: int) -> Table:
     rows.append(Row(what="search, half are faster", value=p50, unit="ms", note=note))
     limit = LIMITS.get(size)
     rows.append(Row(what="search, 95 % are faster", value=p95, unit="ms", limit=limit))
-    rows += _baselines(forest, queries)
+    rows += beside(forest, queries, lines)
     title = f"{lines:,} lines of code, load {load:.1f} to {os.getloadavg()[0]:.1f}"
     return Table(title=title, rows=rows)
 
@@ -156,37 +166,6 @@ async def _sizes(home: Path, lines: int) -> list[Row]:
         Row(what="all of the index, of the source", value=int(total) / source,
             note=f"source {source / 1e6:.1f} MB, {lines:,} lines; the text is compressed"),
     ]  # fmt: skip
-
-
-def _baselines(forest: Forest, queries: Sequence[str]) -> list[Row]:
-    git = ["git", "--git-dir", str(forest.folder), "grep", "-I", "-i", "-c"]
-    rows = [_searched("git grep, every word of a query", queries, git, [forest.head])]
-    if shutil.which("rg") is None:
-        rows.append(skipped("ripgrep, every word of a query", "ripgrep is not installed"))
-    else:
-        folder = forest.folder.parent / "tree"
-        forest.check_out(folder)
-        rows.append(_searched("ripgrep, every word of a query", queries,
-                              ["rg", "-i", "-c"], [str(folder)]))  # fmt: skip
-    reason = (
-        "its model lies on a hub, which is not asked here; see docs/retrieval.md"
-        if find_spec("semble")
-        else "it is not installed"
-    )
-    return [*rows, skipped("semble", reason)]
-
-
-def _searched(what: str, queries: Sequence[str], command: list[str], where: list[str]) -> Row:
-    times: list[float] = []
-    for query in queries[:8]:
-        telling = [word for word in words(query) if word.lower() not in STOP_WORDS] or [query]
-        asked = [part for word in telling for part in ("-e", word)]
-        began = time.perf_counter()
-        subprocess.run([*command, *asked, *where], capture_output=True, check=False)
-        times.append((time.perf_counter() - began) * 1000)
-    times.sort()
-    p95 = f"95 % within {times[int(len(times) * 0.95)]:,.0f} ms; counts only, no ranking"
-    return Row(what=what, value=times[len(times) // 2], unit="ms", note=p95)
 
 
 if __name__ == "__main__":
