@@ -4,6 +4,9 @@
 .PHONY: help install demo demo-nightly playground run check test test-all bench migrate lock clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Tests wait for other processes half of their time: twice the two cores of a small build machine.
+PROCESSES ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -36,11 +39,11 @@ check: .venv/dev.stamp ## Linters and types
 
 test: .venv/dev.stamp ## The tests
 	@scripts/system-packages bubblewrap:bwrap chromium:chromium
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-all: .venv/dev.stamp ## The tests, the long ones too
 	@scripts/system-packages bubblewrap:bwrap chromium:chromium
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 bench: .venv/dev.stamp ## Speed and memory beside their baselines
 	@scripts/system-packages bubblewrap:bwrap

@@ -1,4 +1,5 @@
-"""A real PostgreSQL for the tests: one server a session, a fresh database a test."""
+"""How tests share the machine, and a real PostgreSQL for them: one server a process, a fresh
+database a test."""
 
 from __future__ import annotations
 
@@ -17,6 +18,30 @@ from playground.janitor import sweep
 
 TEMPLATE = "template_migrated"
 _numbers = count(1)
+
+#: What takes longest begins first: at the end of a run no process waits long for another one.
+FIRST = ("e2e", "faults", "integration")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Only tests that share what is set up for their module stay together in one process."""
+    items.sort(key=_turn)
+    for item in items:
+        if _has_module_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _turn(item: pytest.Item) -> int:
+    part = item.path.relative_to(Path(__file__).parent).parts[0]
+    return FIRST.index(part) if part in FIRST else len(FIRST)
+
+
+def _has_module_fixture(item: pytest.Item) -> bool:
+    found = getattr(item, "_fixtureinfo", None)
+    return found is not None and any(
+        each.scope == "module" for known in found.name2fixturedefs.values() for each in known
+    )
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +69,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 def database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """The name of a migrated, empty database."""
     name = f"test_{next(_numbers)}"
-    asyncio.run(_as_admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
+    asyncio.run(
+        _as_admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+    )
     yield name
     asyncio.run(_as_admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
 
