@@ -6,8 +6,8 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,12 @@ from agent.events import QuestionAsked, RunEvent, StopAsked
 from agent.local import LocalResult, LocalRuns
 from agent.ports import Model, Origin, Store
 from agent.retrieval.library import Library
+from agent.retrieval.vectors import Similarity
 from agent.run import Person, RunId, RunStatus
 from agent.testreport import TestReport
 from bot.build import (
     make_canaries,
+    make_embedder,
     make_installer,
     make_library,
     make_model,
@@ -123,13 +125,20 @@ def local_runs(
     )
 
 
-def local_library(settings: Settings, database: Database) -> Library:
-    """Of repositories on this machine, whose path is their project."""
+@asynccontextmanager
+async def local_library(settings: Settings, database: Database) -> AsyncGenerator[Library]:
+    """Of repositories on this machine, whose path is their project. What is embedded of them is
+    compared by meaning; nothing is embedded here but what is asked."""
 
     async def origin(path: str) -> Origin:
         return Origin(url=path)
 
-    return make_library(settings, database.code, make_vaults(settings), origin)
+    async with AsyncExitStack() as stack:
+        library = make_library(settings, database.code, make_vaults(settings), origin)
+        if (embedder := make_embedder(settings)) is not None:
+            await stack.enter_async_context(embedder)
+            library.similarity = Similarity(store=database.vectors, embedder=embedder)
+        yield await stack.enter_async_context(library)
 
 
 async def _ask(asked: QuestionAsked) -> str | None:
