@@ -37,7 +37,7 @@ class Lsa(AbstractContextManager["Lsa"]):
         if self._terms is None:
             self._learn(matrix)
         assert self._terms is not None
-        return _unit(_times(*self._known(matrix), self._terms))
+        return _unit(multiplied(*self._known(matrix), self._terms))
 
     def query(self, text: str) -> Floats:
         assert self._terms is not None
@@ -61,9 +61,9 @@ class Lsa(AbstractContextManager["Lsa"]):
         width = min(RANK + SPARE, len(used), max(total, 1))
         start = np.random.default_rng(0).standard_normal((len(used), width)).astype(np.float32)
         for _ in range(ROUNDS):
-            start = np.linalg.qr(_times(*turned, _times(rows, values, sizes, start)))[0]
-        basis = np.linalg.qr(_times(rows, values, sizes, start))[0]
-        left, _, _ = np.linalg.svd(_times(*turned, basis), full_matrices=False)
+            start = np.linalg.qr(multiplied(*turned, multiplied(rows, values, sizes, start)))[0]
+        basis = np.linalg.qr(multiplied(rows, values, sizes, start))[0]
+        left, _, _ = np.linalg.svd(multiplied(*turned, basis), full_matrices=False)
         self._terms = np.ascontiguousarray(left[:, :RANK], np.float32)
 
     def _known(self, matrix: Matrix) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
@@ -76,7 +76,7 @@ class Lsa(AbstractContextManager["Lsa"]):
         return rows[known], values, sizes
 
 
-def _times(
+def multiplied(
     columns: NDArray[np.int64], values: Floats, sizes: NDArray[np.int64], dense: Floats
 ) -> Floats:
     """A sparse matrix, row by row, times a dense one."""
