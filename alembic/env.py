@@ -15,8 +15,8 @@ GRANT SELECT, INSERT, DELETE ON freezes TO {role};
 GRANT SELECT, INSERT, UPDATE ON schedules, nights, findings, digests, snoozes TO {role};
 GRANT SELECT, INSERT ON operator_events TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON people, link_requests TO {role};
-GRANT SELECT, INSERT, DELETE
-  ON code_blobs, code_chunks, code_trees, code_members, code_changes TO {role};
+GRANT SELECT, INSERT, DELETE ON code_blobs, code_trees, code_members, code_changes TO {role};
+GRANT SELECT ON code_chunks TO {role};
 GRANT UPDATE ON code_trees, code_changes TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON code_merges_read, code_pushes TO {role};
 GRANT SELECT, INSERT, UPDATE ON embedding_models, code_generations TO {role};

@@ -57,7 +57,7 @@ HOMES = {
     "rich": ("bot/",),
     "numpy": (
         *("agent/retrieval/", "agent/adapters/postgres_code.py"),
-        "agent/adapters/postgres_trees.py",
+        *("agent/adapters/postgres_trees.py", "agent/adapters/postgres_chunks.py"),
         *("agent/adapters/openai_embeddings.py", "agent/adapters/minilm.py"),
         *("agent/adapters/postgres_vectors.py", "agent/adapters/vector_cache.py"),
     ),

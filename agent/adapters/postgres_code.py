@@ -18,12 +18,23 @@ from pgvector.asyncpg import register_vector
 from agent.adapters import postgres_changes
 from agent.adapters.postgres import Connection, Pool, Row, open_pool, translated
 from agent.adapters.postgres_changes import clean
-from agent.adapters.postgres_trees import make_tree, unpacked
-from agent.retrieval.embed import digest, document
+from agent.adapters.postgres_chunks import (
+    ADD,
+    ALSO,
+    BEST,
+    BEST_INSIDE,
+    DEFINED,
+    SYMBOLS,
+    TEXTS,
+    candidate,
+    stored,
+)
+from agent.adapters.postgres_trees import make_tree, postings, unpacked
+from agent.adapters.tree_cache import TreeCache
 from agent.retrieval.history import Change
-from agent.retrieval.kinds import Kind
 from agent.retrieval.lexical import Vector
 from agent.retrieval.memory import FileIndex
+from agent.retrieval.postings import BYTES, Postings
 from agent.retrieval.ranking import Candidate
 from agent.retrieval.store import VERSION, Frequencies, IndexedTree, TreeFile
 from agent.retrieval.tokens import DIMENSIONS
@@ -40,41 +51,6 @@ SELECT path, blob FROM unnest($2::text[], $3::text[]) AS wanted (path, blob)
 WHERE (
     SELECT b.id FROM code_blobs b WHERE b.project = $1 AND b.path = wanted.path
     AND b.blob = wanted.blob AND b.version = $4) IS NULL"""
-_ADD = """
-INSERT INTO code_blobs (project, version, path, blob, kind, language, lines)
-SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::integer[])
-ON CONFLICT DO NOTHING RETURNING id, path"""
-_CHUNK = """
-INSERT INTO code_chunks (
-    blob_id, project, start_line, end_line, symbols, context, content, lex, content_sha)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""  # COPY knows no row-level security
-_CANDIDATE = """
-SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $2) AS score
-FROM code_members m JOIN code_blobs b ON b.id = m.blob_id JOIN code_chunks c ON c.blob_id = b.id
-WHERE m.tree_id = $1"""
-# The paths are looked up first: joined, each chunk of the tree would ask for its own.
-_AT = "ARRAY (SELECT id FROM code_blobs WHERE project = $3 AND path = ANY ($4))"
-INSIDE = """ AND m.blob_id IN (SELECT id FROM code_blobs
-    WHERE project = {project} AND (path = {folder} OR starts_with(path, {folder} || '/')))"""
-_BEST_OF = f"""
-WITH best AS MATERIALIZED (
-    SELECT c.id, c.lex <#> $2 AS distance
-    FROM code_members m JOIN code_chunks c ON c.blob_id = m.blob_id
-    WHERE m.tree_id = $1 AND m.blob_id <> ALL ({_AT})%s ORDER BY distance LIMIT $5)
-SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -best.distance AS score
-FROM best JOIN code_chunks c ON c.id = best.id JOIN code_blobs b ON b.id = c.blob_id
-WHERE distance < 0 AND b.project = $3 ORDER BY distance"""
-_BEST, _BEST_INSIDE = _BEST_OF % "", _BEST_OF % INSIDE.format(project="$3", folder="$6")
-_ALSO = f"""
-SELECT DISTINCT ON (path) * FROM ({_CANDIDATE} AND m.blob_id = ANY ({_AT})) AS found
-ORDER BY path, score DESC"""
-_DEFINED = f"""{_CANDIDATE} AND b.project = $4 AND c.symbols && $3
-AND ($5 = '' OR b.path = $5 OR starts_with(b.path, $5 || '/'))
-ORDER BY b.path, c.start_line LIMIT 200"""
-_SYMBOLS = """
-SELECT b.path, c.symbols
-FROM code_members m JOIN code_blobs b ON b.id = m.blob_id JOIN code_chunks c ON c.blob_id = b.id
-WHERE m.tree_id = $1 AND b.path = ANY ($2) AND c.symbols <> '{}' ORDER BY b.path, c.start_line"""
 _FORGET_TREES = """
 DELETE FROM code_trees WHERE project = $1 AND id NOT IN (
     SELECT id FROM code_trees WHERE project = $1 ORDER BY built_at DESC, id DESC LIMIT $2)"""
@@ -92,8 +68,10 @@ class PostgresCode:
         self._opening = asyncio.Lock()
         self._turns = asyncio.Semaphore(_POOL // 2)
         self._known: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
+        self._kept = TreeCache[tuple[str, int], Postings](read=self._postings)
 
     async def close(self) -> None:
+        await self._kept.close()
         if self._pool is not None:
             await self._pool.close()
 
@@ -127,17 +105,11 @@ class PostgresCode:
             async with self.of_project(project) as db:
                 # in one order, so that two who store the same do not wait for each other
                 part = {f.path: (f, i) for f, i in files[begin : begin + _AT_ONCE]}
-                about = [
-                    (f.path, f.blob, *((i.kind, i.language, i.lines) if i else ("", "", 0)))
-                    for _, (f, i) in sorted(part.items())
+                rows = [
+                    (project, VERSION, file.path, file.blob, *stored(index))
+                    for _, (file, index) in sorted(part.items())
                 ]
-                new = await db.fetch(_ADD, project, VERSION, *map(list, zip(*about, strict=True)))
-                chunks: list[tuple[Any, ...]] = []
-                for row in new:
-                    if (index := part[row["path"]][1]) is not None:
-                        chunks += _rows(int(row["id"]), project, index)
-                if chunks:
-                    await cast("Any", db).executemany(_CHUNK, chunks)
+                await cast("Any", db).executemany(ADD, rows)
 
     async def settle(
         self, project: str, commit: CommitSha, files: Sequence[TreeFile]
@@ -180,16 +152,19 @@ class PostgresCode:
     ) -> Sequence[Candidate]:
         if not storable([inside]):
             return ()
+        kept = self._kept.get((tree.project, tree.id), tree.chunks * BYTES)
+        if kept is not None:
+            return kept.best(query, most, also=also, without=without, inside=inside)
         asked = SparseVector(dict(query), DIMENSIONS)
         values = tree.id, asked, tree.project, storable(without), most
         async with self.of_project(tree.project) as db:
             if inside:
-                rows = list(await db.fetch(_BEST_INSIDE, *values, inside))
+                rows = list(await db.fetch(BEST_INSIDE, *values, inside))
             else:
-                rows = list(await db.fetch(_BEST, *values))
+                rows = list(await db.fetch(BEST, *values))
             have = {str(row["path"]) for row in rows}
             if more := [path for path in also if path not in have and path not in without]:
-                rows += await db.fetch(_ALSO, tree.id, asked, tree.project, storable(more))
+                rows += await db.fetch(ALSO, tree.id, asked, tree.project, storable(more))
         return [candidate(row) for row in rows]
 
     async def defined(
@@ -197,27 +172,24 @@ class PostgresCode:
     ) -> Sequence[Candidate]:
         if not storable([inside]):
             return ()
-        nothing = SparseVector({}, DIMENSIONS)
-        values = tree.id, nothing, storable(names), tree.project, inside
         async with self.of_project(tree.project) as db:
-            rows = await db.fetch(_DEFINED, *values)
+            rows = await db.fetch(DEFINED, tree.id, tree.project, storable(names), inside)
         return [candidate(row) for row in rows]
 
     async def texts(self, tree: IndexedTree, chunks: Sequence[int]) -> Mapping[int, str]:
-        query = "SELECT id, content FROM code_chunks WHERE id = ANY ($1) AND project = $2"
         async with self.of_project(tree.project) as db:
-            rows = await db.fetch(query, list(chunks), tree.project)
-        return {int(row["id"]): str(row["content"]) for row in rows}
+            rows = await db.fetch(TEXTS, list(chunks), tree.project)
+        return {int(row["id"]): row["content"] for row in rows if row["content"] is not None}
 
     async def symbols(
         self, tree: IndexedTree, paths: Collection[str]
     ) -> Mapping[str, Sequence[str]]:
         async with self.of_project(tree.project) as db:
-            rows = await db.fetch(_SYMBOLS, tree.id, storable(paths))
-        found: dict[str, dict[str, None]] = {}
-        for row in rows:
-            found.setdefault(row["path"], {}).update(dict.fromkeys(row["symbols"]))
-        return {path: tuple(names) for path, names in found.items()}
+            rows = await db.fetch(SYMBOLS, tree.id, storable(paths))
+        told = {row["path"]: "\n".join(filter(None, row["symbols"])) for row in rows}
+        return {
+            path: tuple(dict.fromkeys(names.split("\n"))) for path, names in told.items() if names
+        }
 
     async def remember(self, project: str, changes: Sequence[Change]) -> None:
         async with self.of_project(project) as db:
@@ -238,6 +210,11 @@ class PostgresCode:
                 await postgres_changes.forget(db, project)
         return int(dropped.split()[-1])
 
+    async def _postings(self, key: tuple[str, int]) -> Postings:
+        project, tree = key
+        async with self.of_project(project) as db:
+            return await postings(db, tree)
+
     @asynccontextmanager
     async def of_project(self, project: str) -> AsyncGenerator[Connection]:
         async with self._opening:
@@ -255,18 +232,6 @@ async def _found(db: Connection, project: str, commit: CommitSha) -> IndexedTree
     return _tree(row) if row else None
 
 
-def _rows(blob: int, project: str, index: FileIndex) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = []
-    for number, chunk in enumerate(index.chunks):
-        symbols, context = [clean(s) for s in chunk.symbols], clean(chunk.context)
-        text = clean(chunk.text)
-        lex = SparseVector(dict(index.vector(number)), DIMENSIONS)
-        embedded = digest(document(clean(index.path), context, symbols, text))
-        place = (blob, project, chunk.start, chunk.end)
-        rows.append((*place, symbols, context, text, lex, embedded))
-    return rows
-
-
 def storable(texts: Collection[str]) -> list[str]:
     """What else is asked for, such as a path that is no UTF-8, cannot be there."""
     return [text for text in texts if clean(text) == text]
@@ -281,16 +246,4 @@ def _tree(row: Row) -> IndexedTree:
         lines=int(row["lines"]),
         chunks=int(row["chunks"]),
         built_at=row["built_at"],
-    )
-
-
-def candidate(row: Row) -> Candidate:
-    return Candidate(
-        id=int(row["id"]),
-        path=row["path"],
-        kind=Kind(row["kind"]),
-        start=int(row["start_line"]),
-        end=int(row["end_line"]),
-        symbols=tuple(row["symbols"]),
-        bm25=max(float(row["score"]), 0.0),
     )

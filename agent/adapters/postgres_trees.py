@@ -7,15 +7,18 @@ has one row, and a join of two such guesses took 17 seconds for 8,000 files.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pgvector import SparseVector
 
 from agent.adapters.postgres import Connection
+from agent.adapters.postgres_chunks import SHIFT, weights
+from agent.retrieval.kinds import Kind
+from agent.retrieval.postings import Posted, Postings
 from agent.retrieval.store import VERSION, TreeFile
 from agent.retrieval.tokens import DIMENSIONS
 from agent.run import CommitSha
@@ -39,6 +42,10 @@ VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id"""
 _MEMBERS = """
 INSERT INTO code_members (tree_id, blob_id, project) SELECT $1, blob, $2
 FROM unnest($3::bigint[]) AS blob"""
+_POSTINGS = """
+SELECT b.id, b.path, b.kind, b.spans, b.symbols, array_send(b.lex) AS lex
+FROM code_members m JOIN code_blobs b ON b.id = m.blob_id WHERE m.tree_id = $1 ORDER BY b.id"""
+_AT_ONCE = 50  #: files whose weights are read at once
 
 
 async def make_tree(
@@ -72,19 +79,44 @@ async def _counted(db: Connection, blobs: Collection[int]) -> tuple[int, Ints]:
     """How many chunks they have, and in how many of these each token is."""
     chunks, having = 0, np.zeros(DIMENSIONS, dtype=np.int32)
     if blobs:
-        query = "SELECT lex FROM code_chunks WHERE blob_id = ANY ($1)"
-        async for row in cast("Any", db).cursor(query, sorted(blobs), prefetch=500):
-            having[cast("SparseVector", row["lex"]).indices()] += 1
-            chunks += 1
+        query = "SELECT array_send(lex) AS lex FROM code_blobs WHERE id = ANY ($1)"
+        async for row in cast("Any", db).cursor(query, sorted(blobs), prefetch=_AT_ONCE):
+            for tokens, _ in weights(row["lex"]):
+                having[tokens] += 1
+                chunks += 1
     return chunks, having
 
 
+async def postings(db: Connection, tree: int) -> Postings:
+    """What the tree needs in memory to be asked there."""
+    files: list[Posted] = []
+    async for row in cast("Any", db).cursor(_POSTINGS, tree, prefetch=_AT_ONCE):
+        vectors = [*weights(row["lex"])]
+        if vectors:
+            posted = Posted(
+                path=row["path"],
+                kind=Kind(row["kind"]),
+                first=int(row["id"]) << SHIFT,
+                spans=row["spans"],
+                symbols=row["symbols"],
+                tokens=np.concatenate([tokens for tokens, _ in vectors]),
+                weights=np.concatenate([values for _, values in vectors]),
+                sizes=[len(tokens) for tokens, _ in vectors],
+            )
+            files.append(posted)
+    return await asyncio.to_thread(Postings, files)
+
+
 def _packed(having: Ints) -> bytes:
-    tokens = np.flatnonzero(having).astype("<i4")
-    return zlib.compress(tokens.tobytes() + having[tokens].astype("<i4").tobytes(), 1)
+    tokens = np.flatnonzero(having)
+    steps = np.diff(tokens, prepend=0).astype("<i4")
+    # the four bytes of numbers apart: most of them are zero
+    both = np.concatenate([steps, having[tokens].astype("<i4")]).view(np.uint8)
+    return zlib.compress(both.reshape(-1, 4).T.tobytes())
 
 
 def unpacked(packed: bytes) -> tuple[Ints, Ints]:
     """The tokens in order, and of each in how many chunks it is."""
-    both = np.frombuffer(zlib.decompress(packed) if packed else b"", dtype="<i4")
-    return both[: len(both) // 2], both[len(both) // 2 :]
+    apart = np.frombuffer(zlib.decompress(packed) if packed else b"", dtype=np.uint8)
+    both = np.ascontiguousarray(apart.reshape(4, -1).T).view("<i4").ravel()
+    return np.cumsum(both[: len(both) // 2], dtype=np.int32), both[len(both) // 2 :]

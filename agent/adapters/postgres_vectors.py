@@ -17,7 +17,8 @@ import numpy as np
 from pgvector import HalfVector, SparseVector
 
 from agent.adapters.postgres import Connection, Row, connect
-from agent.adapters.postgres_code import INSIDE, PostgresCode, candidate, storable
+from agent.adapters.postgres_chunks import INSIDE, SHIFT, about, candidate, place_of
+from agent.adapters.postgres_code import PostgresCode, storable
 from agent.adapters.vector_cache import Key, Matrix, VectorCache
 from agent.errors import ModelRejected
 from agent.retrieval.embed import Embedded, Vectors, document
@@ -41,8 +42,8 @@ SELECT count(*) AS chunks, count(e.model) AS embedded,
     (SELECT dimensions FROM embedding_models WHERE model = $2) AS dimensions
 {_CHUNKS} LEFT JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2
 WHERE m.tree_id = $1"""
-_NEAR_OF = """
-SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $4) AS score,
+_NEAR_OF = f"""
+SELECT {about(place_of("near.id"))}, -(b.lex[{place_of("near.id")} + 1] <#> $4) AS score,
     near.cosine
 FROM (
     SELECT c.id, 1 - (e.v <=> $3) AS cosine
@@ -51,16 +52,16 @@ FROM (
     WHERE m.tree_id = $1 AND m.blob_id <> ALL (
         ARRAY (SELECT id FROM code_blobs WHERE project = $5 AND path = ANY ($6)))%s
     ORDER BY e.v <=> $3 LIMIT $7
-) AS near JOIN code_chunks c ON c.id = near.id JOIN code_blobs b ON b.id = c.blob_id
+) AS near JOIN code_blobs b ON b.id = near.id >> {SHIFT}
 ORDER BY near.cosine DESC"""
 _NEAR, _NEAR_INSIDE = _NEAR_OF % "", _NEAR_OF % INSIDE.format(project="$5", folder="$8")
 _ALL = """
 SELECT c.id, e.v FROM code_members m JOIN code_chunks c ON c.blob_id = m.blob_id
 JOIN chunk_embeddings e ON e.content_sha = c.content_sha AND e.model = $2 WHERE m.tree_id = $1"""
-_THESE = """
-SELECT c.id, b.path, b.kind, c.start_line, c.end_line, c.symbols, -(c.lex <#> $2) AS score
-FROM unnest($1::bigint[]) AS wanted (id) JOIN code_chunks c ON c.id = wanted.id
-JOIN code_blobs b ON b.id = c.blob_id WHERE NOT b.path = ANY ($3)"""
+_THESE = f"""
+SELECT {about(place_of("wanted.id"))}, -(b.lex[{place_of("wanted.id")} + 1] <#> $2) AS score
+FROM unnest($1::bigint[]) AS wanted (id) JOIN code_blobs b ON b.id = wanted.id >> {SHIFT}
+WHERE NOT b.path = ANY ($3)"""
 # Vectors are shared by all projects: that there is one tells what another project holds.
 _COSINES = """
 SELECT e.content_sha, 1 - (e.v <=> $2) AS cosine FROM chunk_embeddings e
@@ -75,10 +76,10 @@ SELECT chunk, content_sha FROM (
     ORDER BY c.content_sha, c.id
 ) AS wanting ORDER BY later, chunk LIMIT $3"""
 # Ids as a table: by `ANY`, PostgreSQL starts from all files of the project, which it takes for few.
-_DOCUMENTS = """
-SELECT c.id, b.path, c.context, c.symbols, c.content
-FROM unnest($1::bigint[]) AS wanted (id) JOIN code_chunks c ON c.id = wanted.id
-JOIN code_blobs b ON b.id = c.blob_id"""
+_DOCUMENTS = f"""
+SELECT {about(place_of("wanted.id"))}, b.contexts[{place_of("wanted.id")} + 1] AS context,
+    b.contents[{place_of("wanted.id")} + 1] AS content
+FROM unnest($1::bigint[]) AS wanted (id) JOIN code_blobs b ON b.id = wanted.id >> {SHIFT}"""
 _MODEL = """
 INSERT INTO embedding_models (model, dimensions) VALUES ($1, $2)
 ON CONFLICT (model) DO UPDATE SET wanted_at = now() RETURNING dimensions"""

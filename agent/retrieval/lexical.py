@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping
 from math import log
 
 from agent.retrieval.chunks import Chunk
-from agent.retrieval.tokens import Tokens, query_weights
+from agent.retrieval.tokens import STOP_WORDS, Tokens, number, query_weights, tokens_of
 
 K1 = 1.2
 B = 0.75
 MEAN = 220.0  #: tokens of a chunk; fixed, so that other chunks do not change the weights of one
 PATH, SYMBOLS, CONTEXT = 2, 2, 1  #: how often what stands around the text counts
 MOST = 8_000  #: tokens kept of a chunk; pgvector's `sparsevec` takes 16,000
+STEPS = 32  #: weights are whole parts of this many: what is alike is compressed
 
 Vector = Mapping[int, float]  # by token number
 
+#: Nobody is answered by the text for these; in paths, names and headings they are kept.
+_UNASKED = {number(token) for word in STOP_WORDS for token in tokens_of(word)}
 _PARTS = re.compile(r"[/\\.]+")
 
 
@@ -34,6 +37,8 @@ def document(path: Counter[int], chunk: Chunk, tokens: Tokens) -> Vector:
     """`path`: the tokens of `path_words`. The weights of everything that the chunk holds."""
     counted = tokens.count(chunk.text)
     length = counted.total()
+    for token in counted.keys() & _UNASKED:
+        del counted[token]
     for token, times in path.items():
         counted[token] += PATH * times
     if chunk.symbols:
@@ -45,7 +50,7 @@ def document(path: Counter[int], chunk: Chunk, tokens: Tokens) -> Vector:
     weighed = weigh(counted, length)
     if len(weighed) > MOST:
         weighed = dict(sorted(weighed.items(), key=lambda item: -item[1])[:MOST])
-    return weighed
+    return {token: max(round(w * STEPS), 1) / STEPS for token, w in weighed.items()}
 
 
 def weigh(counted: Mapping[int, int], length: int, mean: float = MEAN) -> Vector:

@@ -99,7 +99,8 @@ class Searcher:
         hits = rank(query, candidates, evidence, places=places)
         texts = dict(await self.store.texts(self.tree, [h.id for h in hits if h.id >= 0]))
         texts |= {-1 - n: chunk.text for n, (_, chunk) in enumerate(own.places)}
-        found = tuple(Found(hit=hit, text=texts.get(hit.id, "")) for hit in hits)
+        # of a tree that was forgotten meanwhile there are none
+        found = tuple(Found(hit=hit, text=texts[hit.id]) for hit in hits if hit.id in texts)
         return Answer(
             commit=self.tree.commit,
             places=found,

@@ -16,7 +16,7 @@ from agent.run import CommitSha
 
 #: Grows with every change of the chunker, the tokens, the weights or what is embedded: what an
 #: older version stored is not mixed with what this one stores, and is indexed again.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
