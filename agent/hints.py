@@ -26,6 +26,7 @@ class HintKind(StrEnum):
     RETARGETED = "retargeted"
     APPROVAL = "approval"  # given or taken back at GitLab itself
     NOTE = "note"
+    ADVANCED = "advanced"  # the branch that runs begin on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,8 @@ class Hints:
 
     A hint that is lost costs time and nothing else, and one that comes twice does no harm.
     `on_note` is told of comments on the merge requests of runs that wait for an approval or have
-    ended, `on_waiting` of all else that concerns runs that wait.
+    ended, `on_waiting` of all else that concerns runs that wait, `on_advanced` of new code that
+    runs will begin on.
     """
 
     def __init__(
@@ -53,13 +55,20 @@ class Hints:
         *,
         on_waiting: Callable[[RunId], Awaitable[None]] | None = None,
         on_note: Callable[[RunId], Awaitable[None]] | None = None,
+        on_advanced: Callable[[str, CommitSha], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self.on_waiting = on_waiting
         self.on_note = on_note
+        self.on_advanced = on_advanced
 
     async def hear(self, hint: Hint) -> bool:
-        """False when no run has to look for it."""
+        """False when nobody has to look for it."""
+        if hint.kind is HintKind.ADVANCED:
+            if self.on_advanced is None or hint.head is None:
+                return False
+            await self.on_advanced(hint.project, hint.head)
+            return True
         heard = [await self._wake(run, hint) for run in await self._runs_of(hint)]
         return any(heard)
 

@@ -26,6 +26,7 @@ from agent.adapters.postgres_merges import PostgresMerges
 from agent.adapters.postgres_nights import NightStore
 from agent.adapters.postgres_outcomes import OutcomeLogs
 from agent.adapters.postgres_people import PeopleStore
+from agent.adapters.postgres_pushes import PushStore
 from agent.adapters.postgres_store import PostgresStore
 from agent.adapters.postgres_threads import ThreadStore
 from agent.adapters.postgres_vectors import PostgresVectors
@@ -55,6 +56,7 @@ class Database:
     code: PostgresCode
     vectors: PostgresVectors
     merges: PostgresMerges
+    pushes: PushStore
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
@@ -104,6 +106,7 @@ async def open_database(
             code=code,
             vectors=vectors,
             merges=PostgresMerges(code),
+            pushes=PushStore(pool, listener),
         )
 
 

@@ -14,6 +14,7 @@ from agent.errors import StoreUnavailable
 CHANGES = "journeyman_runs"  #: payload: id of a run whose log grew
 STOPS = "journeyman_stops"  #: payload: id of a run that is asked to stop
 FREEZES = "journeyman_freezes"  #: payload: a scope that was frozen
+PUSHES = "journeyman_pushes"  #: payload: a project whose code was pushed
 QUEUE = "ch_engine"  #: PgQueuer's own
 _PROBE = 5.0  # seconds; a half-open connection says nothing by itself
 _PAUSE = 0.3  # seconds before a new connection
@@ -53,7 +54,7 @@ class Listener:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._subscriptions: dict[str, set[Subscription]] = {
-            channel: set() for channel in (CHANGES, STOPS, FREEZES, QUEUE)
+            channel: set() for channel in (CHANGES, STOPS, FREEZES, PUSHES, QUEUE)
         }
         self._task: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()

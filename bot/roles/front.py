@@ -13,6 +13,7 @@ from agent.hints import Hints
 from agent.operators import OperatorService
 from agent.pace import Turns
 from agent.review import hear_review
+from agent.run import CommitSha
 from agent.service import RunService
 from bot.build import make_sign_in, night_schedules
 from bot.cards import places
@@ -25,7 +26,7 @@ from bot.web.link import add_link_pages
 from bot.web.site import make_site
 from bot.web.slack_events import add_slack_events
 from bot.web.webhooks import SOURCE as GITLAB
-from bot.web.webhooks import add_gitlab_events, hear_again
+from bot.web.webhooks import Begins, add_gitlab_events, hear_again
 from bot.weekly import Weekly
 
 #: Slack repeats a delivery for minutes; the log of a run keeps what came of it.
@@ -42,7 +43,17 @@ async def open_front_role(opening: Opening) -> None:
         cards=places(database.store, database.threads),
     )
     comments = Turns(look=lambda run: hear_review(database.store, reader, run), clock=SystemClock())
-    hints = Hints(database.store, on_waiting=gatekeeper.hinted, on_note=comments.ask)
+
+    async def advanced(path: str, commit: CommitSha) -> None:
+        if project := _listed(opening, path):
+            await database.pushes.tell(project, commit)
+
+    hints = Hints(
+        database.store,
+        on_waiting=gatekeeper.hinted,
+        on_note=comments.ask,
+        on_advanced=advanced,
+    )
     front = await opening.stack.enter_async_context(
         open_front(
             opening.settings,
@@ -68,6 +79,20 @@ async def open_front_role(opening: Opening) -> None:
     opening.go(front.serve(), "front")
     opening.go(_schedule(opening, gatekeeper, front).serve(), "schedule")
     await _open_pages(opening, hints, front)
+
+
+def _begins(opening: Opening) -> Begins:
+    def branch(path: str, default: str) -> str:
+        project = opening.project(_listed(opening, path))
+        return (project.base_branch or default) if project else ""
+
+    return branch
+
+
+def _listed(opening: Opening, path: str) -> str:
+    """A project as the settings spell it; empty for one that they do not name."""
+    listed = opening.settings.listed_projects
+    return next((each for each in listed if each.lower() == path.lower()), "")
 
 
 def _schedule(opening: Opening, gatekeeper: Gatekeeper, front: Front) -> Schedule:
@@ -106,7 +131,9 @@ async def _open_pages(opening: Opening, hints: Hints, front: Front) -> None:
     settings, database = opening.settings, opening.database
     by_http = not settings.slack_app_token
     routes = [
-        add_gitlab_events(settings.gitlab_webhook_secret, database.inbox, hints.hear),
+        add_gitlab_events(
+            settings.gitlab_webhook_secret, database.inbox, hints.hear, begins=_begins(opening)
+        ),
         add_link_pages(front.linking),
     ]
     if by_http:

@@ -15,8 +15,10 @@ from agent.maintenance.shift import NightShift
 from agent.pace import Pace
 from agent.ports import Origin
 from agent.retrieval.backfill import Backfill
+from agent.retrieval.library import Library
+from agent.retrieval.pushes import Follower
 from agent.retrieval.vectors import Similarity
-from agent.run import RunId
+from agent.run import CommitSha, RunId
 from agent.work import Lookout
 from agent.worker import Worker
 from bot.build import (
@@ -65,6 +67,7 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
     )
     await opening.stack.enter_async_context(library)
     library.similarity = await _open_embeddings(opening)
+    _follow_pushes(opening, library, vaults, origin)
     worker = Worker(
         name=opening.name,
         store=database.store,
@@ -115,6 +118,27 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
         )
         opening.go(shift.serve(), "nights")
     return worker.advance
+
+
+def _follow_pushes(
+    opening: Opening,
+    library: Library,
+    vaults: GitVaults,
+    origin: Callable[[str], Awaitable[Origin]],
+) -> None:
+    async def newest(path: str) -> CommitSha:
+        known = opening.project(path)
+        base = known.base_branch if known else None
+        return (await vaults.of(path).fetch(await origin(path), base))[0]
+
+    follower = Follower(
+        pushes=opening.database.pushes,
+        code=opening.database.code,
+        library=library,
+        newest=newest,
+        projects=opening.settings.listed_projects,
+    )
+    opening.go(follower.serve(), "pushes")
 
 
 async def _open_embeddings(opening: Opening) -> Similarity | None:

@@ -1,4 +1,5 @@
-"""POST /gitlab/events: deliveries of GitLab's webhooks, which wake runs and decide nothing."""
+"""POST /gitlab/events: deliveries of GitLab's webhooks, which wake runs and the index of code, and
+decide nothing."""
 
 from __future__ import annotations
 
@@ -35,6 +36,7 @@ _UNDECIDED = frozenset(
         *("pending", "running", "canceling", "scheduled"),
     }
 )
+_TELLS_HEAD = frozenset({HintKind.PUSHED, HintKind.ADVANCED})
 _ACTIONS = {
     "close": HintKind.CLOSED,
     "reopen": HintKind.REOPENED,
@@ -44,6 +46,9 @@ _ACTIONS = {
     "unapproved": HintKind.APPROVAL,
     "unapproval": HintKind.APPROVAL,
 }
+#: The branch that the runs of a project begin on, given the one that GitLab calls the default;
+#: empty where there is no run.
+Begins = Callable[[str, str], str]
 _going = set[asyncio.Task[None]]()  # else nothing holds them
 
 
@@ -59,6 +64,7 @@ def add_gitlab_events(
     deliveries: Deliveries,
     hear: Callable[[Hint], Awaitable[object]],
     *,
+    begins: Begins = lambda project, default: "",
     now: Callable[[], float] = time.time,
 ) -> Callable[[web.UrlDispatcher], None]:
     """Without a secret there is no such page."""
@@ -74,7 +80,7 @@ def add_gitlab_events(
         if not verified(secret, body, request.headers, now=now()):
             return web.Response(status=401)
         try:
-            hint = read(record(json.loads(body)))
+            hint = read(record(json.loads(body)), begins)
         except (UnicodeDecodeError, ValueError, RecursionError):
             return web.Response(status=400)
         if hint is None:
@@ -165,9 +171,9 @@ def _signing_key(secret: str) -> bytes:
     return _bytes(secret)
 
 
-def read(payload: Json) -> Hint | None:
-    """None for what settles nothing on a branch that a run may watch. Texts and variables of a
-    delivery are none of our business."""
+def read(payload: Json, begins: Begins = lambda project, default: "") -> Hint | None:
+    """None for what settles nothing on a branch that a run may watch, and is no new code that runs
+    would begin on. Texts and variables of a delivery are none of our business."""
     about = record(payload.get("object_attributes"))
     merge = record(payload.get("merge_request"))
     match payload.get("object_kind"):
@@ -186,15 +192,22 @@ def read(payload: Json) -> Hint | None:
         return None
     if len(project) + len(branch) > 1000:
         return None
-    if not branch.startswith("agent/") and payload.get("object_kind") in ("push", "note"):
-        return None  # nobody's who watches; where runs deliver to, a pipeline follows
     head = payload.get("after") or record(about.get("last_commit")).get("id")
+    if not branch.startswith("agent/") and payload.get("object_kind") in ("push", "note"):
+        # nobody's who watches; where runs deliver to, a pipeline follows
+        default = record(payload.get("project")).get("default_branch")
+        told = payload.get("object_kind") == "push" and payload.get("ref") == f"refs/heads/{branch}"
+        if not told or not _is_sha(head) or not head.strip("0"):
+            return None
+        if branch != begins(project, default if isinstance(default, str) else ""):
+            return None
+        kind = HintKind.ADVANCED
     return Hint(
         kind=kind,
         project=project,
         branch=branch,
         iid=_number(merge.get("iid")),
-        head=CommitSha(head) if kind is HintKind.PUSHED and _is_sha(head) else None,
+        head=CommitSha(head) if kind in _TELLS_HEAD and _is_sha(head) else None,
     )
 
 

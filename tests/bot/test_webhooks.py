@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,14 @@ class Ear:
             return answer.status
 
 
+def begins(project: str, default: str) -> str:
+    """Runs of this one project begin on the branch that GitLab calls the default."""
+    return default if project == PATH else ""
+
+
 async def serve(ear: Ear, db: Database, secret: str) -> AsyncIterator[Ear]:
     app = web.Application()
-    add_gitlab_events(secret, db.inbox, ear.hear)(app.router)
+    add_gitlab_events(secret, db.inbox, ear.hear, begins=begins)(app.router)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -303,6 +309,68 @@ def test_what_settles_nothing_is_not_heard(status: str) -> None:
 def test_no_proof_that_was_guessed_is_accepted(body: bytes, headers: dict[str, str]) -> None:
     assert not verified(SECRET, body, headers, now=1_790_000_000.0)
     assert not verified("", body, headers, now=1_790_000_000.0)
+
+
+def advanced(**more: Any) -> dict[str, Any]:
+    about = {"path_with_namespace": PATH, "default_branch": "main"}
+    return push("main") | {"after": "a" * 40, "project": about} | more
+
+
+def test_a_push_is_new_code_only_where_runs_begin() -> None:
+    found = read(advanced(), begins)
+    assert found == hint(PATH, "main", "advanced", "a" * 40)
+    other = {"path_with_namespace": "group/other", "default_branch": "main"}
+    for payload in (
+        advanced(ref="refs/heads/topic"),
+        advanced(ref="refs/tags/main"),
+        advanced(ref="main"),
+        advanced(after="0" * 40),  # the branch was deleted
+        advanced(after="--upload-pack=x"),
+        advanced(after=None),
+        advanced(project=other),
+        advanced(project={"path_with_namespace": PATH, "default_branch": ["main"]}),
+        advanced(object_kind="tag_push"),
+        advanced(object_kind="note", merge_request={"source_branch": "main"}),
+    ):
+        assert read(payload, begins) is None
+    assert read(advanced(), lambda project, default: "develop") is None
+    assert read(advanced(ref="refs/heads/develop"), lambda project, default: "develop")
+
+
+async def test_a_push_of_new_code_is_kept_once_and_comes_again_after_a_crash(
+    ear: Ear, db: Database
+) -> None:
+    headers = {"X_Gitlab_Token": SECRET, "webhook_id": "k1"}
+    assert await ear.post(advanced(), X_Gitlab_Token="wrong", webhook_id="k1") == 401
+    assert await ear.post(advanced(), **headers) == 200
+    assert await ear.post(advanced(), **headers) == 200
+    assert await ear.post(advanced(ref="refs/heads/topic"), X_Gitlab_Token=SECRET) == 200
+    assert (ear.kinds, ear.changed) == ([HintKind.ADVANCED], [(PATH, "main")])
+    assert await _stored(db) == [("gitlab", "k1", True)]
+    await db.pool.execute("UPDATE inbox SET handled_at = NULL")
+    hints = Hints(db.store, on_advanced=db.pushes.tell)
+    (left,) = await db.inbox.unhandled(timedelta(0))
+    await hear_again(db.inbox, hints.hear)(left.id, left.payload)
+    told = await db.pushes.take([PATH], held=60)
+    assert told is not None
+    assert told.commit == "a" * 40
+
+
+async def test_new_code_wakes_no_run_that_delivers_there(db: Database) -> None:
+    run, told = await _watching(db), list[str]()
+
+    async def on_advanced(project: str, commit: CommitSha) -> None:
+        told.append(project)
+
+    hints = Hints(db.store, on_advanced=on_advanced)
+    assert await hints.hear(hint(PATH, "main", "advanced", "a" * 40))
+    assert not await Hints(db.store).hear(hint(PATH, "main", "advanced", "a" * 40))
+    assert told == [PATH]
+    woken = (
+        "SELECT count(*) FROM engine.pgqueuer WHERE status = 'queued' AND execute_after <= now()"
+    )
+    assert await db.pool.fetchval(woken) == 0
+    assert (await db.store.run(run.id)).status is RunStatus.WATCHING
 
 
 async def _watching(db: Database) -> Run:
