@@ -186,7 +186,9 @@ def _judged(case: Case, places: Sequence[Place]) -> dict[str, float]:
         "MRR": first,
         "c@20": len(set(case.gold) & shown) / len(case.gold),
         "tests@20": len(set(case.tests) & shown) / len(case.tests) if case.tests else nan,
-        "lines": nan if whole else float(sum(p.end - p.start + 1 for p in places[:20])),
+        "lines": nan
+        if whole or not places
+        else float(sum(p.end - p.start + 1 for p in places[:20])),
         "R@10 src": of_source["R@10"],
         "MRR src": first_of_source,
     }
