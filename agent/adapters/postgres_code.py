@@ -68,10 +68,10 @@ class PostgresCode:
         self._opening = asyncio.Lock()
         self._turns = asyncio.Semaphore(_POOL // 2)
         self._known: dict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = {}
-        self._kept = TreeCache[tuple[str, int], Postings](read=self._postings)
+        self.kept = TreeCache[tuple[str, int], Postings](read=self._postings)
 
     async def close(self) -> None:
-        await self._kept.close()
+        await self.kept.close()
         if self._pool is not None:
             await self._pool.close()
 
@@ -152,7 +152,7 @@ class PostgresCode:
     ) -> Sequence[Candidate]:
         if not storable([inside]):
             return ()
-        kept = self._kept.get((tree.project, tree.id), tree.chunks * BYTES)
+        kept = self.kept.get((tree.project, tree.id), tree.chunks * BYTES)
         if kept is not None:
             return kept.best(query, most, also=also, without=without, inside=inside)
         asked = SparseVector(dict(query), DIMENSIONS)

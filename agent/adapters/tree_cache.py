@@ -41,6 +41,10 @@ class TreeCache(Generic[K, V]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def idle(self) -> None:
+        """Waits for what is being read."""
+        await asyncio.gather(*self._reading.values())
+
     def get(self, key: K, size: int) -> V | None:
         """`size`: bytes that it would take. Begins to read it when it is asked for again."""
         if key in self._kept:

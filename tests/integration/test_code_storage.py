@@ -1,0 +1,217 @@
+"""How the index of code lies in PostgreSQL, and in the memory of a worker that asks it again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from codetrees import BareRepository
+from sqlalchemy import Connection as Raw
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from agent.adapters import postgres_code, postgres_trees
+from agent.adapters.database import Database
+from agent.adapters.embedded_postgres import APP
+from agent.adapters.git_code import GitCode
+from agent.adapters.migration import config
+from agent.adapters.postgres import Connection
+from agent.adapters.postgres_code import PostgresCode
+from agent.adapters.tree_cache import FROM, LARGEST
+from agent.retrieval.indexer import bring_up
+from agent.retrieval.lexical import asked
+from agent.retrieval.postings import BYTES
+from agent.retrieval.search import Searcher
+from agent.retrieval.store import IndexedTree
+from agent.retrieval.tokens import query_weights
+from agent.run import CommitSha
+from alembic import command
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+WORDS = ["price", "tariff", "order", "invoice", "customer", "address", "parcel", "voucher"]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> BareRepository:
+    return BareRepository(tmp_path / "code.git")
+
+
+async def index(db: Database, repository: BareRepository, commit: str, project: str = "shop"):
+    return await bring_up(db.code, GitCode(repository.folder), project, CommitSha(commit))
+
+
+def files(seed: int) -> dict[str, bytes]:
+    chance = random.Random(seed)
+    made: dict[str, bytes] = {"odd/blank.py": b"1\n", "odd/empty.md": b""}
+    for number in range(40):
+        functions = [
+            f"def {chance.choice(WORDS)}_{n}({chance.choice(WORDS)}):\n"
+            + "".join(f"    {chance.choice(WORDS)} = {chance.choice(WORDS)}\n" for _ in range(40))
+            for n in range(chance.randint(1, 6))
+        ]
+        made[f"{chance.choice(['src', 'tests'])}/m{number}.py"] = "\n".join(functions).encode()
+    return made
+
+
+async def to(admin_url: str, revision: str) -> None:
+    engine = create_async_engine(admin_url.replace("postgresql://", "postgresql+asyncpg://"))
+
+    def move(raw: Raw) -> None:
+        attributes = config(connection=raw, app_role=APP)
+        (command.downgrade if revision < "0011" else command.upgrade)(attributes, revision)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(move)
+    await engine.dispose()
+
+
+CHUNKS = """
+SELECT blob_id, project, start_line, end_line, symbols, context, content, lex::text, content_sha
+FROM code_chunks ORDER BY id"""
+
+
+async def test_the_layout_of_chunks_goes_there_and_back_and_loses_nothing(
+    db: Database, repository: BareRepository, owner: Connection, admin_url: str
+):
+    commit = repository.commit(files(1))
+    done = await index(db, repository, commit)
+    before = [tuple(row.values()) for row in await owner.fetch(CHUNKS)]
+    assert len(before) == done.tree.chunks > 40
+    await db.code.close()
+    await to(admin_url, "0010")
+    assert [tuple(row.values()) for row in await owner.fetch(CHUNKS)] == before
+    kind = "SELECT relkind::text FROM pg_class WHERE relname = 'code_chunks'"
+    assert await owner.fetchval(kind) == "r"
+    await to(admin_url, "0011")
+    assert await owner.fetchval(kind) == "v"
+    assert [tuple(row.values()) for row in await owner.fetch(CHUNKS)] == before
+
+
+@pytest.fixture
+async def stores(
+    db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[tuple[PostgresCode, PostgresCode]]:
+    """One that asks PostgreSQL, and one that has read the tree."""
+    asking = PostgresCode(database_url)
+    monkeypatch.setattr(asking.kept, "get", lambda key, size: None)
+    yield asking, db.code
+    await asking.close()
+
+
+async def remembered(store: PostgresCode, tree: IndexedTree) -> None:
+    for _ in range(FROM):
+        await store.best(tree, {1: 1.0}, most=1)
+    await store.kept.idle()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"inside": "src"},
+        {"without": ("src/m3.py", "src/m4.py", "tests/m3.py", "tests/m4.py", "none.py")},
+        {"also": ("odd/blank.py", "src/m1.py", "tests/m1.py", "none.py")},
+        {"inside": "src", "also": ("tests/m1.py",), "without": ("tests/m1.py",)},
+        {"inside": "nowhere"},
+    ],
+)
+async def test_a_tree_in_memory_answers_as_postgresql_does(
+    db: Database,
+    repository: BareRepository,
+    stores: tuple[PostgresCode, PostgresCode],
+    how: dict[str, Any],
+):
+    tree = (await index(db, repository, repository.commit(files(2)))).tree
+    asking, memory = stores
+    await remembered(memory, tree)
+    for query in ("tariff of a parcel", "voucher_2 ledger ledger", "nothing of it"):
+        words = query_weights(query).keys()
+        known = await memory.frequencies(tree, words)
+        weights = asked(query, known.chunks, known.having)
+        for most in (7, 400):
+            theirs = await asking.best(tree, weights, most=most, **how)
+            ours = await memory.best(tree, weights, most=most, **how)
+            scores = [each.bm25 for each in theirs]
+            assert [each.bm25 for each in ours] == pytest.approx(scores, rel=1e-5)
+            if most == 400:  # of equal ones, any may be left out
+                assert {e.id: replace(e, bm25=0) for e in ours} == {
+                    e.id: replace(e, bm25=0) for e in theirs
+                }
+
+
+async def test_a_tree_in_memory_is_its_projects_alone(db: Database, repository: BareRepository):
+    tree = (await index(db, repository, repository.commit(files(3)), "theirs")).tree
+    await remembered(db.code, tree)
+    disguised = replace(tree, project="mine")
+    await remembered(db.code, disguised)
+    weights = dict.fromkeys(query_weights("tariff"), 1.0)
+    assert len(await db.code.best(tree, weights, most=5)) == 5
+    assert await db.code.best(disguised, weights, most=5) == []
+
+
+async def test_a_tree_too_large_for_memory_is_asked_in_postgresql(
+    db: Database, repository: BareRepository
+):
+    tree = (await index(db, repository, repository.commit(files(3)))).tree
+    large = replace(tree, chunks=LARGEST // BYTES + 1)
+    await remembered(db.code, large)
+    assert await db.code.best(large, dict.fromkeys(query_weights("tariff"), 1.0), most=5)
+    assert db.code.kept.get(("shop", tree.id), 1) is None
+
+
+async def test_what_was_forgotten_is_not_shown_from_memory(
+    db: Database, repository: BareRepository
+):
+    tree = (await index(db, repository, repository.commit(files(4)))).tree
+    await remembered(db.code, tree)
+    searcher = Searcher(store=db.code, tree=tree, now=NOW)
+    assert (await searcher.search("tariff of a parcel")).places
+    await db.code.forget("shop", keep=0)
+    assert (await searcher.search("tariff of a parcel")).places == ()
+
+
+async def test_what_another_version_stored_is_made_anew(
+    db: Database, repository: BareRepository, owner: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    commit = repository.commit(files(5))
+    with monkeypatch.context() as patch:
+        for module in (postgres_code, postgres_trees):
+            patch.setattr(module, "VERSION", module.VERSION - 1)
+        old = await index(db, repository, commit)
+    assert old.read == 42 - 1
+    assert await db.code.tree("shop", CommitSha(commit)) is None
+    assert await db.code.newest("shop") is None
+    new = await index(db, repository, commit)
+    assert (new.read, new.tree.chunks) == (old.read, old.tree.chunks)
+    assert new.tree.id != old.tree.id
+    assert await owner.fetchval("SELECT count(*) FROM code_blobs") == 2 * old.read
+    found = await Searcher(store=db.code, tree=new.tree, now=NOW).search("tariff of a parcel")
+    ids = [place.hit.id for place in found.places]
+    versions = "SELECT DISTINCT version FROM code_blobs WHERE id = ANY ($1)"
+    told = await owner.fetch(versions, [id >> 20 for id in ids])
+    assert [row["version"] for row in told] == [postgres_code.VERSION]
+
+
+async def test_words_that_say_little_are_found_in_names_and_paths_alone(
+    db: Database, repository: BareRepository
+):
+    commit = repository.commit(
+        {
+            "src/body.py": b"def price(order):\n    # what was wrong: fix the update\n",
+            "src/names.py": b"def update(order):\n    pass\n",
+            "src/fix.py": b"price = 1\n",
+        }
+    )
+    tree = (await index(db, repository, commit)).tree
+    searcher = Searcher(store=db.code, tree=tree, now=NOW)
+    for query, paths in (
+        ("the update", ["src/names.py"]),
+        ("fix", ["src/fix.py"]),
+        ("what was wrong", []),
+    ):
+        answer = await searcher.search(query)
+        assert [place.hit.path for place in answer.places if place.hit.words] == paths, query
