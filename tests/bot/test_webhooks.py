@@ -356,6 +356,43 @@ async def test_a_push_of_new_code_is_kept_once_and_comes_again_after_a_crash(
     assert told.commit == "a" * 40
 
 
+async def test_gitlab_s_own_push_is_heard_where_runs_begin_and_nowhere_else(
+    ear: Ear, db: Database, tmp_path: Path
+) -> None:
+    async with GitLabStandIn(tmp_path / "gitlab") as gitlab:
+        sam = gitlab.state.add_user("sam")
+        source = tmp_path / "source"
+        source.mkdir()
+        (source / "README").write_text("one")
+        project = await gitlab.add_project(PATH, owner=sam, source=source)
+        project.hooks[1] = Hook(
+            id=1,
+            url=ear.url,
+            created_at=gitlab.state.now(),
+            events={"push_events": True},
+            token=SECRET,
+        )
+        gitlab.forge.webhooks.copies = lambda event: 2
+        token = gitlab.state.add_token(sam, "api").secret
+        shas: list[str] = []
+        async with ClientSession(headers={"PRIVATE-TOKEN": token}) as session:
+            for n, branch in enumerate(("topic", "main")):
+                data: dict[str, Any] = {
+                    "branch": branch,
+                    "commit_message": "Change",
+                    "actions": [{"action": "create", "file_path": f"{n}.txt", "content": "x"}],
+                }
+                data |= {"start_branch": "main"} if branch == "topic" else {}
+                url = f"{gitlab.url}/api/v4/projects/1/repository/commits"
+                async with session.post(url, json=data) as answer:
+                    assert answer.status == 201, await answer.text()
+                    shas.append((await answer.json())["id"])
+        await gitlab.forge.webhooks.idle()
+    assert (ear.kinds, ear.changed) == ([HintKind.ADVANCED], [(PATH, "main")])
+    (kept,) = await db.pool.fetch("SELECT payload FROM inbox")
+    assert json.loads(kept["payload"])["head"] == shas[-1]
+
+
 async def test_new_code_wakes_no_run_that_delivers_there(db: Database) -> None:
     run, told = await _watching(db), list[str]()
 

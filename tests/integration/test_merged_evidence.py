@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from agent.adapters.gitlab_paging import pages
 from agent.adapters.system_clock import SystemClock
 from agent.ports import Origin
 from agent.retrieval.history import Change, History
+from agent.retrieval.indexer import bring_up
 from agent.retrieval.library import Library, Readiness
 from agent.retrieval.merges import Merges
 from agent.retrieval.tokens import Tokens
@@ -345,6 +346,60 @@ async def test_who_searches_never_waits_for_merge_requests(town: Town):
         hold.set()
         await done.wait()
         assert await by_past("round total half up") == {"money/sum.py"}
+
+
+async def test_the_vault_bounds_the_past_before_the_past_is_there(town: Town):
+    """What a later commit brought is offered to no earlier one, whoever asks first."""
+    vault = town.vaults.of(PATH)
+    origin = Origin(url=f"{town.gitlab.url}/{PATH}.git", token=town.secret)
+    first, _ = await vault.fetch(origin, None)
+    code = VaultCode(vault.repository)
+    (own,) = await code.changes(first, 100)
+    assert (own.id, own.paths, own.at.year) == (first, (), 2020)
+    await town.merged("Round half up", {"round.py": "x = 1\n"})
+    head = await town.learn()
+    await bring_up(town.db.code, code, PATH, first)
+    assert {c.id for c in await town.db.code.changes(PATH, 100, first)} == {first}
+    newest = CommitSha("b" * 40)
+    alone = Change(id=newest, at=datetime.now(UTC), title="Newest", paths=())
+    await town.db.code.remember(PATH, [alone])
+    told = {c.id for c in await town.db.code.changes(PATH, 100, newest)}
+    assert {first, "!1", newest} <= told  # by its time alone, and what is behind it
+    await town.db.code.remember(PATH, [replace(alone, paths=("new.py",)), replace(alone, id=head)])
+    paths = {c.id: c.paths for c in await town.db.code.changes(PATH, 100)}
+    assert paths[newest] == ("new.py",)
+    await town.db.code.remember(PATH, [alone])
+    assert {c.id: c.paths for c in await town.db.code.changes(PATH, 100)} == paths
+
+
+async def test_a_tree_whose_maker_ended_before_it_learnt_is_given_its_past(town: Town):
+    await town.merged("Round half up", {"round.py": "def half():\n    return 1\n"})
+    vault = town.vaults.of(PATH)
+    origin = Origin(url=f"{town.gitlab.url}/{PATH}.git", token=town.secret)
+    head, _ = await vault.fetch(origin, None)
+    await bring_up(town.db.code, VaultCode(vault.repository), PATH, head)
+    learnt = asyncio.Event()
+
+    class Told(Merges):
+        async def learn(self, project: str, commit: CommitSha) -> int:
+            found = await super().learn(project, commit)
+            learnt.set()
+            return found
+
+    async with Library(
+        store=town.db.code,
+        sources=lambda project: VaultCode(vault.repository),
+        clock=SystemClock(),
+        past=town.past.changes,
+        merges=Told(forge=town.reader, store=town.db.merges, landed=town.past.landed),
+        patience=60,
+    ) as library:
+        assert (await library.shelf(PATH, head)).state is Readiness.READY
+        await learnt.wait()
+        learnt.clear()
+        assert (await library.shelf(PATH, head)).state is Readiness.READY
+    assert set(await town.told(head)) == {"!1"}
+    assert not learnt.is_set()  # once is enough
 
 
 @gitlab_schema.needs_gitlab_specs
