@@ -78,6 +78,7 @@ def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
                 query=arguments.query,
                 top_k=arguments.top_k,
                 as_json=arguments.json,
+                path=arguments.path,
             )
         case "sandbox":
             from bot.operate import sandbox_command
@@ -163,7 +164,12 @@ def _parser() -> argparse.ArgumentParser:
         code.add_argument("--ref", default="HEAD", help="a commit, branch or tag (default HEAD)")
         if name == "search":
             code.add_argument("query", help="what to look for, in words or names")
-            code.add_argument("--top-k", type=int, default=20, metavar="N", help="how many places")
+            code.add_argument(
+                "--top-k", type=_places, default=20, metavar="N", help="how many places (20)"
+            )
+            code.add_argument(
+                "--path", default="", metavar="FOLDER", help="a folder or file to stay in"
+            )
             code.add_argument("--json", action="store_true", help="one JSON object")
 
     sandbox = commands.add_parser("sandbox", help="where commands of a run are run")
@@ -193,6 +199,12 @@ def _parser() -> argparse.ArgumentParser:
 def _count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MOST:
         raise argparse.ArgumentTypeError(f"give a number from 1 to {MOST}")
+    return int(text)
+
+
+def _places(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError("give a number from 1 to 1000")
     return int(text)
 
 

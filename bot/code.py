@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import posixpath
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -25,6 +27,7 @@ from agent.retrieval.search import Answer, Found, Searcher
 from agent.retrieval.store import IndexedTree
 from agent.retrieval.vectors import LEXICAL, Similarity
 from bot.build import make_embedder
+from bot.repository import local_repository
 from bot.settings import load
 
 SHOWN = 3  #: lines of a place on the terminal
@@ -36,20 +39,25 @@ async def index_command(*, repo: str, ref: str) -> int:
         database, source, project = await _opened(stack, repo)
         done = await _indexed(database, source, project, ref)
         filled = await _embedded(stack, database, done.tree)
+        edited = await _uncommitted(source, repo, ref)
     tree = done.tree
     for problem in done.problems:
         print(f"{problem} Such files are searched in windows of lines.", file=sys.stderr)
     print(
         f"{tree.commit[:12]} is indexed: {tree.files:,} files, {tree.lines:,} lines,"
-        f" {tree.chunks:,} places; {done.read:,} files were new"
+        f" {tree.chunks:,} places; {done.read:,} files were read"
         f" ({time.monotonic() - began:.1f} s)."
     )
+    if edited:
+        print(edited)
     if filled:
         print(filled)
     return 0
 
 
-async def search_command(*, repo: str, ref: str, query: str, top_k: int, as_json: bool) -> int:
+async def search_command(
+    *, repo: str, ref: str, query: str, top_k: int, as_json: bool, path: str = ""
+) -> int:
     if not query.strip():
         raise SettingsError("The query is empty: say what to look for.")
     async with AsyncExitStack() as stack:
@@ -61,18 +69,20 @@ async def search_command(*, repo: str, ref: str, query: str, top_k: int, as_json
         searcher = Searcher(
             store=database.code, tree=done.tree, now=clock.now(), similarity=similarity
         )
-        answer = await searcher.search(query, places=top_k)
+        inside = "" if (folder := posixpath.normpath(path)) == "." else folder
+        answer = await searcher.search(query, places=top_k, inside=inside)
+        edited = await _uncommitted(source, repo, ref)
     if as_json:
         print(json.dumps(_record(answer)))
     else:
         _show(answer, Console(highlight=False))
+        if edited:
+            print(edited, file=sys.stderr)
     return 0
 
 
 async def _opened(stack: AsyncExitStack, repo: str) -> tuple[Database, GitCode, str]:
-    folder = Path(repo).resolve()
-    if not (folder / ".git").exists() and not (folder / "HEAD").is_file():
-        raise SettingsError(f"--repo {repo} is no git repository: give the top folder of one.")
+    folder = local_repository(repo).resolve()
     source = GitCode(await git_folder(folder))
     settings = load()
     database = await stack.enter_async_context(
@@ -83,7 +93,7 @@ async def _opened(stack: AsyncExitStack, repo: str) -> tuple[Database, GitCode, 
 
 async def _indexed(database: Database, source: GitCode, project: str, ref: str) -> Indexed:
     commit = await source.commit(ref)
-    with Bar(transient=True, console=Console(stderr=True)) as bar:
+    with _bar() as bar:
         task: TaskID | None = None
 
         def tell(progress: Progress) -> None:
@@ -93,7 +103,26 @@ async def _indexed(database: Database, source: GitCode, project: str, ref: str) 
             if task is not None:
                 bar.update(task, completed=progress.done)
 
-        return await bring_up(database.code, source, project, commit, tell=tell)
+        try:
+            return await bring_up(database.code, source, project, commit, tell=tell)
+        except asyncio.CancelledError:  # by Ctrl-C
+            print("What was read is kept; the same command reads the rest.", file=sys.stderr)
+            raise
+
+
+def _bar() -> Bar:
+    console = Console(stderr=True)
+    return Bar(transient=True, console=console, disable=not console.is_terminal)
+
+
+async def _uncommitted(source: GitCode, repo: str, ref: str) -> str:
+    """A sentence where people may look for what no commit has."""
+    folder = Path(repo).resolve()
+    count = await source.uncommitted(folder) if ref == "HEAD" else 0
+    if not count:
+        return ""
+    files = "1 file has changes" if count == 1 else f"{count:,} files have changes"
+    return f"In the work tree {files} that no commit has: only what is committed is found."
 
 
 async def _embedder(stack: AsyncExitStack) -> OpenAIEmbeddings | MiniLM | None:
@@ -109,7 +138,7 @@ async def _embedded(stack: AsyncExitStack, database: Database, tree: IndexedTree
     backfill = Backfill(
         code=database.code, vectors=database.vectors, embedder=embedder, projects=(tree.project,)
     )
-    with Bar(transient=True, console=Console(stderr=True)) as bar:
+    with _bar() as bar:
         task = bar.add_task("Embedding", total=tree.chunks)
 
         def tell(filled: Filled) -> None:

@@ -9,17 +9,16 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from agent.errors import SettingsError
 from agent.maintenance.night import Finding, Task, TaskReport
 from agent.maintenance.tasks import TASKS
 from agent.project import ProjectSettings
 from bot.build import make_nights
 from bot.maintenance_project import check_listed, of_project
+from bot.repository import local_repository
 from bot.settings import Settings, load
 from bot.views import words as w
 
@@ -58,12 +57,7 @@ def _tasks(settings: Settings, project: str | None) -> tuple[Task, ...]:
 async def _local(
     settings: Settings, arguments: argparse.Namespace, tasks: Sequence[Task], tell: Tell
 ) -> Sequence[TaskReport]:
-    repository = Path(arguments.repo)
-    if not (repository / ".git").exists() and not (repository / "HEAD").is_file():
-        raise SettingsError(
-            f"--repo {arguments.repo} is no git repository: give the top folder of one, or make "
-            "one of it with `git init` and a first commit."
-        )
+    repository = local_repository(arguments.repo)
     project = _project(settings, arguments)
     nights = make_nights(settings)
     return await nights.run(repository, tasks, project, dry_run=arguments.dry_run, tell=tell)

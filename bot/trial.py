@@ -32,6 +32,7 @@ from bot.build import (
     make_vaults,
 )
 from bot.progress import Progress, make_progress
+from bot.repository import local_repository
 from bot.settings import Settings, load, require
 
 if TYPE_CHECKING:
@@ -48,12 +49,7 @@ async def try_command(
 ) -> int:
     settings = load()
     require(settings, ("try",))
-    repository = Path(repo)
-    if not (repository / ".git").exists() and not (repository / "HEAD").is_file():
-        raise SettingsError(
-            f"--repo {repo} is no git repository: give the top folder of one, or make one of it "
-            "with `git init` and a first commit."
-        )
+    repository = local_repository(repo)
     if not request.strip():
         raise SettingsError("The request is empty: say what to do.")
     sandbox = make_sandbox(settings)

@@ -56,6 +56,30 @@ class GitCode:
             found.append(Blob(path=path, id=blob.decode(), size=int(size)))
         return found
 
+    async def uncommitted(self, folder: Path) -> int:
+        """Files of this work tree that were edited, by their times and sizes, or are new."""
+        if not (folder / ".git").exists():
+            return 0
+        edited = ("diff-index", "--name-only", "-z", "--ignore-submodules", "HEAD")
+        new = ("ls-files", "--others", "--exclude-standard", "--directory", "-z")
+        env = await self._unfiltered()
+        found = set[bytes]()
+        for command in (edited, new):
+            done = await self._git.run(command, work_tree=folder, env=env)
+            found.update(done.out.split(b"\0")[:-1] if done.code == 0 else ())
+        return len(found)
+
+    async def _unfiltered(self) -> dict[str, str]:
+        """Settings that keep git from the programs that the repository names as filters; it runs
+        them on files as new as its index."""
+        done = await self._git.run(("config", "-z", "--name-only", "--get-regexp", r"^filter\."))
+        names = {os.fsdecode(name) for name in done.out.split(b"\0")[:-1]}
+        env = {"GIT_CONFIG_COUNT": str(len(names))}
+        for number, name in enumerate(names):
+            off = "false" if name.endswith(".required") else ""
+            env |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": off}
+        return env
+
     async def contents(self, blobs: Sequence[Blob]) -> AsyncGenerator[tuple[Blob, bytes]]:
         batch: list[Blob] = []
         held = 0
