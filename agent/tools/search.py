@@ -34,6 +34,8 @@ _DEFINES = (
     r"\b(def|class|func|fn|function|type|struct|enum|interface|trait|module|const|let|var|object"
     r"|record|val|fun|macro_rules!)\s+(\([^)]*\)\s*)?"
 )
+#: Edges of a word, as grep writes them.
+_EDGE = re.compile(r"(?<!\\)((?:\\\\)*)\\[<>]")
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -60,7 +62,10 @@ async def search(context: ToolContext, arguments: Arguments) -> ToolOutcome:
     if len(rows) > ROWS:
         rest = len(rows) - ROWS
         rows = [*rows[:ROWS], f"[… {rest} more. Narrow the query, or name a folder in `path`.]"]
-    hint = "Nothing found. Try fewer or other words, or mode ranked."
+    hint = (
+        "Nothing found. Try fewer or other words, or mode ranked. Folders such as vendor and build "
+        "are looked into only when `path` names one."
+    )
     shown = " ".join(clean(query).split())[:60]
     output = "\n".join([why, *rows] if why and rows else rows) or hint
     return ToolOutcome(output=output, summary=f"{mode} {shown!r}: {found}")
@@ -68,7 +73,7 @@ async def search(context: ToolContext, arguments: Arguments) -> ToolOutcome:
 
 async def _names(context: ToolContext, query: str, where: str) -> list[str]:
     """Every word of the query is part of the path; `*` and `?` match as in a shell."""
-    pruned = " -o ".join(f"-name {shlex.quote(name)}" for name in LEFT_OUT)
+    pruned = " -o ".join(f"-name {shlex.quote(name)}" for name in _left_out(where))
     command = f"find ./{shlex.quote(where)} \\( {pruned} \\) -prune -o -type f -print"
     lines = await _lines(context, command, _WIDE)
     paths = [_plain(line) for line in lines if line.startswith("./")]
@@ -78,9 +83,16 @@ async def _names(context: ToolContext, query: str, where: str) -> list[str]:
 
 
 async def _text(context: ToolContext, query: str, where: str) -> list[str]:
-    command = _grep(["-E", "-m", str(OF_A_FILE + 1), "-e", query], where)
+    query = _EDGE.sub(r"\1\\b", query)
     rows, seen = list[str](), Counter[str]()
-    for match in _matches(await _lines(context, command, _PLAIN)):
+    options = ["-P", "-m", str(OF_A_FILE + 1), "-e", query]
+    try:
+        lines = await _lines(context, _grep(options, where), _PLAIN)
+    except ToolFailed as error:
+        if "-P" not in str(error):  # a grep that was built without it
+            raise
+        lines = await _lines(context, _grep(["-E", *options[1:]], where), _PLAIN)
+    for match in _matches(lines):
         seen[match.path] += 1
         cut = seen[match.path] > OF_A_FILE
         shown = f" {MORE}" if cut else f"{match.line}: {match.text[:LINE]}"
@@ -145,9 +157,15 @@ def tokens(text: str) -> list[str]:
 
 
 def _grep(options: list[str], where: str) -> str:
-    left_out = [f"--exclude-dir={name}" for name in LEFT_OUT]
+    left_out = [f"--exclude-dir={name}" for name in _left_out(where)]
     argv = ["grep", "-rnI", *left_out, *options, "--", f"./{where}"]
-    return f"{shlex.join(argv)} | cut -c1-{LINE * 2}"
+    # by bytes: else a file with one letter that is no UTF-8 would pass for binary
+    return f"LC_ALL=C {shlex.join(argv)} | cut -c1-{LINE * 2}"
+
+
+def _left_out(where: str) -> list[str]:
+    """One that is asked for by name is looked into."""
+    return [name for name in LEFT_OUT if name != where.rstrip("/.").rsplit("/", 1)[-1]]
 
 
 async def _lines(context: ToolContext, command: str, limits: CommandLimits) -> list[str]:
@@ -155,7 +173,7 @@ async def _lines(context: ToolContext, command: str, limits: CommandLimits) -> l
     result = await context.box.exec(["bash", "-c", script], limits=limits)
     if result.exit_code > 1 and not result.stopped:
         said = result.output.strip().splitlines() or ["the search failed"]
-        raise ToolFailed(f"{clean(said[-1])[:300]} (`query` is an extended regular expression.)")
+        raise ToolFailed(f"{clean(said[-1])[:300]} (`query` is a regular expression.)")
     return result.output.splitlines()
 
 
@@ -179,7 +197,7 @@ def _glob(word: str) -> re.Pattern[str]:
 SEARCH = Tool(
     spec=ToolSpec(
         name="search",
-        description="Find code. text: extended regular expression, by line. names: words or "
+        description="Find code. text: regular expression (Perl's), by line. names: words or "
         "globs in file paths. ranked: the places that best match a few words or identifiers, with "
         "your changes. defined: where a symbol is defined.",
         parameters=schema(

@@ -108,6 +108,43 @@ async def test_search_stays_in_a_folder_and_says_when_nothing_is_there(desk: Des
         await desk.use("search", query="x", path="nowhere")
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (r"count\d+", ["count12"]),
+        ("(?i)COUNT1", ["count12"]),
+        (r"\<count12\>", ["count12"]),
+        (r"\bcoun\b", []),
+        ("(?:count|x)[\\d]{2}", ["count12"]),
+        ("count(?=1)", ["count12"]),
+        (r"price = .*?;", ["caf"]),
+        ("caf.+price", ["caf"]),
+        ("größe", ["größe"]),
+    ],
+)
+async def test_search_reads_an_expression_as_other_tools_do(
+    desk: Desk, query: str, found: list[str]
+):
+    desk.root.joinpath("odd").mkdir()
+    lines = [b"count12\n", b"caf\xe9 price = 1;\n", "größe\n".encode(), b"countd\n"]
+    for number, line in enumerate(lines):
+        desk.root.joinpath(f"odd/{number}.txt").write_bytes(line)
+    told = (await desk.use("search", query=query, path="odd")).output.splitlines()
+    texts = [line.split(": ", 1)[-1] for line in told if line.startswith("odd/")]
+    assert len(texts) == len(found), told
+    assert all(text.startswith(word) for text, word in zip(texts, found, strict=True))
+
+
+async def test_a_folder_that_is_left_out_is_looked_into_when_it_is_named(desk: Desk):
+    desk.root.joinpath("vendor").mkdir()
+    desk.root.joinpath("vendor/lib.py").write_text("hidden_treasure = 1\n")
+    assert "only when `path` names one" in (await desk.use("search", query="hidden_tr")).output
+    for mode, query in (("text", "hidden_treasure"), ("names", "lib")):
+        for path in ("vendor", "./vendor/", "/workspace/vendor"):
+            told = await desk.use("search", query=query, path=path, mode=mode)
+            assert told.output.startswith("vendor/lib.py"), (mode, path)
+
+
 async def test_search_says_that_it_shows_a_part_of_a_file(desk: Desk):
     (desk.root / "many.txt").write_text("needle\n" * 41)
     (desk.root / "all.txt").write_text("needle\n" * 3)
