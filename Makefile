@@ -4,7 +4,7 @@
 .PHONY: help install demo demo-nightly playground run check test test-all bench migrate lock clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Tests wait for other processes half of their time: twice the two cores of a small build machine.
+# Tests wait for other processes half of their time: two for each core of a small build machine
 PROCESSES ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 

@@ -4,6 +4,7 @@ database a test."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def _turn(item: pytest.Item) -> int:
     part = item.path.relative_to(Path(__file__).parent).parts[0]
     return FIRST.index(part) if part in FIRST else len(FIRST)
@@ -49,7 +56,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
     from agent.adapters.migration import migrate
 
     sweep()  # what sessions that were killed have left
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off"})
+    small = {"fsync": "off", "shared_buffers": "32MB"}  # one of several, and its data is small
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings=small)
 
     async def start() -> None:
         await server.__aenter__()

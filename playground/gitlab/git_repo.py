@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,17 +78,17 @@ class Repository:
 
     async def resolve(self, ref: str) -> str | None:
         """The commit of a branch, a tag or a SHA, in this order."""
-        if not ref or ref.startswith("-"):
+        if not ref or ref.startswith("-") or not ref.isprintable():
             return None
-        for name in (f"refs/heads/{ref}", f"refs/tags/{ref}", ref):
-            code, out = await run_git(
-                f"--git-dir={self.path}",
-                *("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}"),
-                ok=(0, 1, 128),
-            )
-            if code == 0:
-                return out.decode().strip().splitlines()[-1]
-        return None
+        names = [f"{place}{ref}^{{commit}}" for place in ("refs/heads/", "refs/tags/", "")]
+        _, out = await run_git(
+            f"--git-dir={self.path}",
+            *("cat-file", "--batch-check=%(objecttype) %(objectname)"),
+            stdin="\n".join(names).encode(),
+            ok=(0, 128),
+        )
+        found = re.search(r"^commit ([0-9a-f]{40})$", out.decode("utf-8", "replace"), re.MULTILINE)
+        return found[1] if found else None
 
     async def branch(self, name: str) -> str | None:
         code, out = await run_git(

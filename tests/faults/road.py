@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -348,12 +349,14 @@ async def until(
     try:
         async with asyncio.timeout(seconds):
             while True:
+                began = time.monotonic()
                 found = condition()
                 if asyncio.iscoroutine(found):
                     found = await found
                 if found:
                     return
-                await asyncio.sleep(0.02)
+                # a look that takes long, on a busy machine, is taken less often
+                await asyncio.sleep(min(max(0.02, 3 * (time.monotonic() - began)), 0.2))
     except TimeoutError:
         told = await story() if story else ""
         raise AssertionError(f"It did not come about within {seconds} s.\n{told}") from None
