@@ -204,7 +204,8 @@ def add_hook(state: State, path: str, url: str, secret: str) -> None:
         project.hooks[hook.id] = hook
     hook.url, hook.token = url.rstrip("/") + HOOK, secret
     hook.failures, hook.disabled, hook.disabled_until = 0, False, None
-    hook.events |= dict.fromkeys(("pipeline_events", "merge_requests_events", "note_events"), True)
+    kinds = ("push_events", "pipeline_events", "merge_requests_events", "note_events")
+    hook.events |= dict.fromkeys(kinds, True)
 
 
 def application(state: State, url: str) -> Application:

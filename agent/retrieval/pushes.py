@@ -6,13 +6,14 @@ has then.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.errors import JourneymanError
+from agent.errors import JourneymanError, StoreUnavailable
 from agent.guard import guarded
 from agent.retrieval.library import Library, Readiness
 from agent.retrieval.store import CodeStore
@@ -24,6 +25,7 @@ EVERY = 30.0  #: seconds between looks, beside those that a push causes
 HELD = 600.0  #: seconds that whoever is at it is waited for
 ATTEMPTS = 5  #: then the next push or run brings the index
 _PAUSE = 30.0  #: seconds before the second attempt; twice as many before each further one
+_END = 2.0  #: seconds that an end waits until another worker may go on
 
 #: A project's newest commit, fetched.
 Newest = Callable[[str], Awaitable[CommitSha]]
@@ -82,14 +84,18 @@ class Follower:
         pushed = await self.pushes.take(self.projects, held=HELD)
         if pushed is None:
             return False
-        problem = ""
         try:
             problem = await self._follow(pushed)
+            if not problem:
+                await self.pushes.done(pushed)
+                return True
         except JourneymanError as error:
             problem = str(error)
-        if not problem:
-            await self.pushes.done(pushed)
-            return True
+        except asyncio.CancelledError:
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(_END):
+                    await self.pushes.later(pushed, 0)  # whoever serves next goes on
+            raise
         told = {"project": pushed.project, "attempt": pushed.attempt, "problem": problem}
         log.warning("push_waits", extra=told)
         await self.pushes.later(pushed, _PAUSE * 2 ** (pushed.attempt - 1))

@@ -189,6 +189,23 @@ async def test_a_worker_that_was_killed_is_followed_by_another(
     assert (origin.indexed, await pushes(db)) == ([commit], 0)
 
 
+async def test_a_worker_that_is_stopped_leaves_it_to_the_next_at_once(
+    db: Database, origin: Origin, worker: Callable[[Database], Follower]
+):
+    origin.free.clear()
+    await db.pushes.tell(PROJECT, origin.push("first"))
+    at_it = asyncio.create_task(all_turns(worker(db)))
+    await origin.begun.wait()
+    at_it.cancel()
+    with suppress(asyncio.CancelledError):
+        await at_it
+    origin.free.set()
+    assert await all_turns(worker(db)) == 1
+    newest = await db.code.newest(PROJECT)
+    assert newest is not None
+    assert (newest.commit, await pushes(db)) == (origin.head, 0)
+
+
 async def test_a_gitlab_that_is_away_is_tried_later_and_not_for_ever(
     db: Database,
     origin: Origin,
