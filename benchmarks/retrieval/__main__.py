@@ -81,7 +81,7 @@ def main() -> None:
             title = f"Mean over {len(every)} repositories of {lines:,} lines; query: {which}"
             console.print(_table(title, which, methods, every))
     console.print(
-        "index s, MB and size MB: to index one tree of each repository from its contents, the peak"
+        "core s, MB and size MB: to index one tree of each repository from its contents, the peak"
         " of memory beyond them, and what is kept beside the text; sums, of MB the largest."
     )
 
@@ -106,7 +106,7 @@ def _there(names: Sequence[str], embedder: bool, console: Console) -> list[str]:
 def _table(title: str, which: str, methods: Sequence[str], every: Sequence[Scored]) -> Table:
     table = Table(title=title, title_justify="left")
     columns = (*COLUMNS, *SOURCE)
-    for name in ("", *columns, "index s", "MB", "size MB"):
+    for name in ("", *columns, "core s", "MB", "size MB"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for name in methods:
         means = [each.means[which, name] for each in every if (which, name) in each.means]

@@ -21,7 +21,6 @@ from agent.adapters.database import Database, open_database
 from agent.adapters.embedded_postgres import EmbeddedPostgres
 from agent.adapters.git_code import GitCode
 from agent.adapters.postgres import connect
-from agent.adapters.postgres_files import lay_out
 from agent.adapters.system_clock import SystemClock
 from agent.retrieval.indexer import bring_up
 from agent.retrieval.search import Searcher
@@ -30,6 +29,7 @@ from agent.run import CommitSha
 from benchmarks.retrieval.beside import beside
 from benchmarks.retrieval.cold import cold
 from benchmarks.retrieval.crowd import crowd
+from benchmarks.retrieval.serving import cpu
 from benchmarks.retrieval.trees import Forest
 from benchmarks.scratch import scratch
 from benchmarks.table import Row, Table, show
@@ -83,14 +83,14 @@ def _cold(folder: Path, repositories: Sequence[Path], size: int) -> Table:
 
 async def _one(db: Database, home: Path, forest: Forest, size: int) -> Table:
     source, load = GitCode(forest.folder), os.getloadavg()[0]
-    cpu, began = _cpu(home), time.perf_counter()
+    busy, began = cpu(home), time.perf_counter()
     done = await bring_up(db.code, source, "bench", CommitSha(forest.head))
-    took, cpu = time.perf_counter() - began, _cpu(home) - cpu
+    took, busy = time.perf_counter() - began, cpu(home) - busy
     lines = done.tree.lines
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     rows = [
         Row(what="indexed", value=lines / took, unit="lines/s", limit=20_000, at_least=True,
-            baseline=f"{lines / cpu:,.0f} a second of a core (ours and PostgreSQL's)",
+            baseline=f"{lines / busy:,.0f} a second of a core (ours and PostgreSQL's)",
             note=f"{done.tree.files:,} files, {done.tree.chunks:,} chunks, {took:.1f} s"),
         Row(what="peak memory of the process", value=peak, unit="MB", limit=300),
         *await _sizes(home, lines),
@@ -107,9 +107,9 @@ async def _one(db: Database, home: Path, forest: Forest, size: int) -> Table:
         ("in PostgreSQL", latencies, LIMITS.get(size)),
         ("of a tree in memory", remembered, 10.0),
     ):
-        cpu = _cpu(home)
+        before = cpu(home)
         times = await ask(db, pushed.tree, queries)
-        busy = (_cpu(home) - cpu) / (len(queries) + 1) * 1000
+        busy = (cpu(home) - before) / (len(queries) + 1) * 1000
         p50, p95 = times[len(times) // 2], times[int(len(times) * 0.95)]
         note = f"half: {p50:.1f} ms; a core is busy for {busy:.1f} ms of each"
         rows.append(Row(what=f"search {where}, 95 % are faster", value=p95, unit="ms",
@@ -147,23 +147,6 @@ async def _timed(db: Database, tree: IndexedTree, queries: Sequence[str]) -> lis
         await searcher.search(query)
         times.append((time.perf_counter() - began) * 1000)
     return sorted(times)
-
-
-def _cpu(home: Path) -> float:
-    """Seconds that this process and PostgreSQL's were at work, whatever else the machine did."""
-    server = int((lay_out(home).folder / "data/postmaster.pid").read_text().split()[0])
-    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    ticks = sum(map(int, _stat(server)[11:15]))  # and of those that ended
-    ticks += sum(int(t) for child in children for t in _stat(int(child))[11:13])
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _stat(pid: int) -> list[str]:
-    """From the state on; empty when it has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
 
 
 async def _sizes(home: Path, lines: int) -> list[Row]:

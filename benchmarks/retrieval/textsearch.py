@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -43,6 +44,7 @@ class TextSearch(AbstractContextManager["TextSearch"]):
         self._files: dict[int, int] = {}
         self._units: list[Units] = []  # so that no id is used again
         self._db: Any = None
+        self.home = Path()
 
     def __enter__(self) -> TextSearch:
         self._runner.run(self._open())
@@ -76,8 +78,8 @@ class TextSearch(AbstractContextManager["TextSearch"]):
         return int(self._runner.run(self._db.fetchval("SELECT pg_total_relation_size('chunks')")))
 
     async def _open(self) -> None:
-        home = self._folders.enter_context(scratch()) / "home"
-        server = await self._server.enter_async_context(EmbeddedPostgres(home))
+        self.home = self._folders.enter_context(scratch()) / "home"
+        server = await self._server.enter_async_context(EmbeddedPostgres(self.home))
         self._db = cast("Any", await connect(server.admin_dsn))
         self._server.push_async_callback(self._db.close)
         await self._db.execute(_TABLE)
