@@ -8,6 +8,7 @@ from agent import events as e
 from bot.web.rows import Folded
 
 Told = tuple[str, str, str, tuple[Folded, ...]]
+NAMED = 10  #: changed files
 _STATES = {"late": "The index was not ready", "broken": "No index"}
 
 
@@ -38,7 +39,10 @@ def touched(seen: Iterable[e.CodeRetrieved], files: Iterable[e.FileChange]) -> s
     hit, count = len(changed & paths), len(seen[0].places) if len(seen) == 1 else 0
     among = f"the {count} places" if count else "the places"
     were = "file was" if len(changed) == 1 else "files was" if hit == 1 else "files were"
-    return f"{hit} of {len(changed)} changed {were} among {among} that the run was shown."
+    told = f"{hit} of {len(changed)} changed {were} among {among} that the run was shown"
+    named = sorted(changed & paths)
+    more = f" and {hit - NAMED} more" if hit > NAMED else ""
+    return f"{told}: {', '.join(named[:NAMED])}{more}." if named else f"{told}."
 
 
 def _place(place: e.RetrievedPlace) -> str:
@@ -47,6 +51,8 @@ def _place(place: e.RetrievedPlace) -> str:
         parts.append(f"similar {place.similar:.2f}")
     if place.named:
         parts.append("named")
+    if place.where:
+        parts.append(f"path {place.where:.2f}")
     if place.history:
         parts.append(f"history {place.history:.2f}")
     names = f" {', '.join(place.symbols[:3])}" if place.symbols else ""

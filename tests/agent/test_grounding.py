@@ -32,6 +32,7 @@ from agent.retrieval.lookup import defined, records
 from agent.retrieval.vectors import Meaning, Similarity
 from agent.run import CommitSha, RunStatus, TreeSha
 from agent.testing import ScriptedModel, call, say
+from bot.web.timeline import rows
 
 RATES = "def exchange_rate(currency):\n    # of the day\n    return {'EUR': 1.0}[currency]\n"
 ADR = "# Rates come from the bank\n\nAn exchange rate is never computed in this service.\n"
@@ -451,6 +452,8 @@ async def test_the_words_of_a_failure_bring_the_code_that_they_are_about(shop: B
     assert "{'EUR': 2.0}[currency]" in said.split("RECORD ")[-2]
     committed = await shop.facts(run, Committed)
     assert [file.path for file in committed[0].files] == ["money/rates.py"]
+    (told,) = [r.text for r in rows(await shop.db.store.events(run.id)) if "among" in r.text]
+    assert told.endswith("that the run was shown: money/rates.py.")
 
 
 async def test_two_runs_at_a_commit_read_it_once(shop: Bench):

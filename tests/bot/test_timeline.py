@@ -241,7 +241,11 @@ def test_a_commit_tells_how_much_of_it_the_run_had_been_shown():
     *_, found, row = rows([event(RETRIEVED), event(commit)])
     assert "a.py:3-9 add — 1.20 (words 0.90)" in found.text
     assert "b.py:1-4 — 0.00 (words 0.00, named, history 0.50, not in full)" in found.text
-    assert "1 of 2 changed files was among the 2 places that the run was shown." in row.text
+    told = "1 of 2 changed files was among the 2 places that the run was shown"
+    assert f"{told}: a.py." in row.text
+    far = replace(COMMITTED, files=(changed("far.py"),))
+    *_, row = rows([event(RETRIEVED), event(far)])
+    assert "0 of 1 changed file was among the 2 places that the run was shown." in row.text
     (alone,) = rows([event(commit)])
     assert "among" not in alone.text
 
