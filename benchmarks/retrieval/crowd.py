@@ -27,13 +27,11 @@ WITH blobs AS (
 ), old AS (SELECT id, path, blob FROM code_blobs WHERE project = 'bench'
 ), pairs AS (SELECT blobs.id AS new, old.id AS old FROM blobs JOIN old USING (path, blob)
 ), tree AS (
-    INSERT INTO code_trees (project, commit, version, files, lines, chunks, frequencies)
-    SELECT $1, commit, version, files, lines, chunks, frequencies FROM code_trees
-    WHERE project = 'bench' AND commit = $2 RETURNING id
-), members AS (
-    INSERT INTO code_members (tree_id, blob_id, project)
-    SELECT tree.id, pairs.new, $1 FROM tree, code_members m JOIN pairs ON pairs.old = m.blob_id
-    WHERE m.tree_id = $3
+    INSERT INTO code_trees (project, commit, version, files, lines, chunks, frequencies, blobs)
+    SELECT $1, commit, version, files, lines, chunks, frequencies, ARRAY (
+        SELECT pairs.new FROM code_members m JOIN pairs ON pairs.old = m.blob_id
+        WHERE m.tree_id = $3 ORDER BY pairs.new)
+    FROM code_trees WHERE project = 'bench' AND commit = $2
 )
 INSERT INTO code_changes (project, id, at, title, paths)
 SELECT $1, id, at, title, paths FROM code_changes WHERE project = 'bench'

@@ -19,6 +19,9 @@ from agent.retrieval.ranking import Candidate
 from agent.retrieval.vectors import NEAREST
 
 
+_SAVED = 32  #: batches after which the vectors so far are kept
+
+
 class Dense:
     """`where`: the address of an endpoint, or "minilm". `cache`: a file of vectors by content, of
     this one model."""
@@ -66,6 +69,8 @@ class Dense:
             made = self._embedder.embed_documents([lacking[content] for content in some])
             vectors = self._loop.run_until_complete(made).vectors
             self._known.update(zip(some, vectors.astype(np.float16), strict=True))
+            if begin // batch % _SAVED == _SAVED - 1:
+                self.save()
         rows = [self._known[content] for content in contents.values()]
         return [*contents], np.array(rows, dtype=np.float32).reshape(len(rows), -1)
 
