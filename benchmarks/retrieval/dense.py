@@ -18,7 +18,6 @@ from agent.retrieval.memory import MemoryIndex
 from agent.retrieval.ranking import Candidate
 from agent.retrieval.vectors import NEAREST
 
-
 _SAVED = 32  #: batches after which the vectors so far are kept
 
 
