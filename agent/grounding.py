@@ -177,6 +177,7 @@ def _kept(found: Found, *, shown: bool) -> RetrievedPlace:
         words=hit.words,
         similar=hit.similar,
         named=hit.named,
+        where=hit.where,
         history=hit.history,
         shown=shown,
     )

@@ -187,6 +187,7 @@ def _place(found: Found) -> dict[str, Any]:
             "words": hit.words,
             "similar": hit.similar,
             "named": hit.named,
+            "where": hit.where,
             "history": hit.history,
         },
         "text": found.text,

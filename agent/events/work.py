@@ -39,6 +39,7 @@ class RetrievedPlace:
     words: float = 0.0
     similar: float = 0.0
     named: bool = False
+    where: float = 0.0
     history: float = 0.0
     shown: bool = True  #: with its text; the others by path and lines alone
 

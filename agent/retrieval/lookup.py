@@ -76,5 +76,6 @@ def _named(found: Candidate) -> Hit:
         words=0.0,
         similar=0.0,
         named=True,
+        where=0.0,
         history=0.0,
     )

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log, sqrt
 
 from agent.retrieval.kinds import Kind
+from agent.retrieval.paths import likeness, named
 from agent.retrieval.tokens import identifiers
 
 DENSE = 0.5  #: of the embedding's similarity, beside BM25
 NAMED = 0.25  #: the request names what the chunk defines
+PATH = 0.25  #: the file's path has words of the request
+PLACE = 0.3  #: the request names the file, or a folder it is in
 HISTORY = 0.45  #: past changes with such words touched the file
 RECENCY = 0.1  #: the file is changed often and lately
-FILE = 0.6  #: of the file's worth in the choice of chunks
-NEXT = 0.3  #: of a file's further chunks, in its worth
-AGAIN = 0.9  #: of a chunk's value, for each chunk taken of the same file
+FILE = 2.0  #: of the file's worth in the choice of chunks
+NEXT = 0.2  #: of a file's further chunks, in its worth
+AGAIN = 0.6  #: of a chunk's value, for each chunk taken of the same file
 KINDS = {Kind.SOURCE: 1.0, Kind.TEST: 0.4, Kind.AUX: 0.4, Kind.DOC: 0.3, Kind.CONFIG: 0.3}
 LIFTED = 0.6  #: a kind that the request asks for
 PLACES, TESTS, DOCS = 20, 3, 2  #: shown; of them kept for tests and for documents
@@ -60,6 +63,7 @@ class Hit:
     words: float
     similar: float
     named: bool
+    where: float  #: the request's words in the path, or the path itself
     history: float
 
 
@@ -104,7 +108,8 @@ def rank(
     if not candidates:
         return []
     scored = _scored(query, candidates)
-    worth = _worth(scored, evidence, _kinds(query))
+    where = _where(query, {s.chunk.path for s in scored})
+    worth = _worth(scored, where, evidence, _kinds(query))
     value = {s.chunk.id: s.score + FILE * worth[s.chunk.path] for s in scored}
     tests = min(TESTS, sum(1 for _ in _files(scored, Kind.TEST)))
     docs = min(DOCS, sum(1 for _ in _files(scored, Kind.DOC)))
@@ -117,7 +122,7 @@ def rank(
             have = {s.chunk.id for s in picked}
             rest = [s for s in scored if s.chunk.id not in have]
             picked += _pick(rest, value, places - len(picked))
-    return [_hit(each, value, evidence) for each in picked]
+    return [_hit(each, value, where, evidence) for each in picked]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,8 +157,16 @@ def _scored(query: str, candidates: Sequence[Candidate]) -> list[_Scored]:
     return sorted(scored, key=lambda each: (-each.score, each.chunk.path, each.chunk.start))
 
 
+def _where(query: str, paths: Collection[str]) -> dict[str, float]:
+    like, told = likeness(query, paths), named(query, paths)
+    return {path: PATH * like.get(path, 0.0) + PLACE * (path in told) for path in paths}
+
+
 def _worth(
-    scored: Sequence[_Scored], evidence: Evidence, weight: Mapping[Kind, float]
+    scored: Sequence[_Scored],
+    where: Mapping[str, float],
+    evidence: Evidence,
+    weight: Mapping[Kind, float],
 ) -> dict[str, float]:
     chunks: defaultdict[str, list[float]] = defaultdict(list)
     kind: dict[str, Kind] = {}
@@ -167,7 +180,7 @@ def _worth(
     most = max(own.values()) or 1.0
     return {
         path: value / most
-        + HISTORY * evidence.history.get(path, 0.0) * weight[kind[path]]
+        + (where[path] + HISTORY * evidence.history.get(path, 0.0)) * weight[kind[path]]
         + RECENCY * evidence.recency.get(path, 0.0)
         for path, value in own.items()
     }
@@ -213,7 +226,9 @@ def _kept(
     return found
 
 
-def _hit(each: _Scored, value: Mapping[int, float], evidence: Evidence) -> Hit:
+def _hit(
+    each: _Scored, value: Mapping[int, float], where: Mapping[str, float], evidence: Evidence
+) -> Hit:
     chunk = each.chunk
     return Hit(
         id=chunk.id,
@@ -226,6 +241,7 @@ def _hit(each: _Scored, value: Mapping[int, float], evidence: Evidence) -> Hit:
         words=round(each.words, 4),
         similar=round(each.similar, 4),
         named=each.named,
+        where=round(where[chunk.path] / (PATH + PLACE), 4),
         history=round(evidence.history.get(chunk.path, 0.0), 4),
     )
 

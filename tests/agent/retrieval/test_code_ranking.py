@@ -156,3 +156,30 @@ def test_files_changed_lately_count_more_and_the_future_does_no_harm():
     later = history.recency(NOW + timedelta(days=9000))
     assert 0 < later["old.py"] < lately["old.py"]
     assert History([], Tokens()).evidence("price", NOW) == Evidence()
+
+
+@pytest.mark.parametrize(
+    ("request_", "first"),
+    [
+        ("price: round up", "shop/price/rules.py"),
+        ("round up in shop/price", "shop/price/rules.py"),
+        ("round up in `rules.py`", "shop/price/rules.py"),
+        ("round up", "core/sums.py"),
+        ("note: round up", "core/sums.py"),
+    ],
+)
+def test_a_path_that_the_request_names_comes_first(request_: str, first: str):
+    pair = [found(1, bm25=1.0, path="core/sums.py"), found(2, bm25=0.8, path="shop/price/rules.py")]
+    hits = rank(request_, pair, NOTHING)
+    assert hits[0].path == first
+    assert (hits[0].where > 0.5) == (first != "core/sums.py")
+
+
+def test_words_of_the_path_tell_between_alike_places():
+    pair = [found(1, bm25=1.0, path="core/sums.py"), found(2, bm25=0.9, path="core/tax_rate.py")]
+    assert rank("rate of the tax", pair, NOTHING)[0].path == "core/tax_rate.py"
+
+
+@pytest.mark.parametrize("request_", ["(((.py", "a/" * 5000, "[x]: {y}/\\", "é/ü: ß.py"])
+def test_names_of_paths_are_no_patterns(request_: str):
+    assert len(rank(request_, [found(1), found(2)], NOTHING)) == 2
