@@ -13,7 +13,7 @@ import asyncpg
 from agent.errors import SettingsError, StoreUnavailable
 
 #: Newest revision in alembic/versions, the one that this code works with.
-SCHEMA = "0011"
+SCHEMA = "0012"
 
 #: What a lost, refused or restarting server raises.
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (

@@ -56,7 +56,7 @@ WHERE distance < 0 AND b.project = $3 ORDER BY distance"""
 BEST, BEST_INSIDE = _BEST % "", _BEST % INSIDE.format(project="$3", folder="$6")
 ALSO = f"""
 SELECT DISTINCT ON (b.path) {about("(c.n - 1)::integer")}, -(c.lex <#> $2) AS score
-{_WEIGHED} AND m.blob_id = ANY ({AT}) ORDER BY b.path, score DESC"""
+{_WEIGHED} AND m.blob_id = ANY ({AT}) ORDER BY b.path, score DESC, c.n"""
 DEFINED = f"""
 SELECT {about("(c.n - 1)::integer")}, 0 AS score
 FROM code_members m JOIN code_blobs b ON b.id = m.blob_id,

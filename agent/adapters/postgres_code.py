@@ -56,7 +56,7 @@ DELETE FROM code_trees WHERE project = $1 AND id NOT IN (
     SELECT id FROM code_trees WHERE project = $1 ORDER BY built_at DESC, id DESC LIMIT $2)"""
 _FORGET_BLOBS = """
 DELETE FROM code_blobs b WHERE b.project = $1
-AND (SELECT m.tree_id FROM code_members m WHERE m.blob_id = b.id LIMIT 1) IS NULL"""
+AND b.id NOT IN (SELECT m.blob_id FROM code_members m WHERE m.project = $1)"""
 
 
 class PostgresCode:

@@ -37,11 +37,8 @@ _SIZE = """
 SELECT count(*) FILTER (WHERE kind <> '') AS files, coalesce(sum(lines), 0) AS lines
 FROM code_blobs WHERE id = ANY ($1)"""
 _NEW = """
-INSERT INTO code_trees (project, commit, version, files, lines, chunks, frequencies)
-VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id"""
-_MEMBERS = """
-INSERT INTO code_members (tree_id, blob_id, project) SELECT $1, blob, $2
-FROM unnest($3::bigint[]) AS blob"""
+INSERT INTO code_trees (project, commit, version, files, lines, chunks, frequencies, blobs)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""
 _POSTINGS = """
 SELECT b.id, b.path, b.kind, b.spans, b.symbols, array_send(b.lex) AS lex
 FROM code_members m JOIN code_blobs b ON b.id = m.blob_id WHERE m.tree_id = $1 ORDER BY b.id"""
@@ -70,8 +67,7 @@ async def make_tree(
     size = await db.fetchrow(_SIZE, sorted(found))
     assert size is not None
     about = (int(size["files"]), int(size["lines"]), chunks + come, _packed(having + more))
-    tree = await db.fetchval(_NEW, project, commit, VERSION, *about)
-    await db.execute(_MEMBERS, tree, project, sorted(found))
+    await db.execute(_NEW, project, commit, VERSION, *about, sorted(found))
     return True
 
 

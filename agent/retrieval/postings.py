@@ -69,14 +69,14 @@ class Postings:
         top = np.argpartition(-offered, wanted - 1)[:wanted] if wanted else np.empty(0, np.int64)
         top = top[offered[top] > 0]
         top = top[np.argsort(-offered[top], kind="stable")]
-        owners = np.searchsorted(self._begins, top, side="right") - 1
-        have = {*owners.tolist(), *(self._at.get(path) for path in without)}
+        have = {*self._owners(top), *(self._at.get(path) for path in without)}
         for number in (self._at.get(path) for path in dict.fromkeys(also)):
             if number is not None and number not in have:
                 part = scores[self._begins[number] : self._begins[number + 1]]
                 if len(part):
                     top = np.append(top, self._begins[number] + int(np.argmax(part)))
-        return [self._candidate(int(chunk), float(scores[chunk])) for chunk in top]
+        found = zip(top.tolist(), self._owners(top), scores[top].tolist(), strict=True)
+        return [self._candidate(*each) for each in found]
 
     def _scores(self, query: Vector) -> NDArray[np.float32]:
         scores = np.zeros(int(self._begins[-1]), dtype=np.float32)
@@ -108,8 +108,10 @@ class Postings:
             offered[self._begins[number] : self._begins[number + 1]] = 0
         return offered
 
-    def _candidate(self, chunk: int, score: float) -> Candidate:
-        number = int(np.searchsorted(self._begins, chunk, side="right")) - 1
+    def _owners(self, chunks: NDArray[np.int64]) -> list[int]:
+        return (np.searchsorted(self._begins, chunks, side="right") - 1).tolist()
+
+    def _candidate(self, chunk: int, number: int, score: float) -> Candidate:
         path, kind, first = self._files[number]
         symbols = self._symbols[chunk]
         return Candidate(

@@ -114,6 +114,8 @@ class Searcher:
 
     async def own(self) -> MemoryIndex:
         """The edited files."""
+        if not self.edits:
+            return MemoryIndex(())
         return MemoryIndex(await asyncio.to_thread(self._edited.of, self.edits, self._tokens))
 
     async def _past(self) -> History:

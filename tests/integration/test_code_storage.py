@@ -19,7 +19,7 @@ from agent.adapters.database import Database
 from agent.adapters.embedded_postgres import APP
 from agent.adapters.git_code import GitCode
 from agent.adapters.migration import config
-from agent.adapters.postgres import Connection
+from agent.adapters.postgres import SCHEMA, Connection
 from agent.adapters.postgres_code import PostgresCode
 from agent.adapters.tree_cache import FROM, LARGEST
 from agent.retrieval.indexer import bring_up
@@ -32,7 +32,7 @@ from agent.run import CommitSha
 from alembic import command
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-WORDS = ["price", "tariff", "order", "invoice", "customer", "address", "parcel", "voucher"]
+WORDS = ["price", "tariff", "order", "invoice", "customer", "parcel", "voucher", "ledger"]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def to(admin_url: str, revision: str) -> None:
 
     def move(raw: Raw) -> None:
         attributes = config(connection=raw, app_role=APP)
-        (command.downgrade if revision < "0011" else command.upgrade)(attributes, revision)
+        (command.downgrade if revision < SCHEMA else command.upgrade)(attributes, revision)
 
     async with engine.begin() as connection:
         await connection.run_sync(move)
@@ -72,6 +72,7 @@ async def to(admin_url: str, revision: str) -> None:
 CHUNKS = """
 SELECT blob_id, project, start_line, end_line, symbols, context, content, lex::text, content_sha
 FROM code_chunks ORDER BY id"""
+MEMBERS = "SELECT tree_id, blob_id, project FROM code_members ORDER BY 1, 2"
 
 
 async def test_the_layout_of_chunks_goes_there_and_back_and_loses_nothing(
@@ -80,14 +81,19 @@ async def test_the_layout_of_chunks_goes_there_and_back_and_loses_nothing(
     commit = repository.commit(files(1))
     done = await index(db, repository, commit)
     before = [tuple(row.values()) for row in await owner.fetch(CHUNKS)]
+    members = [tuple(row.values()) for row in await owner.fetch(MEMBERS)]
     assert len(before) == done.tree.chunks > 40
+    assert len(members) == 41
     await db.code.close()
     await to(admin_url, "0010")
     assert [tuple(row.values()) for row in await owner.fetch(CHUNKS)] == before
-    kind = "SELECT relkind::text FROM pg_class WHERE relname = 'code_chunks'"
-    assert await owner.fetchval(kind) == "r"
-    await to(admin_url, "0011")
-    assert await owner.fetchval(kind) == "v"
+    assert [tuple(row.values()) for row in await owner.fetch(MEMBERS)] == members
+    kinds = """SELECT string_agg(relkind::text, '') FROM pg_class
+        WHERE relname IN ('code_chunks', 'code_members')"""
+    assert await owner.fetchval(kinds) == "rr"
+    await to(admin_url, SCHEMA)
+    assert await owner.fetchval(kinds) == "vv"
+    assert [tuple(row.values()) for row in await owner.fetch(MEMBERS)] == members
     assert [tuple(row.values()) for row in await owner.fetch(CHUNKS)] == before
 
 
