@@ -70,9 +70,7 @@ async def listed(call: Call) -> Any:
 async def everywhere(call: Call) -> Any:
     call.params.setdefault("scope", "created_by_me")
     places = [p for p in call.state.projects.values() if call.state.visible(p, call.actor)]
-    found = [
-        i for p in places for i in p.issues.values() if not i.confidential or trusted(call, i)
-    ]
+    found = [i for p in places for i in p.issues.values() if not i.confidential or trusted(call, i)]
     projects = call.state.projects
     return Many(
         _scoped(call, selected(call, found)), lambda i: shown(call, projects[i.project_id], i)
