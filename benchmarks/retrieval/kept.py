@@ -11,7 +11,7 @@ from typing import Any
 import agent.retrieval
 
 _SOURCES = (*agent.retrieval.__path__, str(Path(__file__).parent))
-_READ_BY = ("chunks", "grammars", "kinds", "lexical", "memory", "tokens", "bm25", "words")
+_READ_BY = ("chunks", "grammars", "kinds", "lexical", "memory", "tokens", "bm25", "pagerank")
 
 
 class Kept:
