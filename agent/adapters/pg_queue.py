@@ -45,7 +45,8 @@ Call = Callable[[RunId], Awaitable[None]]
 
 PROJECTS = "SELECT id, max_runs FROM projects"
 #: Runs that should be at work but that no job leads to. A run whose effects are still to be
-#: carried out is woken by their outcome.
+#: carried out is woken by their outcome. Jobs are found by equality, which PostgreSQL can hash:
+#: thousands of runs may be parked.
 WAKE_LOST_RUNS = """
 WITH lost AS (
     SELECT id FROM runs r
@@ -53,7 +54,8 @@ WITH lost AS (
         AND NOT EXISTS (
             SELECT FROM engine.pgqueuer q
             WHERE q.status IN ('queued', 'picked')
-                AND starts_with(q.dedupe_key, 'run:' || r.id || ':'))
+                AND starts_with(q.dedupe_key, 'run:')
+                AND split_part(q.dedupe_key, ':', 2) = r.id::text)
         AND NOT EXISTS (SELECT FROM intents i WHERE i.run = r.id AND i.outcome_seq IS NULL)
     ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
 ), woken AS (
@@ -75,7 +77,8 @@ WHERE outcome_seq IS NULL AND i.created_at < clock_timestamp() - $1::interval
     AND NOT EXISTS (
         SELECT FROM engine.pgqueuer q
         WHERE q.status IN ('queued', 'picked')
-            AND starts_with(q.dedupe_key, 'effects:' || run || ':'))
+            AND starts_with(q.dedupe_key, 'effects:')
+            AND split_part(q.dedupe_key, ':', 2) = run::text)
 ON CONFLICT DO NOTHING"""
 #: Failed jobs were there to be looked at; a run that ended before its job came needs none.
 PRUNE = """
@@ -84,7 +87,8 @@ WITH failed AS (
 ), needless AS (
     DELETE FROM engine.pgqueuer q USING runs r
     WHERE q.status = 'queued' AND q.created < now() - interval '1 hour'
-        AND r.status = ANY ($1::text[]) AND starts_with(q.dedupe_key, 'run:' || r.id || ':')
+        AND r.status = ANY ($1::text[]) AND starts_with(q.dedupe_key, 'run:')
+        AND split_part(q.dedupe_key, ':', 2) = r.id::text
 )
 DELETE FROM engine.pgqueuer_log WHERE created < now() - interval '7 days'"""
 

@@ -27,7 +27,8 @@ WHERE id IN (
 )
 RETURNING id, source, key, payload, received_at, attempts"""
 HANDLED = "UPDATE inbox SET handled_at = clock_timestamp(), error = '' WHERE id = $1"
-FAILED = "UPDATE inbox SET error = $2 WHERE id = $1"
+#: Whose service was away did not end whoever tried: only those attempts count.
+FAILED = "UPDATE inbox SET error = $2, attempts = greatest(attempts - 1, 0) WHERE id = $1"
 PRUNE = "DELETE FROM inbox WHERE handled_at < clock_timestamp() - $1::interval"
 
 
@@ -52,7 +53,7 @@ class Inbox:
 
     async def unhandled(self, older_than: timedelta) -> Sequence[Delivery]:
         """Deliveries that nobody finished in that time, oldest first. Each is given to one
-        caller, five times at most."""
+        caller, and no more when five of them died of it."""
         rows = await retried(lambda: self._pool.fetch(UNHANDLED, older_than, _ATTEMPTS))
         deliveries = [Delivery(**{**row, "payload": json.loads(row["payload"])}) for row in rows]
         return sorted(deliveries, key=lambda delivery: delivery.id)
@@ -61,7 +62,7 @@ class Inbox:
         await retried(lambda: self._pool.execute(HANDLED, id))
 
     async def failed(self, id: int, error: str) -> None:
-        """Keeps the delivery for another attempt, with what went wrong."""
+        """Keeps the delivery for another attempt, with what was away."""
         await retried(lambda: self._pool.execute(FAILED, id, error))
 
     async def prune(self, older_than: timedelta) -> None:

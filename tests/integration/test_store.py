@@ -514,6 +514,17 @@ async def test_a_delivery_is_accepted_once_and_dispatched_again_until_handled(
     assert await db.pool.fetchval("SELECT count(*) FROM inbox") == 0
 
 
+async def test_a_delivery_outlives_any_outage_but_not_five_deaths(db: Database) -> None:
+    mine = await db.inbox.accept("slack", "Ev1", {})
+    assert mine
+    for _ in range(12):
+        (again,) = await db.inbox.unhandled(timedelta(0))
+        await db.inbox.failed(again.id, "GitLab is away.")
+    for _ in range(5):
+        assert await db.inbox.unhandled(timedelta(0))
+    assert not await db.inbox.unhandled(timedelta(0))
+
+
 async def test_a_thread_remembers_its_messages_and_never_goes_back(db: Database) -> None:
     run = await started(db)
     threads = db.threads
