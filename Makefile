@@ -39,11 +39,13 @@ check: .venv/dev.stamp ## Linters and types
 
 test: .venv/dev.stamp ## The tests
 	@scripts/system-packages bubblewrap:bwrap chromium:chromium
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow and not alone"
+	@$(BIN)/python -m pytest -m "alone and not slow"
 
 test-all: .venv/dev.stamp ## The tests, the long ones too
 	@scripts/system-packages bubblewrap:bwrap chromium:chromium
-	@$(PYTEST)
+	@$(PYTEST) -m "not alone"
+	@$(BIN)/python -m pytest -m alone
 
 bench: .venv/dev.stamp ## Speed and memory beside their baselines
 	@scripts/system-packages bubblewrap:bwrap

@@ -373,6 +373,15 @@ def processes() -> bytes:
     return found
 
 
+def own(seconds: int) -> str:
+    """For sleep(1): a time that no other process of the tests sleeps for."""
+    return f"{seconds}.{os.getpid():07}"
+
+
+def sleeps(seconds: str) -> bool:
+    return f"sleep\0{seconds}\0".encode() in processes()
+
+
 GIT_ENV = {
     "PATH": os.environ["PATH"],
     "GIT_CONFIG_GLOBAL": "/dev/null",

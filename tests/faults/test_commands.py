@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from road import EDIT, FINISH, PLAN, Road, edit, processes, run, say
+from road import EDIT, FINISH, PLAN, Road, edit, own, run, say, sleeps
 
 Call = tuple[str, Mapping[str, Any]]
 BOMB = "bomb() { bomb | bomb & }; bomb; sleep 1"
-DAEMON = "(setsid sleep 4321 >/dev/null 2>&1 &); setsid nohup sleep 4322 & echo left"
+FIRST, SECOND = own(4321), own(4322)
+DAEMON = f"(setsid sleep {FIRST} >/dev/null 2>&1 &); setsid nohup sleep {SECOND} & echo left"
 
 
 @pytest.mark.parametrize(
@@ -50,5 +51,5 @@ async def test_what_a_command_leaves_running_is_gone_with_the_run(road: Road):
     road.script.replies = [PLAN, say(run(DAEMON)), EDIT, FINISH]
     async with road.serving():
         await road.result(road.ask())
-        assert b"sleep\x004321" not in processes()
-        assert b"sleep\x004322" not in processes()
+        assert not sleeps(FIRST)
+        assert not sleeps(SECOND)

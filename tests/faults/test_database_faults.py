@@ -10,16 +10,12 @@ from linked import link
 from road import EDIT, FINISH, PLAN, Road, run, say, until
 
 from agent.adapters.database import open_database
-from agent.adapters.postgres_files import SYSTEM_FOLDER
+from agent.adapters.postgres_files import lay_out
 
 
 def postmaster(home: Path) -> int:
     """Of the server that the service started under its home."""
-    for pid_file in (*home.rglob("postmaster.pid"), *SYSTEM_FOLDER.glob("*/data/postmaster.pid")):
-        note = pid_file.parent.parent / "home"
-        if pid_file.is_relative_to(home) or (note.exists() and note.read_text() == str(home)):
-            return int(pid_file.read_text().split()[0])
-    raise AssertionError("no server was started")
+    return int((lay_out(home).data / "postmaster.pid").read_text().split()[0])
 
 
 async def test_the_embedded_server_is_killed_in_the_middle_of_a_run(road: Road):

@@ -18,6 +18,8 @@ from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.adapters.database import Database, open_database
 from agent.adapters.embedded_postgres import EmbeddedPostgres
 from agent.adapters.pg_queue import WAKE_LOST_EFFECTS, WAKE_LOST_RUNS, PgQueue
@@ -98,6 +100,7 @@ async def status(db: Database, run: Run) -> RunStatus:
     return (await db.store.run(run.id)).status
 
 
+@pytest.mark.alone
 async def test_a_run_reaches_a_waiting_worker_at_once_and_leaves_nothing_behind(
     db: Database,
 ) -> None:
@@ -206,6 +209,7 @@ async def test_what_is_unavailable_comes_again(db: Database) -> None:
     assert 0.2 <= attempts[1] - attempts[0] < 2
 
 
+@pytest.mark.alone
 async def test_a_worker_that_stops_hands_its_runs_to_another(db: Database) -> None:
     run = await queued(db)
     begun, cleaned = asyncio.Event(), asyncio.Event()
@@ -395,6 +399,7 @@ async def worker_process(
         await process.wait()
 
 
+@pytest.mark.alone
 async def test_a_killed_worker_is_replaced(db: Database, tmp_path: Path) -> None:
     run = await queued(db)
     async with worker_process(tmp_path, db.dsn) as process:

@@ -331,6 +331,7 @@ async def test_a_folder_that_sandbox_users_cannot_enter_is_named(tmp_path: Path)
 # --- limits ------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 async def test_a_command_that_never_ends_is_ended_with_all_its_children(box: BubblewrapBox):
     marker = f"{time.time_ns()}"
     began = time.monotonic()
@@ -341,6 +342,7 @@ async def test_a_command_that_never_ends_is_ended_with_all_its_children(box: Bub
     assert alive(marker) == []
 
 
+@pytest.mark.alone
 async def test_cancelling_kills_the_tree_within_a_second(box: BubblewrapBox):
     marker = f"{time.time_ns()}"
     task = asyncio.create_task(shell(box, "trap '' TERM; setsid sleep $1 & sleep $1", marker))
@@ -411,6 +413,7 @@ def test_what_bubblewrap_leaves_waiting_is_ended_by_the_next_service():
     assert gone(marker)
 
 
+@pytest.mark.alone
 async def test_a_daemon_that_holds_the_output_does_not_hold_us(box: BubblewrapBox):
     marker = f"{time.time_ns()}"
     began = time.monotonic()
@@ -432,6 +435,7 @@ async def test_a_gigabyte_of_output_is_drained_and_cut(box: BubblewrapBox):
     assert len(result.output) < 66_000
 
 
+@pytest.mark.alone
 async def test_a_fork_bomb_is_contained(limited: BubblewrapBox):
     marker = f"{time.time_ns()}"
     bomb = "b() { b | b & sleep $1; }; b $1 2>/dev/null"

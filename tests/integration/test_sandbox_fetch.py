@@ -135,6 +135,7 @@ async def test_only_the_configured_host_is_reached(place: Place, checkout: Path,
     assert [entry.allowed for entry in place.log] == [True, False]
 
 
+@pytest.mark.alone
 async def test_packages_are_there_for_later_commands_without_network(
     place: Place, checkout: Path, index: Index
 ):
