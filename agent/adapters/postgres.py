@@ -13,7 +13,7 @@ import asyncpg
 from agent.errors import SettingsError, StoreUnavailable
 
 #: Newest revision in alembic/versions, the one that this code works with.
-SCHEMA = "0012"
+SCHEMA = "0013"
 
 #: What a lost, refused or restarting server raises.
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (
@@ -64,17 +64,30 @@ class SchemaState(StrEnum):
     CURRENT = "current"
     MISSING = "missing"  # an empty database
     OLDER = "older"
+    AHEAD = "ahead"  # newer, and code of this version may go on with it
     NEWER = "newer"
 
 
 async def open_pool(
-    dsn: str, *, size: int, first: Callable[[Any], Awaitable[None]] | None = None
+    dsn: str,
+    *,
+    size: int,
+    first: Callable[[Any], Awaitable[None]] | None = None,
+    reserved: bool = False,
 ) -> Pool:
     """A pool that keeps one connection open; the others come with demand. `first` is done with
-    each when it is opened."""
+    each when it is opened. `reserved`: all are open from the beginning and never given up, so
+    that they are there when the server has none left."""
+    idle: dict[str, float] = {"max_inactive_connection_lifetime": 0.0} if reserved else {}
     with translated(), _explained(dsn):
         return await _create_pool(
-            dsn, min_size=1, max_size=size, timeout=10, reset=_as_it_is, init=first
+            dsn,
+            min_size=size if reserved else 1,
+            max_size=size,
+            timeout=10,
+            reset=_as_it_is,
+            init=first,
+            **idle,
         )
 
 
@@ -141,15 +154,16 @@ async def state_of(connection: Connection | Pool) -> SchemaState:
     if not await connection.fetchval("SELECT to_regclass('public.alembic_version') IS NOT NULL"):
         return SchemaState.MISSING
     revision = str(await connection.fetchval("SELECT version_num FROM public.alembic_version"))
-    if revision == SCHEMA:
-        return SchemaState.CURRENT
-    return SchemaState.NEWER if revision > SCHEMA else SchemaState.OLDER
+    if revision <= SCHEMA:
+        return SchemaState.CURRENT if revision == SCHEMA else SchemaState.OLDER
+    works_from = str(await connection.fetchval("SELECT works_from FROM public.installation"))
+    return SchemaState.AHEAD if works_from <= SCHEMA else SchemaState.NEWER
 
 
 def require_current(state: SchemaState) -> None:
     """Raises `SettingsError`, with what to run, unless the service can work with this schema."""
     match state:
-        case SchemaState.CURRENT:
+        case SchemaState.CURRENT | SchemaState.AHEAD:
             return
         case SchemaState.NEWER:
             raise SettingsError(
