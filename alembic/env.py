@@ -11,6 +11,8 @@ GRANT SELECT ON alembic_version, installation TO {role};
 GRANT SELECT, INSERT ON events, bodies TO {role};
 GRANT SELECT, INSERT, UPDATE ON inbox, runs, intents, messages, projects TO {role};
 GRANT DELETE ON inbox TO {role};
+GRANT SELECT, UPDATE ON fleet TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON leases TO {role};
 GRANT SELECT, INSERT, DELETE ON freezes TO {role};
 GRANT SELECT, INSERT, UPDATE ON schedules, nights, findings, digests, snoozes TO {role};
 GRANT SELECT, INSERT ON operator_events TO {role};
@@ -32,6 +34,8 @@ def main() -> None:
     role = connection.dialect.identifier_preparer.quote(context.config.attributes["app_role"])
     context.configure(connection=connection, version_table_schema="public")
     context.run_migrations()
+    if context.get_context().get_current_revision() != context.get_head_revision():
+        return  # on the way down, where nobody serves
     for statement in filter(str.strip, GRANTS.format(role=role).split(";")):
         connection.execute(text(statement))
 

@@ -85,7 +85,7 @@ async def open_database(
             pool = await _opened(stack, url)
             with translated():
                 state = await state_of(pool)
-            if state is not SchemaState.CURRENT:
+            if state not in {SchemaState.CURRENT, SchemaState.AHEAD}:
                 await migrate_database(home=home)
         listener = await stack.enter_async_context(Listener(url))
         code = PostgresCode(url)

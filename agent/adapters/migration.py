@@ -18,7 +18,7 @@ SCRIPTS = Path(__file__).parents[2] / "alembic"
 
 async def migrate(admin_dsn: str, app_role: str) -> None:
     """Migrates and grants as the admin; `app_role` is who the service logs in as."""
-    if await schema_state(admin_dsn) is SchemaState.NEWER:
+    if await schema_state(admin_dsn) in {SchemaState.NEWER, SchemaState.AHEAD}:
         raise SettingsError(
             "The database was migrated by a newer Journeyman than this one; it is left as it is."
         )

@@ -64,7 +64,7 @@ class SchemaState(StrEnum):
     CURRENT = "current"
     MISSING = "missing"  # an empty database
     OLDER = "older"
-    AHEAD = "ahead"  # newer, and code of this version may go on with it
+    AHEAD = "ahead"  # newer, and says in installation.works_from that this code may go on
     NEWER = "newer"
 
 

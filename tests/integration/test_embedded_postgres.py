@@ -280,6 +280,7 @@ async def test_a_foreign_schema_is_refused_with_what_to_do(
 ) -> None:
     url = database_url
     assert await schema_state(url) == "current"
+    await owner.execute("UPDATE installation SET works_from = '9999'")
     for revision, said in (("9999", "newer Journeyman"), ("0000", "journeyman migrate")):
         await owner.execute("UPDATE alembic_version SET version_num = $1", revision)
         with pytest.raises(SettingsError, match=said):
