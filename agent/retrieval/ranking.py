@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from math import exp, log, sqrt
 
 from agent.retrieval.kinds import Kind
@@ -21,7 +22,7 @@ RECENCY = 0.1  #: the file is changed often and lately
 FILE = 2.0  #: of the file's worth in the choice of chunks
 NEXT = 0.2  #: of a file's further chunks, in its worth
 AGAIN = 0.6  #: of a chunk's value, for each chunk taken of the same file
-KINDS = {Kind.SOURCE: 1.0, Kind.TEST: 0.4, Kind.AUX: 0.4, Kind.DOC: 0.3, Kind.CONFIG: 0.3}
+KINDS = {Kind.SOURCE: 1.0, Kind.TEST: 0.25, Kind.AUX: 0.25, Kind.DOC: 0.15, Kind.CONFIG: 0.15}
 LIFTED = 0.6  #: a kind that the request asks for
 PLACES, TESTS, DOCS = 20, 3, 2  #: shown; of them kept for tests and for documents
 
@@ -186,16 +187,22 @@ def _worth(
     }
 
 
-def _pick(scored: Sequence[_Scored], value: Mapping[int, float], most: int) -> list[_Scored]:
+def _pick(scored: Iterable[_Scored], value: Mapping[int, float], most: int) -> list[_Scored]:
     """The best again and again; each one taken makes the rest of its file worth less."""
+    rest: defaultdict[str, list[_Scored]] = defaultdict(list)
+    for each in sorted(scored, key=lambda s: value[s.chunk.id]):
+        rest[each.chunk.path].append(each)
+    best = [(-value[chunks[-1].chunk.id], path) for path, chunks in rest.items()]
+    heapify(best)
     taken: Counter[str] = Counter()
     picked: list[_Scored] = []
-    rest = sorted(scored, key=lambda s: -value[s.chunk.id])
-    while rest and len(picked) < most:
-        best = max(rest[:200], key=lambda s: value[s.chunk.id] * AGAIN ** taken[s.chunk.path])
-        rest.remove(best)
-        taken[best.chunk.path] += 1
-        picked.append(best)
+    while best and len(picked) < most:
+        _, path = heappop(best)
+        picked.append(rest[path].pop())
+        taken[path] += 1
+        if rest[path]:
+            worth = value[rest[path][-1].chunk.id] * AGAIN ** taken[path]
+            heappush(best, (-worth, path))
     return picked
 
 
