@@ -104,7 +104,7 @@ class RunState:
     gates: tuple[GateState, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     frozen: e.RunFrozen | None = None  #: a freeze holds it
-    interrupted: RunStatus | None = None  #: where a freeze found it at work
+    interrupted: RunStatus | None = None  #: where a freeze or an outage found it at work
     stop: e.StopAsked | None = None
     end: e.RunEnded | None = None
     end_seq: int = 0
@@ -202,7 +202,7 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
                     rounds=state.rounds + 1,
                 )
             held = state.held if p.status is RunStatus.WAITING_FOR_ANSWER else None
-            at = state.interrupted if p.status is RunStatus.QUEUED else None
+            at = p.put_off or state.interrupted if p.status is RunStatus.QUEUED else None
             return replace(state, status=p.status, reason=p.reason, held=held, interrupted=at)
         case e.WorkspaceReady():
             return replace(state, workspace=p)

@@ -28,6 +28,7 @@ from agent.events import RunEnded, WorkspaceReady
 from agent.guard import guarded
 from agent.hands import redo
 from agent.journal import ACTOR, Journal
+from agent.outage import patient, put_off
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import Projects
 from agent.report import report_on
@@ -46,7 +47,6 @@ from agent.workspace import furnished
 
 log = logging.getLogger(__name__)
 
-PAUSES = (1.0, 4.0, 15.0)  #: seconds before GitLab is asked again for the code
 STAGES = {
     RunStatus.PLANNING: plan,
     RunStatus.WORKING: implement,
@@ -142,7 +142,13 @@ class Worker:
             if self._lookout and hold.state.status is RunStatus.DELIVERING:
                 await deliver(hold, self._lookout)
                 return
-            work = await self._take(held, hold)
+            try:
+                work = await self._take(held, hold)
+            except ForgeUnavailable as outage:
+                if hold.project.local:  # nobody would take it up again
+                    raise
+                await put_off(hold.journal, outage)
+                return
             if work.state.status is RunStatus.WATCHING:  # not any more
                 await succeed(work)
             if work.state.status is RunStatus.PUBLISHING:
@@ -219,22 +225,13 @@ class Worker:
         if ready is not None and await vault.has(ready.base):
             return ready.base, ready.branch
         wanted = ready.branch if ready else request.base_branch
-        newest, branch = await self._fetched(vault, request.project, wanted)
-        return (ready.base if ready else newest), branch
+        project = request.project
 
-    async def _fetched(
-        self, vault: Vault, project: str, branch: str | None
-    ) -> tuple[CommitSha, str]:
-        """Patient with a GitLab that does not answer for a moment."""
-        for pause in (*PAUSES, None):
-            try:
-                return await vault.fetch(await self._origin(project), branch)
-            except ForgeUnavailable as error:
-                if pause is None:
-                    raise
-                log.warning("fetch_waits", extra={"project": project, "problem": str(error)})
-                await self._clock.sleep(error.retry_after or pause)
-        raise AssertionError("unreachable")
+        async def fetch() -> tuple[CommitSha, str]:
+            return await vault.fetch(await self._origin(project), wanted)
+
+        newest, branch = await patient(self._clock, project, fetch)
+        return (ready.base if ready else newest), branch
 
 
 async def walk(work: Work) -> None:

@@ -36,6 +36,7 @@ class RunClaimed:
 class StatusChanged:
     status: RunStatus
     reason: str = ""  #: a sentence for people, empty when the state says it all
+    put_off: RunStatus | None = None  #: an outage sent it back to the queue from here
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 from agent.adapters.database import Database
 from agent.adapters.git_vault import GitVaults
 from agent.canaries import Canaries
-from agent.errors import NotFound
+from agent.errors import ForgeUnavailable, NotFound
 from agent.events import EffectDone, EffectFailed, RunEvent
 from agent.intents import KIND, Intent
 from agent.ports import MergeRequest, Origin, Project
@@ -113,6 +113,7 @@ class Bench:
     lookout: Lookout | None = None
     acceptance: Acceptance | None = None
     library: Library | None = None
+    dark: int = 0  #: how often GitLab does not say where the code is
 
     @property
     def repository(self) -> Path:
@@ -120,6 +121,9 @@ class Bench:
 
     def worker(self, model: ScriptedModel, name: str = "w1", store: object = None) -> Worker:
         async def origin(path: str) -> Origin:
+            if self.dark:
+                self.dark -= 1
+                raise ForgeUnavailable("GitLab does not answer.")
             return Origin(url=str(self.repository))
 
         return Worker(

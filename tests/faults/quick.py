@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import agent.loop
+import agent.outage
 import agent.stages.publish
-import agent.worker
 import bot.front
 import bot.presenter
 import bot.roles.work
@@ -31,7 +31,8 @@ def quicken(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(bot.presenter, "_AGAIN", 0.3)
     put(bot.front, "Redelivery", functools.partial(bot.front.Redelivery, every=0.5))
     put(agent.loop, "WAITS", (0.5, 0.1, 0.1, 0.1))
-    put(agent.worker, "PAUSES", (0.1, 0.1, 0.1))
+    put(agent.outage, "PAUSES", (0.1, 0.1, 0.1))
+    put(agent.outage, "AGAIN", 1.0)
     put(agent.stages.publish, "FIRST_LOOK", 1.0)
     put(bot.roles.work, "Pace", functools.partial(bot.roles.work.Pace, least=0.2))
     put(Database, "queue", functools.partialmethod(Database.queue, lease=2.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from road import EDIT, FINISH, PLAN, ROUND, Road, fault, run, say, until
 
-from agent.events import EffectDone, EffectFailed
+from agent.events import EffectDone, EffectFailed, StatusChanged
 from agent.run import RunStatus
 
 MERGE_REQUESTS = "POST /projects/:id/merge_requests"
@@ -36,6 +36,19 @@ async def test_an_outage_is_waited_for(road: Road, call: str, fails: tuple[str, 
         assert "is done: draft merge request !1" in result.text
         assert len(road.merge_requests) == 1
         assert await road.runs() == [1]
+
+
+@pytest.mark.parametrize("call", ["GET /projects/:id", FETCH])
+async def test_a_run_that_begins_in_a_long_outage_waits_for_its_end(road: Road, call: str):
+    async with road.serving():
+        outage = road.gitlab.faults.set(fault("fail", call, times=10, status=503))
+        asked = road.ask()
+        result = await road.result(asked)
+        assert outage.hits == 10
+        assert "is done: draft merge request !1" in result.text
+        told = "GitLab is not answering, trying again in 1 s, 1 of 30; nothing is lost."
+        assert told in [each.reason for each in await road.events(StatusChanged)]
+        assert [mr.source_branch for mr in road.merge_requests] == ["agent/1"]
 
 
 async def test_an_outage_at_the_request_keeps_the_message(road: Road):
