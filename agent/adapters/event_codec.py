@@ -27,8 +27,10 @@ def payload(kind: str, text: str) -> Payload | None:
     return _read(made, text) if made else None
 
 
-def intent(kind: str, text: str) -> Intent:
-    return _read(_intent_classes()[kind], text)
+def intent(kind: str, text: str) -> Intent | None:
+    """None for a kind of a newer version."""
+    made = _intent_classes().get(kind)
+    return _read(made, text) if made else None
 
 
 def request(text: str) -> Request:

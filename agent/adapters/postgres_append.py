@@ -73,6 +73,7 @@ class Append:
         self.epoch: int = row["epoch"]
         self.owner: str | None = row["owner"]
         self.cancel: bool = row["cancel"]
+        self.min_code: int = row["min_code"]
         self.stops = False  #: tell who waits for a stop
         self.wake = False
         self.wake_after = 0.0
@@ -119,7 +120,7 @@ class Append:
             [kind_of(type(intent)) for intent in intents],
             [codec.to_json(intent) for intent in intents],
             *(self.status, self.cancel, self.epoch, self.owner, wake),
-            *(self.seq, self.hash, self.stops),
+            *(self.seq, self.hash, self.stops, self.min_code),
         )
         assert row is not None
         columns = ("seq", "at", "kind", "data", "hash")

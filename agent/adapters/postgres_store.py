@@ -108,7 +108,11 @@ class PostgresStore(FreezeTable):
 
     async def pending_intents(self, run: RunId) -> Sequence[tuple[str, Intent]]:
         rows = await retried(lambda: self._pool.fetch(sql.PENDING_INTENTS, run))
-        return [(row["key"], codec.intent(row["kind"], row["data"])) for row in rows]
+        read = [(row["key"], codec.intent(row["kind"], row["data"])) for row in rows]
+        made = [(key, intent) for key, intent in read if intent]
+        if len(made) < len(rows) or any(row["min_code"] > self._code for row in rows):
+            raise _too_new(run)
+        return made
 
     @asynccontextmanager
     async def changes(self) -> AsyncGenerator[AsyncIterator[RunId]]:
@@ -187,6 +191,7 @@ class PostgresStore(FreezeTable):
             append = Append(row, await prepared(told), actor="worker")
             append.epoch = claimed.epoch
             append.owner = worker
+            append.min_code = max(append.min_code, self._code)
             return await append.write(connection)
 
         claimed = await transact(self._pool, once)
@@ -297,14 +302,16 @@ class PostgresStore(FreezeTable):
 
     def _admit(self, row: Row, held: int) -> None:
         if row["min_code"] > self._code:
-            raise Unavailable(
-                f"Run {row['id']} needs a newer worker than this one.", retry_after=_BUSY
-            )
+            raise _too_new(row["id"])
         if self._fleet is not None and held >= self._fleet:
             raise Unavailable(
                 f"Run {row['id']} waits: {held} runs are at work, more may not be.",
                 retry_after=_BUSY,
             )
+
+
+def _too_new(run: object) -> Unavailable:
+    return Unavailable(f"Run {run} needs a newer worker than this one.", retry_after=_BUSY)
 
 
 async def _fetched(connection: Connection, query: str, argument: Any) -> Row:

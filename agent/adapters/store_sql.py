@@ -59,7 +59,7 @@ WITH stored AS (
     ON CONFLICT DO NOTHING
 )
 UPDATE runs SET status = $13, cancel = $14, epoch = $15, owner = $16, wake = $17,
-    head_seq = $18, head_hash = $19, updated_at = clock_timestamp()
+    head_seq = $18, head_hash = $19, min_code = $21, updated_at = clock_timestamp()
 WHERE id = $1
 RETURNING {_RUN}, ARRAY(SELECT at FROM appended ORDER BY seq) AS times,
     pg_notify('journeyman_runs', id::text),
@@ -105,7 +105,8 @@ HELD = (
 )
 
 PENDING_INTENTS = """
-SELECT key, kind, data FROM intents WHERE run = $1 AND outcome_seq IS NULL ORDER BY position"""
+SELECT i.key, kind, data, min_code FROM intents i JOIN runs r ON r.id = i.run
+WHERE run = $1 AND outcome_seq IS NULL ORDER BY position"""
 INTENT_OPEN = "SELECT outcome_seq IS NULL FROM intents WHERE run = $1 AND key = $2"
 SETTLE = "UPDATE intents SET outcome_seq = $3 WHERE run = $1 AND key = $2"
 

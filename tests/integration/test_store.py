@@ -407,6 +407,37 @@ async def test_a_run_of_a_newer_version_waits_for_a_worker_of_that_version(db: D
     assert await newer.claim((await started(db)).id, "w2")  # and older ones it takes as well
 
 
+async def test_what_a_newer_version_has_gone_on_with_is_left_to_it(db: Database) -> None:
+    newer = PostgresStore(db.pool, db.listener, code=CODE + 1)
+    run = await working(db)
+    mine = await newer.claim(run.id, "w2")
+    assert mine is not None
+    with pytest.raises(Unavailable, match="needs a newer worker"):
+        await db.store.claim(run.id, "w1")
+    push = Push(commit=CommitSha("c" * 40))
+    write = Write(payloads=(), status=RunStatus.PUBLISHING, intents=(push,))
+    await newer.write(run.id, write, actor="worker", epoch=mine.epoch)
+    with pytest.raises(Unavailable, match="needs a newer worker") as refused:
+        await db.store.pending_intents(run.id)
+    assert refused.value.retry_after  # it is asked for again
+    assert await newer.pending_intents(run.id) == [(push.key(run.id), push)]
+    older = PostgresStore(db.pool, db.listener, code=CODE)
+    await newer.settle(run.id, push.key(run.id), STOP, wake=True)
+    assert await older.pending_intents(run.id) == []  # what it does not know, it need not do
+
+
+async def test_an_intent_of_an_unknown_kind_waits_for_who_knows_it(
+    db: Database, owner: Connection
+) -> None:
+    run = await working(db)
+    push = Push(commit=CommitSha("c" * 40))
+    write = Write(payloads=(), status=RunStatus.PUBLISHING, intents=(push,))
+    await db.store.write(run.id, write, actor="worker", epoch=run.epoch)
+    await owner.execute("UPDATE intents SET kind = 'teleport'")
+    with pytest.raises(Unavailable, match="needs a newer worker"):
+        await db.store.pending_intents(run.id)
+
+
 async def test_a_parked_run_takes_no_place_and_is_stopped_at_once(db: Database) -> None:
     store = PostgresStore(db.pool, Listener(db.dsn), fleet=1)
     run, other = await claimed(db), await started(db)
@@ -512,6 +543,20 @@ async def test_a_delivery_is_accepted_once_and_dispatched_again_until_handled(
     assert await db.inbox.unhandled(timedelta(0)) == []
     await db.inbox.prune(timedelta(0))
     assert await db.pool.fetchval("SELECT count(*) FROM inbox") == 0
+
+
+async def test_a_delivery_is_kept_while_all_other_work_has_taken_every_connection(
+    db: Database,
+) -> None:
+    async with asyncio.timeout(60), AsyncExitStack() as taken:
+        for _ in range(10):
+            await taken.enter_async_context(db.pool.acquire())
+        assert await db.inbox.accept("slack", "Ev1", {})
+        for _ in range(2):
+            await taken.enter_async_context(db.inbox._reserved.acquire())
+        with pytest.raises(StoreUnavailable):  # in time for an answer, so that it comes again
+            await db.inbox.accept("slack", "Ev2", {})
+    assert await db.inbox.accept("slack", "Ev2", {})
 
 
 async def test_a_delivery_outlives_any_outage_but_not_five_deaths(db: Database) -> None:
