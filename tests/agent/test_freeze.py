@@ -40,6 +40,7 @@ async def frozen_after(bench: Bench, run: Run, model: Speaker, seconds: float = 
     return time.monotonic() - began
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("scope", ["its project", "everywhere"])
 async def test_a_running_command_is_ended_and_begun_again_afterwards(bench: Bench, scope: str):
     run = await bench.ask()
@@ -72,6 +73,7 @@ async def test_a_running_command_is_ended_and_begun_again_afterwards(bench: Benc
     assert len(await bench.facts(run, CheckpointTaken)) == 2
 
 
+@pytest.mark.alone
 async def test_a_model_call_is_ended_and_made_again(bench: Bench):
     run = await bench.ask()
     assert await frozen_after(bench, run, Speaker([])) < PATIENCE
@@ -81,6 +83,7 @@ async def test_a_model_call_is_ended_and_made_again(bench: Bench):
     assert (await bench.state(run)).status is RunStatus.PUBLISHING
 
 
+@pytest.mark.alone
 async def test_tests_are_run_again_without_asking_the_model(bench: Bench):
     (bench.repository / "check.sh").write_text("sleep 1\ntrue\n")
     git(bench.repository, "commit", "-qam", "Slow")

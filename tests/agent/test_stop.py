@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
 from engine_bench import GOOD, MIA, PLAN, Bench
 
 from agent.events import ToolReturned
@@ -47,6 +48,7 @@ async def stopped_after(bench: Bench, run: Run, model: Speaker, seconds: float) 
     return time.monotonic() - began
 
 
+@pytest.mark.alone
 async def test_stop_ends_a_running_command_within_a_second_and_keeps_the_branch(bench: Bench):
     run = await bench.ask()
     slow = say(call("run", command="sleep 60 & sleep 60", timeout=100))
@@ -58,6 +60,7 @@ async def test_stop_ends_a_running_command_within_a_second_and_keeps_the_branch(
     assert await bench.wants(run) == [Push(commit=state.commits[-1].commit)]
 
 
+@pytest.mark.alone
 async def test_stop_ends_a_model_call_within_a_second(bench: Bench):
     run = await bench.ask()
     model = Speaker([])
