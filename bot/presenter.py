@@ -3,52 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.errors import Unavailable
 from agent.ports import Clock, Store
-from agent.run import ENDED, WAITING, RunId
+from agent.run import ACTIVE, PARKED, RunId
 from agent.state import RunState, fold, step
-from bot.slack import DECISION, PROGRESS, Slack
+from bot.page import Page, Slot
+from bot.slack import Slack
 from bot.slack_api import SlackRejected
-from bot.views import thread as view
-from bot.views.blocks import Message
-from bot.views.outcome import stranded
-from bot.views.words import Links, request_title
+from bot.views.words import Links
 
 log = logging.getLogger("journeyman.presenter")
 
-_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 #: What Slack says of a thread that the bot cannot write to any more.
 _LOST = frozenset({"channel_not_found", "is_archived", "not_in_channel", "thread_not_found"})
-_POSTED = "posted"
 _AGAIN = 5.0  # seconds until the next attempt while Slack or the database is away
+_AT_WORK = ACTIVE - PARKED  # whose logs grow all the time
 
 
-class Slot(Protocol):
-    """A message that stands in a thread, or was about to be posted."""
+class Hold(Protocol):
+    """That nobody else writes to threads."""
 
     @property
-    def ts(self) -> str: ...
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def state(self) -> str: ...
+    def lost(self) -> asyncio.Event: ...
+    def sure(self) -> bool: ...
 
 
 class Threads(Protocol):
-    def alone(self) -> AbstractAsyncContextManager[asyncio.Event]: ...
+    def alone(self) -> AbstractAsyncContextManager[Hold]: ...
     async def slots(self, run: RunId) -> Mapping[str, Slot]: ...
     async def intend(
         self, run: RunId, slot: str, *, channel: str, version: int, fingerprint: str
     ) -> Slot | None: ...
     async def posted(self, run: RunId, slot: str, *, ts: str, version: int) -> None: ...
+    async def shown(self, run: RunId, *, channel: str, version: int) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -60,18 +53,25 @@ class Presenter:
     links: Links = field(default_factory=Links)
     every: float = 3.0  #: seconds between two edits of a card
     _following: dict[RunId, _Following] = field(default_factory=dict["RunId", "_Following"])
+    _hold: Hold | None = None
 
     async def serve(self) -> None:
         """Until cancelled. Of several processes one writes, since a message is posted by one
         before it can be found by another."""
         while True:
             try:
-                async with self.threads.alone() as lost:
-                    await self._write_until(lost)
+                async with self.threads.alone() as self._hold:
+                    await self._write_until(self._hold.lost)
                 log.warning("threads_lost")
             except Unavailable as error:
                 log.warning("threads_wait", extra={"reason": str(error)})
                 await self.clock.sleep(_AGAIN)
+
+    def sure(self) -> None:
+        """Right before something is sent. Raises `Unavailable` where another process may write
+        by now: this one may have been stopped for a while, and know nothing of it."""
+        if self._hold is None or not self._hold.sure():
+            raise Unavailable("Another process writes to the threads by now.")
 
     async def _write_until(self, lost: asyncio.Event) -> None:
         writing = asyncio.create_task(self._write())
@@ -114,20 +114,28 @@ class Presenter:
         task.add_done_callback(lambda done: self._forget(run, done))
 
     def _forget(self, run: RunId, task: asyncio.Task[None]) -> None:
-        self._following.pop(run, None)
-        if not task.cancelled() and (error := task.exception()):
+        following = self._following.pop(run)
+        if task.cancelled():
+            return
+        if error := task.exception():
             log.error("thread_lost", extra={"run": run}, exc_info=error)
+        elif following.changed.is_set():  # in the very moment in which it was let go
+            self._wake(run)
 
     async def _follow(self, run: RunId, changed: asyncio.Event) -> None:
-        page: _Page | None = None
+        """Until the run rests: it may do so for days, and nothing of it is kept here meanwhile."""
+        page: Page | None = None
         while True:
             changed.clear()
+            rests: RunState | None = None
             try:
-                page = page or _Page(presenter=self, slots=dict(await self.threads.slots(run)))
+                page = page or Page(presenter=self, slots=dict(await self.threads.slots(run)))
                 state = await self._state(run, page.state)
                 if not state.request.thread.channel:  # a night's: the digest tells of it
-                    return
+                    return await self._rest(state)
                 wait = await page.show(state)
+                if wait is None and state.status not in _AT_WORK:
+                    rests, wait = state, self.every
             except Unavailable as error:
                 log.warning("thread_waits", extra={"run": run, "reason": str(error)})
                 page, wait = None, _AGAIN
@@ -136,13 +144,19 @@ class Presenter:
                 if page is not None and error.code in _LOST:
                     await page.stranded()
                 return
-            if page and page.finished and wait is None and not changed.is_set():
-                return
             try:
                 async with asyncio.timeout(wait):
                     await changed.wait()
             except TimeoutError:
-                pass
+                if rests:
+                    return await self._rest(rests)
+
+    async def _rest(self, state: RunState) -> None:
+        channel = state.request.thread.channel
+        try:
+            await self.threads.shown(state.run, channel=channel, version=state.seq)
+        except Unavailable as error:  # it is looked at once more than it had to be
+            log.warning("thread_unmarked", extra={"run": state.run, "reason": str(error)})
 
     async def _state(self, run: RunId, known: RunState | None) -> RunState:
         events = await self.store.events(run, after=known.seq if known else 0)
@@ -157,146 +171,3 @@ class Presenter:
 class _Following:
     task: asyncio.Task[None]
     changed: asyncio.Event
-
-
-@dataclass(kw_only=True)
-class _Page:
-    """One thread as it stands in Slack."""
-
-    presenter: Presenter
-    slots: dict[str, Slot]
-    state: RunState | None = None
-    _edited_at: float = float("-inf")
-
-    @property
-    def finished(self) -> bool:
-        return self.state is not None and self.state.status in ENDED
-
-    async def show(self, state: RunState) -> float | None:
-        """Brings the thread in step; the seconds until the card may be edited, if it waits."""
-        self.state = state
-        messages = view.messages(state, self.presenter.links)
-        card = messages.pop(view.CARD)
-        known = self.slots.get(view.CARD)
-        if known is None or not known.ts:
-            await self._put(view.CARD, card)
-            self._edited_at = self.presenter.clock.monotonic()
-        for slot, message in messages.items():
-            await self._put(slot, message)
-        await self._decorate(state)
-        wait = self._edited_at + self.presenter.every - self.presenter.clock.monotonic()
-        if self._stands(view.CARD, _fingerprint(card)):
-            return None
-        if wait > 0:
-            return wait
-        self._edited_at = self.presenter.clock.monotonic()
-        await self._put(view.CARD, card)
-        return None
-
-    async def stranded(self) -> None:
-        """Whoever asked is told where a run waits that nobody can see, once for each wait."""
-        state, slack = self._now, self.presenter.slack
-        if state.status not in WAITING:
-            return
-        asker = replace(state.request.thread, channel=state.request.requester.id, ts="")
-
-        async def send(_: str) -> str:
-            return await slack.post(asker, stranded(state))
-
-        wait = state.gate.seq if state.gate else max(state.question_seq, state.held_seq)
-        try:
-            await self._once("stranded", str(wait), send)
-        except (SlackRejected, Unavailable) as error:
-            log.warning("stranded_untold", extra={"run": state.run, "reason": str(error)})
-
-    async def _put(self, slot: str, message: Message) -> None:
-        async def send(ts: str) -> str:
-            return await self._send(slot, message, ts)
-
-        await self._once(slot, _fingerprint(message), send)
-
-    async def _send(self, slot: str, message: Message, ts: str) -> str:
-        state, slack = self._now, self.presenter.slack
-        thread, mark = state.request.thread, (state.run, slot)
-        if not ts and slot in self.slots:  # it was about to be posted when something broke
-            ts = await slack.find(thread, mark) or ""
-        if ts:
-            try:
-                await slack.edit(thread.channel, ts, message, mark=mark)
-                return ts
-            except SlackRejected as error:
-                if error.code not in _GONE:
-                    raise
-        priority = PROGRESS if slot == view.CARD else DECISION
-        return await slack.post(thread, message, mark=mark, priority=priority)
-
-    async def _decorate(self, state: RunState) -> None:
-        thread, slack = state.request.thread, self.presenter.slack
-        await self._react("reaction", thread.ts, view.reaction(state))
-        for followup in state.followups:
-            if re.fullmatch(r"\d+\.\d+", followup.given.message):
-                taken = followup.taken_at_step is not None
-                name = "white_check_mark" if taken else "eyes"
-                await self._react(f"reaction:{followup.seq}", followup.given.message, name)
-        session = view.session(state.status)
-
-        async def set_session(_: str) -> str:
-            await slack.set_session(thread, session, request_title(state))
-            return thread.ts
-
-        await self._once("session", session, set_session)
-
-    async def _react(self, slot: str, ts: str, name: str) -> None:
-        slack, channel = self.presenter.slack, self._now.request.thread.channel
-        known = self.slots.get(slot)
-        before = known.fingerprint if known else "eyes"  # the listener's first sign of life
-
-        async def react(_: str) -> str:
-            if before != name:
-                await slack.unreact(channel, ts, before)
-            await slack.react(channel, ts, name)
-            return ts
-
-        await self._once(slot, name, react)
-
-    async def _once(
-        self, slot: str, fingerprint: str, act: Callable[[str], Awaitable[str]]
-    ) -> None:
-        """Stores the intent, acts, stores the outcome; nothing when it stands there already."""
-        if self._stands(slot, fingerprint):
-            return
-        state, threads = self._now, self.presenter.threads
-        intent = await threads.intend(
-            state.run,
-            slot,
-            channel=state.request.thread.channel,
-            version=state.seq,
-            fingerprint=fingerprint,
-        )
-        if intent is None:  # another process shows a newer state already
-            self.slots = dict(await threads.slots(state.run))
-            return
-        ts = await act(intent.ts)
-        await threads.posted(state.run, slot, ts=ts, version=state.seq)
-        self.slots[slot] = _Standing(ts=ts, fingerprint=fingerprint)
-
-    def _stands(self, slot: str, fingerprint: str) -> bool:
-        known = self.slots.get(slot)
-        return bool(known and known.state == _POSTED and known.fingerprint == fingerprint)
-
-    @property
-    def _now(self) -> RunState:
-        if self.state is None:
-            raise RuntimeError("nothing to show yet")
-        return self.state
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Standing:
-    ts: str
-    fingerprint: str
-    state: str = _POSTED
-
-
-def _fingerprint(message: Message) -> str:
-    return hashlib.sha256(message.rendering.encode()).hexdigest()[:32]

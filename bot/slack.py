@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,9 +104,11 @@ class Slack:
         *,
         mark: tuple[RunId, str] | None = None,
         priority: int = DECISION,
+        sure: Callable[[], None] | None = None,
     ) -> str:
         """Posts once: when the answer is lost, the thread is read back for the mark first. The
-        channel may be a person's id, and the thread none: a direct message."""
+        channel may be a person's id, and the thread none: a direct message. `sure`: asked right
+        before each call, and raises where it must not be made any more."""
         arguments: Json = {
             "channel": thread.channel,
             "unfurl_links": False,
@@ -118,7 +120,7 @@ class Slack:
             arguments["metadata"] = _metadata(mark)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                answer = await self._send("chat.postMessage", arguments, message, priority)
+                answer = await self._send("chat.postMessage", arguments, message, priority, sure)
                 return str(answer["ts"])
             except Doubtful as doubt:
                 await self.api.back_off(attempt)
@@ -128,7 +130,13 @@ class Slack:
         raise SlackUnavailable("Slack does not take messages at the moment.")
 
     async def edit(
-        self, channel: str, ts: str, message: Message, *, mark: tuple[RunId, str] | None = None
+        self,
+        channel: str,
+        ts: str,
+        message: Message,
+        *,
+        mark: tuple[RunId, str] | None = None,
+        sure: Callable[[], None] | None = None,
     ) -> None:
         """Raises `SlackRejected`, for example with `message_not_found`."""
         arguments: Json = {"channel": channel, "ts": ts}
@@ -136,7 +144,7 @@ class Slack:
             arguments["metadata"] = _metadata(mark)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._send("chat.update", arguments, message, PROGRESS)
+                await self._send("chat.update", arguments, message, PROGRESS, sure)
                 return
             except Doubtful:
                 await self.api.back_off(attempt)
@@ -242,7 +250,12 @@ class Slack:
     # --- the wire
 
     async def _send(
-        self, method: str, arguments: Json, message: Message, priority: int
+        self,
+        method: str,
+        arguments: Json,
+        message: Message,
+        priority: int,
+        sure: Callable[[], None] | None,
     ) -> Mapping[str, Any]:
         """Falls back to simpler blocks where Slack refuses the richer ones."""
         pace = self._pace(method, arguments["channel"])
@@ -252,7 +265,8 @@ class Slack:
         for content in _simpler(message):
             async with pace.turn(priority):
                 try:
-                    return await self.api.call(method, arguments | _content(content), pace=pace)
+                    told = arguments | _content(content)
+                    return await self.api.call(method, told, pace=pace, sure=sure)
                 except SlackRejected as error:
                     if error.code not in _TOO_MUCH or not content.blocks:
                         raise

@@ -52,10 +52,14 @@ class SlackApi:
         *,
         get: bool = False,
         pace: Pace | None = None,
+        sure: Callable[[], None] | None = None,
     ) -> Json:
-        """One call; waits for as long as Slack asks to. Raises `Doubtful`, `SlackRejected`."""
+        """One call; waits for as long as Slack asks to. `sure` is asked right before, also after
+        such a wait. Raises `Doubtful`, `SlackRejected`."""
         api_call = cast("Callable[..., Any]", self.client.api_call)
         for _ in range(ATTEMPTS):
+            if sure:
+                sure()
             try:
                 if get:
                     answer = await api_call(method, http_verb="GET", params=arguments)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from agent.adapters.pg_queue import PgQueue
 
 _POOL = 10
+_RESERVED = 2  # connections, for what must be answered while all others are taken
 UNFIT_ROLE = """
 SELECT rolsuper OR rolbypassrls OR pg_has_role(current_user, c.relowner, 'member')
 FROM pg_roles, pg_class c WHERE rolname = current_user AND c.oid = 'public.events'::regclass"""
@@ -87,6 +88,8 @@ async def open_database(
                 state = await state_of(pool)
             if state not in {SchemaState.CURRENT, SchemaState.AHEAD}:
                 await migrate_database(home=home)
+        reserved = await open_pool(url, size=_RESERVED, reserved=True)
+        stack.push_async_callback(reserved.close)
         listener = await stack.enter_async_context(Listener(url))
         code = PostgresCode(url)
         stack.push_async_callback(code.close)
@@ -97,8 +100,8 @@ async def open_database(
             pool=pool,
             listener=listener,
             store=PostgresStore(pool, listener, fleet=fleet),
-            inbox=Inbox(pool),
-            threads=ThreadStore(pool),
+            inbox=Inbox(pool, reserved),
+            threads=ThreadStore(pool, reserved),
             people=PeopleStore(pool),
             nights=NightStore(pool),
             digests=DigestStore(pool),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from agent.adapters.postgres import Pool
+from agent.adapters.postgres import Pool, translated
 from agent.adapters.postgres_retry import retried
 
 _ATTEMPTS = 5
+_ANSWER = 2.0  # seconds; Slack waits for three
 
 ACCEPT = """
 INSERT INTO inbox (source, key, payload) VALUES ($1, $2, $3)
@@ -43,13 +45,19 @@ class Delivery:
 
 
 class Inbox:
-    def __init__(self, pool: Pool) -> None:
+    """`reserved`: for what a sender waits for, while the work of all others is under way."""
+
+    def __init__(self, pool: Pool, reserved: Pool) -> None:
         self._pool = pool
+        self._reserved = reserved
 
     async def accept(self, source: str, key: str, payload: Mapping[str, Any]) -> int | None:
-        """The id of the stored delivery, None for one that came before."""
+        """The id of the stored delivery, None for one that came before. Raises
+        `StoreUnavailable` while there is still time to refuse it."""
         text = json.dumps(payload)
-        return await retried(lambda: self._pool.fetchval(ACCEPT, source, key, text))
+        with translated():
+            async with asyncio.timeout(_ANSWER):
+                return await retried(lambda: self._reserved.fetchval(ACCEPT, source, key, text))
 
     async def unhandled(self, older_than: timedelta) -> Sequence[Delivery]:
         """Deliveries that nobody finished in that time, oldest first. Each is given to one

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.adapters.postgres import Connection, Pool, Row, translated
+from agent.adapters.postgres import Pool, Row
+from agent.adapters.postgres_lease import Hold, alone
 from agent.adapters.postgres_retry import retried
 from agent.run import RunId
 
@@ -32,7 +32,8 @@ class Slot:
 
 
 SLOTS = """
-SELECT run, slot, channel, ts, version, fingerprint, state FROM messages WHERE run = $1"""
+SELECT run, slot, channel, ts, version, fingerprint, state FROM messages
+WHERE run = $1 AND slot <> 'shown'"""
 #: The version never goes back: a slower process loses.
 INTEND = """
 INSERT INTO messages AS m (run, slot, channel, version, fingerprint, state)
@@ -45,40 +46,24 @@ POSTED = """
 UPDATE messages SET ts = $3, state = CASE WHEN version = $4 THEN 'posted' ELSE state END,
     updated_at = clock_timestamp()
 WHERE run = $1 AND slot = $2"""
-
-
-ALONE = "SELECT pg_try_advisory_lock(hashtext('journeyman threads'))"
-#: A host that died without a word is noticed within half a minute.
-ALIVE = """
-SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4"""
-_LOOK = 1.0  # seconds between two looks whether the other one has gone
+#: How far everything in the thread is in step. No message of its own.
+SHOWN = """
+INSERT INTO messages AS m (run, slot, channel, version, fingerprint, state)
+VALUES ($1, 'shown', $2, $3, '', 'posted')
+ON CONFLICT (run, slot) DO UPDATE SET version = EXCLUDED.version, updated_at = clock_timestamp()
+WHERE m.version < EXCLUDED.version"""
 
 
 class ThreadStore:
-    def __init__(self, pool: Pool) -> None:
+    """`reserved`: for the lease, which must not be lost because the other pool is at its end."""
+
+    def __init__(self, pool: Pool, reserved: Pool) -> None:
         self._pool = pool
+        self._reserved = reserved
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncGenerator[asyncio.Event]:
-        """Waits until no other process is inside. The event is set as soon as that is not sure
-        any more."""
-        lost = asyncio.Event()
-
-        def tell(_: Connection) -> None:
-            lost.set()
-
-        with translated():
-            async with self._pool.acquire() as connection:
-                try:
-                    connection.add_termination_listener(tell)
-                    await connection.execute(ALIVE)
-                    while True:
-                        if await connection.fetchval(ALONE):
-                            break
-                        await asyncio.sleep(_LOOK)
-                    yield lost
-                finally:
-                    connection.terminate()  # and with it, for certain, what it holds
+    def alone(self) -> AbstractAsyncContextManager[Hold]:
+        """Waits until no other process writes to threads."""
+        return alone(self._reserved, "threads")
 
     async def slots(self, run: RunId) -> Mapping[str, Slot]:
         rows = await retried(lambda: self._pool.fetch(SLOTS, run))
@@ -96,6 +81,11 @@ class ThreadStore:
     async def posted(self, run: RunId, slot: str, *, ts: str, version: int) -> None:
         """After Slack said yes."""
         await retried(lambda: self._pool.execute(POSTED, run, slot, ts, version))
+
+    async def shown(self, run: RunId, *, channel: str, version: int) -> None:
+        """All of the thread is in step with the log up to there: nobody need look at it before
+        the log grows."""
+        await retried(lambda: self._pool.execute(SHOWN, run, channel, version))
 
 
 def _slot(row: Row) -> Slot:

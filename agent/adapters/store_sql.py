@@ -22,10 +22,12 @@ RUNS = f"""
 SELECT {_RUN} FROM runs
 WHERE ($1::text[] IS NULL OR status = ANY ($1)) AND ($2::text IS NULL OR project = $2)
 ORDER BY id DESC LIMIT $3"""
-#: Runs that whoever shows them may have missed something of.
+#: Runs that whoever shows them may have missed something of. Not those whose thread is in step:
+#: thousands may be waiting.
 CURRENT_RUNS = """
-SELECT id FROM runs
-WHERE NOT status = ANY ($1::text[]) OR updated_at > clock_timestamp() - interval '1 day'
+SELECT id FROM runs r LEFT JOIN messages m ON m.run = r.id AND m.slot = 'shown'
+WHERE (NOT status = ANY ($1::text[]) OR r.updated_at > clock_timestamp() - interval '1 day')
+    AND coalesce(m.version, 0) < r.head_seq
 ORDER BY id"""
 LOCK_RUN = f"SELECT {_RUN}, {_HEAD} FROM runs WHERE id = $1 FOR UPDATE"
 CREATE_RUN = f"""

@@ -154,8 +154,8 @@ class Store(Freezes, Protocol):
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[RunId]]:
         """Ids of runs as their logs grow, by notification. On each (re)connect first every run
-        that has not ended or that changed during the last day. Ids that come faster than they
-        are taken are merged."""
+        that has not ended or that changed during the last day, but for those whose thread is
+        known to be in step. Ids that come faster than they are taken are merged."""
         ...
 
 

@@ -80,7 +80,7 @@ def make_door(
     bolt_log = logging.getLogger("journeyman.bolt")
     bolt_log.setLevel(logging.ERROR)  # below that it logs bodies of requests
     app = AsyncApp(
-        name="journeyman",
+        name=bolt_log.name,  # Bolt sets the level of the logger of this name
         logger=bolt_log,
         client=client,
         authorize=authorize,

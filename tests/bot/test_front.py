@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
-from face import open_face, settings_for
+from face import Face, open_face, settings_for, started
 
 from agent.adapters.database import Database
 from agent.errors import SettingsError
@@ -33,3 +35,13 @@ async def test_nothing_asks_slack_who_we_are_while_a_delivery_waits(
         await face.until(face.told)
 
     assert len(slack.calls_of("auth.test")) == 1
+
+
+async def test_slacks_library_does_not_silence_our_own_log(
+    face: Face, caplog: pytest.LogCaptureFixture
+) -> None:
+    await started(face)
+
+    logging.getLogger("journeyman.anything").warning("something_waits")
+
+    assert "something_waits" in caplog.text

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
-from face import Face, open_face, started
+from face import Face, ask, open_face, started
 from log import job, seen, triaged
 
 from agent.adapters.database import Database
-from agent.events import FixStarted, RunEnded, StatusChanged, ToolReturned
+from agent.adapters.postgres_lease import Hold
+from agent.adapters.postgres_store import PostgresStore
+from agent.adapters.postgres_threads import ThreadStore
+from agent.events import FixStarted, QuestionAsked, RunEnded, StatusChanged, ToolReturned
 from agent.pipeline import Blame, Verdict
-from agent.run import Digest, RunStatus
+from agent.run import Digest, RunId, RunStatus
 from playground.faults import Fault, FaultMode
 from playground.slack.server import SlackStandIn
 
@@ -48,6 +52,65 @@ async def test_a_crash_between_intent_and_post_posts_once(
         await again.runs.add(run.id, StatusChanged(status=RunStatus.PLANNING))
         await again.until(lambda: "planning" in again.ours(root)[0].text)
         assert [message.ts for message in again.ours(root)] == [card.ts]
+
+
+async def test_of_a_run_that_waits_nothing_is_kept_and_nothing_is_read_at_the_next_start(
+    slack: SlackStandIn, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_face(slack, db) as face:
+        root, run = await started(face)
+        await ask(face, run, "Which one?")
+        await face.until(lambda: len(face.ours(root)) == 2)
+        await face.until(lambda: not face.front.presenter._following)
+        await face.runs.add(run.id, QuestionAsked(question="Or this one?"))
+        await face.until(lambda: len(face.ours(root)) == 3)
+        await face.until(lambda: not face.front.presenter._following)
+    read: list[int] = []
+    events = PostgresStore.events
+
+    async def reading(store: PostgresStore, run: RunId, *, after: int = 0):
+        read.append(run)
+        return await events(store, run, after=after)
+
+    monkeypatch.setattr(PostgresStore, "events", reading)
+    async with open_face(slack, db) as again:
+        other = again.say("@agent something else")
+        await again.until(lambda: again.ours(other))
+        assert set(read) == {run.id + 1}
+
+
+async def test_what_changes_in_the_moment_in_which_a_run_is_let_go_is_shown(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, run = await started(face)
+    await ask(face, run, "Which one?")
+    shown = ThreadStore.shown
+
+    async def growing(threads: ThreadStore, of: RunId, **more: Any) -> None:
+        monkeypatch.setattr(ThreadStore, "shown", shown)
+        await shown(threads, of, **more)
+        await face.runs.add(of, QuestionAsked(question="Or this one?"))
+        following = face.front.presenter._following[of]
+        await face.until(following.changed.is_set)
+
+    monkeypatch.setattr(ThreadStore, "shown", growing)
+
+    await face.until(lambda: "Or this one?" in str([m.blocks for m in face.ours(root)]))
+
+
+async def test_one_that_was_stopped_for_a_while_writes_nothing_before_it_is_alone_again(
+    face: Face, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, run = await started(face)
+    monkeypatch.setattr(Hold, "sure", lambda _: False)
+    edits = len(face.slack.calls_of("chat.update"))
+
+    await face.runs.add(run.id, StatusChanged(status=RunStatus.PLANNING))
+
+    await face.until(lambda: "thread_waits" in caplog.text)
+    assert len(face.slack.calls_of("chat.update")) == edits
+    monkeypatch.undo()
+    await face.until(lambda: "planning" in face.ours(root)[0].text)
 
 
 async def test_many_changes_are_few_edits(face: Face) -> None:
