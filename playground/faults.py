@@ -7,12 +7,14 @@ answer; what else there is only the stand-in itself can do, so it asks for it.
 
 In a test: `gitlab.faults.set(Fault(mode=FaultMode.FAIL, method="PUT */merge", status=502))`, from
 outside: the same as JSON to `POST /control/faults`. The hits are counted in what `set` returns.
+With a `chance` it hits only so many of its calls: which ones, the `seed` of the faults decides.
 
 - An answer that is lost though the call was carried out (a merge, a job that is played, a revert):
   `drop_after_apply` on "PUT /projects/:id/merge_requests/:iid/merge",
   "POST /projects/:id/jobs/:job_id/play" or "POST /projects/:id/repository/commits/:sha/revert".
 - An answer that GitLab gives only in odd moments: `fail` with `status` (405, 406, 409, 422, 500) on
   the same. Rights that cannot be read: `fail` on "GET /projects/:id/members/all/:user_id".
+- Nobody answers at all: `hang`. The call is carried out once the fault is cleared.
 - Reads from a replica that lags: `stale_reads` with `seconds`. The oldest answer of that time to
   the same question by the same user is given, so it has to have been asked since the fault was set.
 - A pipeline that goes red after the merge, a deployment that fails, a job that takes long:
@@ -27,10 +29,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from random import Random
 from typing import Any
 
 from aiohttp import web
@@ -39,6 +43,7 @@ from aiohttp import web
 class FaultMode(StrEnum):
     FAIL = "fail"  # answered with `status` or `error`, not applied
     DELAY = "delay"  # applied `seconds` later
+    HANG = "hang"  # applied when the fault is cleared, and not answered before
     DROP_AFTER_APPLY = "drop_after_apply"  # applied, then the connection is cut
     RATE_LIMIT = "429"  # answered 429 with `Retry-After: seconds`, not applied
     STALE_READS = "stale_reads"  # a read sees the state of `seconds` ago
@@ -51,10 +56,14 @@ class FaultMode(StrEnum):
 _OF_CALLS = (
     FaultMode.FAIL,
     FaultMode.DELAY,
+    FaultMode.HANG,
     FaultMode.DROP_AFTER_APPLY,
     FaultMode.RATE_LIMIT,
     FaultMode.STALE_READS,
 )
+
+
+_WAITS = (FaultMode.DELAY, FaultMode.HANG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +71,8 @@ class Fault:
     mode: FaultMode
     method: str = "*"  #: pattern for the names of the calls, with `*` and `?`
     nth: int = 1  #: the first matching call that is hit
-    times: int = 1  #: how many from there on; 0 means all
+    times: int = 1  #: how many it hits from there on; 0 means all
+    chance: float = 1.0  #: with which a call from there on is hit
     status: int = 500  #: of `fail`
     #: of `fail`: the service's own error, for example "channel_not_found"
     error: str = ""
@@ -78,9 +88,13 @@ class Fault:
             raise ValueError(f"A fault needs a mode: {', '.join(FaultMode)}.")
         values: dict[str, Any] = {**raw, "mode": FaultMode(raw["mode"])}
         for name, value in values.items():
-            expected = {"seconds": (int, float), "method": str, "error": str, "mode": str}
+            number = (int, float)
+            expected = {"seconds": number, "chance": number}
+            expected |= dict.fromkeys(("method", "error", "mode"), str)
             if isinstance(value, bool) or not isinstance(value, expected.get(name, int)):
                 raise ValueError(f"{name} of a fault cannot be {value!r}.")
+        if not 0 <= values.get("chance", 1.0) <= 1:
+            raise ValueError("chance of a fault is from 0 to 1.")
         return Fault(**values)
 
 
@@ -90,35 +104,55 @@ class SetFault:
     fault: Fault
     seen: int = 0  #: matching calls since it was set
     hits: int = 0
+    draw: Random = field(default_factory=Random)
+    cleared: asyncio.Event = field(default_factory=asyncio.Event)
 
     def meets(self) -> bool:
         """Count a matching call and say whether it is hit."""
         self.seen += 1
-        past = self.seen - self.fault.nth
-        hit = past >= 0 and (self.fault.times == 0 or past < self.fault.times)
+        fault = self.fault
+        hit = self.seen >= fault.nth and (fault.times == 0 or self.hits < fault.times)
+        hit = hit and (fault.chance >= 1 or self.draw.random() < fault.chance)
         self.hits += hit
         return hit
 
 
 @dataclass(kw_only=True)
 class Faults:
-    """The faults that are set on one stand-in."""
+    """The faults that are set on one stand-in.
 
+    What one fault with a `chance` hits depends on the seed, on how many faults were set before it
+    and on the order of its own calls, and on nothing else.
+    """
+
+    #: drawn by the first fault with a `chance` unless it is given, so that it can be told
+    seed: int | None = None
     entries: list[SetFault] = field(default_factory=list[SetFault])
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def set(self, fault: Fault) -> SetFault:
         entry = SetFault(id=next(self._ids), fault=fault)
+        if fault.chance < 1:
+            if self.seed is None:
+                self.seed = secrets.randbits(32)
+            entry.draw = Random(f"{self.seed}:{entry.id}")
         self.entries.append(entry)
         return entry
 
     def clear(self, id: int | None = None) -> None:
-        self.entries = [each for each in self.entries if id is not None and each.id != id]
+        for each in self.entries:
+            if id is None or each.id == id:
+                each.cleared.set()
+        self.entries = [each for each in self.entries if not each.cleared.is_set()]
 
     def meet(self, call: str, *modes: FaultMode) -> list[Fault]:
         """The faults of these modes that hit this call. Ask once per call: asking counts."""
+        return [each.fault for each in self.meeting(call, *modes)]
+
+    def meeting(self, call: str, *modes: FaultMode) -> list[SetFault]:
+        """The same, for who has to know when a fault is cleared."""
         return [
-            each.fault
+            each
             for each in self.entries
             if each.fault.mode in modes and fnmatchcase(call, each.fault.method) and each.meets()
         ]
@@ -144,11 +178,14 @@ def fault_middleware(
         if call is None:
             return await handler(request)
         cut = False
-        hit = faults.meet(call, *_OF_CALLS)
-        for fault in sorted(hit, key=lambda each: each.mode is not FaultMode.DELAY):
+        hit = faults.meeting(call, *_OF_CALLS)
+        for each in sorted(hit, key=lambda each: each.fault.mode not in _WAITS):
+            fault = each.fault
             match fault.mode:
                 case FaultMode.DELAY:
                     await asyncio.sleep(fault.seconds)
+                case FaultMode.HANG:
+                    await each.cleared.wait()
                 case FaultMode.FAIL:
                     return failure(fault)
                 case FaultMode.RATE_LIMIT:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from playground.gitlab.git_run import ENVIRONMENT
-from playground.gitlab.http import ACTOR
+from playground.gitlab.http import ACTOR, PUSHED
 from playground.gitlab.records import DEVELOPER, REPORTER, Project, User
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ async def serve(forge: Forge, request: web.Request, path: str, service: str) -> 
         if changed.exists() and actor is not None:
             lines = [line.split(" ", 2) for line in changed.read_text().splitlines()]
             changes = [(old, new, ref) for old, new, ref in lines]
+            request[PUSHED] = tuple(changes)
             options = given.read_text().splitlines() if given.exists() else []
             await forge.pushed(project, actor, changes, options)
     if isinstance(response, web.StreamResponse) and not isinstance(response, web.Response):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: username of who asked, on every request with a valid token
 ACTOR: web.RequestKey[str] = web.RequestKey("actor", str)
+#: on every push, what it has changed: (old, new, ref)
+PUSHED: web.RequestKey[tuple[tuple[str, str, str], ...]] = web.RequestKey("pushed", tuple)
 Handler = Callable[["Call"], Awaitable[Any]]
 
 

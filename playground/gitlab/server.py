@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from playground.gitlab import api, control, git_http, merging, oauth_pages, page
 from playground.gitlab.answers import answer
 from playground.gitlab.forge import Forge
 from playground.gitlab.git_repo import GitError
-from playground.gitlab.http import ACTOR, ApiError, Call, Route, json_response
+from playground.gitlab.http import ACTOR, PUSHED, ApiError, Call, Route, json_response
 from playground.gitlab.params import parameters
 from playground.gitlab.records import Project, User
 from playground.gitlab.runner import Image
@@ -147,16 +148,18 @@ class GitLabStandIn:
             raise
         finally:
             if not request.raw_path.startswith("/control/"):
-                self._remember(request, status)
+                self._remember(request, status, await _sent(request))
         return response
 
-    def _remember(self, request: web.Request, status: int) -> None:
+    def _remember(self, request: web.Request, status: int, body: bytes) -> None:
         seen = Seen(
             at=self.state.now(),
             actor=request.get(ACTOR, ""),
             method=request.method,
             path=request.raw_path,
             status=status,
+            body=body,
+            pushed=request.get(PUSHED, ()),
         )
         self.state.requests.append(seen)
 
@@ -248,6 +251,19 @@ class GitLabStandIn:
             return response
         headers = {k: v for k, v in old.headers.items() if k not in ("Content-Length", "Date")}
         return web.Response(body=old.body, status=old.status, headers=headers)
+
+
+async def _sent(request: web.Request) -> bytes:
+    """The body, which may not have been read by who answered."""
+    if GIT.fullmatch(request.path):
+        return b""
+    try:
+        if request.content_type == "multipart/form-data":
+            fields = {k: v for k, v in (await request.post()).items() if isinstance(v, str)}
+            return json.dumps(fields).encode()
+        return await request.read()
+    except (web.HTTPException, OSError, ValueError, RuntimeError):
+        return b""  # cut off on its way
 
 
 def _check(route: Route, actor: User | None, scopes: frozenset[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -23,6 +22,7 @@ from playground.gitlab.records import (
     Token,
     User,
 )
+from playground.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,10 @@ class Seen:
     method: str
     path: str  #: raw, with query
     status: int
+    #: what was sent, but for the packs of a push: those are in the repository
+    body: bytes = b""
+    #: what a push has changed, as (old, new, ref)
+    pushed: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class State:
         self.tokens: dict[int, Token] = {}
         self.groups: dict[int, Group] = {}
         self.projects: dict[int, Project] = {}
-        self.requests: deque[Seen] = deque(maxlen=20_000)
+        self.requests: Ledger[Seen] = Ledger()
         self.lags = Lags()
         self.oauth = Provider()
         self._ids: dict[str, int] = {}

@@ -32,6 +32,7 @@ class ModelStandIn:
         answer: Answerer | None = None,
         latency: float = 0.0,
         key: str = "",
+        host: str = "127.0.0.1",
         port: int = 0,
         name: str = "scripted",
     ) -> None:
@@ -42,7 +43,7 @@ class ModelStandIn:
         self._answer = answer
         self._latency = latency
         self._key = key
-        self._port = port
+        self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
         self._seen: list[str] = []
         self.url = ""
@@ -53,12 +54,12 @@ class ModelStandIn:
         app.router.add_post("/v1/chat/completions", self._completions)
         app.router.add_get("/v1/models", self._models)
         add_control_routes(app, self.faults)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{port}/v1"
+        self.url = f"http://{self._host}:{port}/v1"
         return self
 
     async def __aexit__(

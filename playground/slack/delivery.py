@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from playground.faults import FaultMode, Faults
+from playground.ledger import Ledger
 from playground.slack.events import envelope, reaches_app
 from playground.slack.socket_mode import NotAcknowledged, SocketMode
 from playground.slack.world import World
@@ -32,6 +32,7 @@ class Delivered:
     payload: Json
     attempts: int = 0
     acknowledged: bool = False
+    answer: Json = field(default_factory=dict[str, Any])  #: that came with the acknowledgement
     reasons: list[str] = field(default_factory=list[str])  #: why attempts failed
 
 
@@ -42,7 +43,7 @@ class Delivery:
     sockets: SocketMode
     request_url: str = ""  #: signed HTTP goes here; empty means Socket Mode
     speed: float = 1.0  #: how much faster than Slack's the retry schedule runs
-    log: deque[Delivered] = field(default_factory=lambda: deque[Delivered](maxlen=5000))
+    log: Ledger[Delivered] = field(default_factory=Ledger[Delivered])
     _session: aiohttp.ClientSession | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
@@ -105,7 +106,7 @@ class Delivery:
         except NotAcknowledged as failed:
             record.reasons.append(failed.reason)
             raise
-        record.acknowledged = True
+        record.acknowledged, record.answer = True, answer
         return answer
 
     async def _send(self, kind: str, payload: Json, attempt: int, reason: str) -> Json:

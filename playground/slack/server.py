@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
 
 from playground.faults import STALE_SECONDS, Fault, Faults, add_control_routes, fault_middleware
+from playground.ledger import Ledger
 from playground.slack.delivery import Delivery
 from playground.slack.limits import Limits
 from playground.slack.methods import METHODS, ApiError, Call, Method
@@ -43,6 +43,7 @@ class SlackStandIn:
         self,
         world: World,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
         request_url: str = "",
         speed: float = 1.0,
@@ -51,7 +52,7 @@ class SlackStandIn:
         """Deliveries go to `request_url`, signed, or by Socket Mode when it is empty; their
         retries come `speed` times as fast as Slack's."""
         self.world = world
-        self.port = port
+        self.host, self.port = host, port
         self.faults = Faults()
         self.limits = limits or Limits(clock=world.clock)
         self.sockets = SocketMode(app_id=world.app.id)
@@ -64,12 +65,14 @@ class SlackStandIn:
         )
         self.workspace = Workspace(world=world, delivery=self.delivery)
         self.people = People(workspace=self.workspace)
-        self.calls: deque[ApiCall] = deque(maxlen=5000)
+        self.calls: Ledger[ApiCall] = Ledger()
+        #: what was sent to the addresses that come with clicks
+        self.responses: Ledger[Json] = Ledger()
         self._runner: web.AppRunner | None = None
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def api_url(self) -> str:
@@ -84,13 +87,14 @@ class SlackStandIn:
         middlewares: Any = [self._keep_log, faults]
         app = web.Application(middlewares=middlewares, client_max_size=UPLOAD_BYTES)
         add_control_routes(app, self.faults)
+        app.router.add_post("/control/sockets", self._control_sockets)
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_get("/link/", self.sockets.serve)
         app.router.add_post("/upload/v1/{file}", self._upload)
         app.router.add_post("/actions/{team}/{hook}", self._respond)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, self.host, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.workspace.base_url = self.base_url
@@ -169,6 +173,23 @@ class SlackStandIn:
             raise ApiError("not_allowed_token_type")
         return token
 
+    async def _control_sockets(self, request: web.Request) -> web.Response:
+        """`{"do": …}`: "refresh_requested" and "warning" as Slack announces them, or "cut"."""
+        try:
+            wanted = json.loads(await request.text())
+        except ValueError:
+            wanted = None
+        order = wanted.get("do") if isinstance(wanted, dict) else None
+        had = len(self.sockets.connections)
+        if order == "cut":
+            await self.sockets.cut()
+        elif order in ("refresh_requested", "warning"):
+            await self.sockets.disconnect(order)
+        else:
+            told = "`do` is refresh_requested, warning or cut."
+            return web.json_response({"error": told}, status=400)
+        return web.json_response({"connections": had})
+
     async def _upload(self, request: web.Request) -> web.Response:
         file = self.world.files.get(request.match_info["file"])
         if file is None or file.uploaded:
@@ -183,6 +204,7 @@ class SlackStandIn:
         name = f"{request.match_info['team']}/{request.match_info['hook']}"
         try:
             body = await request.json()
+            self.responses.append(body)
             respond(self.workspace, name, body)
         except ApiError as refused:
             status = 404 if refused.error in ("used_url", "expired_url") else 400
