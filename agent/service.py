@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from agent.access import checked
-from agent.decision import dropped, overtaken
+from agent.changing import Change, changed, set_going
+from agent.decision import overtaken
 from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Refused
 from agent.events import (
     HoldLifted,
@@ -16,12 +16,10 @@ from agent.events import (
     InstructionGiven,
     Payload,
     QuestionAnswered,
-    RunEvent,
     StatusChanged,
     StopAsked,
 )
 from agent.involved import involved
-from agent.onward import afresh
 from agent.ports import ForgeReader, Store, Write
 from agent.project import Projects, ProjectSettings
 from agent.run import (
@@ -39,10 +37,8 @@ from agent.run import (
     ThreadMessage,
 )
 from agent.state import RunState, fold
-from agent.succession import still_owns
 from agent.takeover import taken_over
 
-TRIES = 5  #: a run may change its status while somebody speaks to it
 LINKS = 5  #: issues and merge requests that one request may bring along
 _LINK = re.compile(r"/-/(?P<kind>issues|work_items|merge_requests)/(?P<iid>\d+)")
 
@@ -199,19 +195,7 @@ class RunService:
         """Sets a run that ended without success going again, from where it stood."""
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "retry runs on")
-        await still_owns(self._store, row)
-
-        def change(row: Run, state: RunState) -> tuple[Payload, ...]:
-            if row.status is RunStatus.SUCCEEDED:
-                raise Refused("This run is done. Mention me in its thread to ask for a change.")
-            if row.status not in ENDED:
-                raise Refused(f"This run is {row.status.replace('_', ' ')}; there is no need to.")
-            on = StatusChanged(status=RunStatus.QUEUED, reason=f"Set going by @{by.name}.")
-            newest = state.deliveries[-1] if state.deliveries else None
-            begun = afresh(newest) if newest else None
-            return (*dropped(state, on.reason), *((begun,) if begun else ()), on)
-
-        return await self._apply(run, by, message, change)
+        return await set_going(self._store, row, by, message=message)
 
     async def status(self, run: RunId) -> RunState:
         return fold(await self._store.events(run))
@@ -245,25 +229,10 @@ class RunService:
         run: RunId,
         by: Person,
         message: str,
-        change: Callable[[Run, RunState], tuple[Payload, ...]],
+        change: Change,
     ) -> Run:
         """Against the status that the run has at that very moment."""
-        for _ in range(TRIES):
-            row = await self._store.run(run)
-            events = await self._store.events(run)
-            if message and message in messages(events):
-                return row
-            payloads = change(row, fold(events))
-            wake = any(isinstance(payload, StatusChanged) for payload in payloads)
-            write = Write(payloads=payloads, wake=wake)
-            try:
-                row = await self._store.write(run, write, actor=by.id, expect={row.status})
-            except Conflict:
-                continue
-            if row.status in PARKED:
-                await self._store.hint(run)  # it sleeps, and nothing else would wake it now
-            return row
-        raise Refused("This run is changing all the time; say it again in a moment.")
+        return await changed(self._store, run, by, change, message=message)
 
     async def _checked(
         self, project: str, by: Person, deed: str, needed: int = DEVELOPER
@@ -289,12 +258,3 @@ class RunService:
             except ForgeRejected:
                 continue  # it is not there: the text of the link stays in the request
         return tuple(linked)
-
-
-def messages(events: Collection[RunEvent]) -> set[str]:
-    """Of everything that people have said to the run so far."""
-    said: set[str] = set()
-    for event in events:
-        if isinstance(event.payload, InstructionGiven | QuestionAnswered):
-            said.add(event.payload.message)
-    return said

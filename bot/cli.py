@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from agent.errors import JourneymanError, SettingsError
+from agent.run import RunStatus
 
 DONE, FAILED, WRONG = 0, 1, 2
 ROLES = ("front", "worker", "effects")
@@ -186,13 +187,24 @@ def _parser() -> argparse.ArgumentParser:
 
     runs = commands.add_parser("runs", help="operations on runs")
     actions = runs.add_subparsers(dest="runs", required=True, metavar="COMMAND")
-    actions.add_parser("list", help="the newest runs")
+    listed = actions.add_parser("list", help="the newest runs")
+    listed.add_argument(
+        "--status", type=_statuses, metavar="S", help="only these, for example queued,working"
+    )
+    listed.add_argument("--project", metavar="P", help="only this one's")
+    listed.add_argument(
+        "--limit", type=_places, default=50, metavar="N", help="how many, 1 to 1000 (50)"
+    )
+    listed.add_argument("--json", action="store_true", help="one JSON array")
     for name, help_text in (
         ("show", "what happened in a run"),
         ("stop", "stops a run"),
         ("retry", "queues an ended run again"),
     ):
-        actions.add_parser(name, help=help_text).add_argument("run", type=int)
+        action = actions.add_parser(name, help=help_text)
+        action.add_argument("run", type=int)
+        if name == "show":
+            action.add_argument("--json", action="store_true", help="one JSON object")
     return parser
 
 
@@ -206,6 +218,13 @@ def _places(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError("give a number from 1 to 1000")
     return int(text)
+
+
+def _statuses(text: str) -> frozenset[RunStatus]:
+    given = [part.strip() for part in text.split(",")]
+    if wrong := [status for status in given if status not in set(RunStatus)]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(RunStatus)}")
+    return frozenset(RunStatus(status) for status in given)
 
 
 def _roles(text: str) -> tuple[str, ...]:

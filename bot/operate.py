@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
+import sys
 from pathlib import Path
 
-from agent.events import StatusChanged, StopAsked
-from agent.ports import Network, Store, Write
-from agent.run import ENDED, Person, RunId, RunStatus
+from agent.changing import set_going
+from agent.events import StopAsked
+from agent.ports import Network, Store
+from agent.run import ENDED, Person, Run, RunId
 from agent.state import fold
 from bot.settings import Settings, load
 from bot.web.timeline import rows
@@ -46,39 +49,71 @@ async def runs_command(arguments: argparse.Namespace) -> int:
     settings = load()
     async with open_database(home=settings.home, url=settings.database_url) as database:
         if arguments.runs == "list":
-            return await _list(database.store)
+            return await _list(database.store, arguments)
         run = RunId(arguments.run)
         if arguments.runs == "show":
-            return await _show(database.store, run, settings)
+            return await _show(database.store, run, settings, as_json=arguments.json)
         by = Person(id="shell", name=getpass.getuser())
+        row = await database.store.run(run)
         if arguments.runs == "stop":
-            await database.store.ask_stop(run, StopAsked(by=by, how="shell"), actor="shell")
-            print(f"Run {run} is being stopped.")
-            return 0
-        again = StatusChanged(status=RunStatus.QUEUED, reason=f"Queued again by {by.name}.")
-        write = Write(payloads=(again,), wake=True)
-        await database.store.write(run, write, actor="shell", expect=ENDED)
+            return await _stop(database.store, row, by)
+        await set_going(database.store, row, by)
         print(f"Run {run} is queued again.")
         return 0
 
 
-async def _list(store: Store) -> int:
-    for run in await store.runs():
+async def _stop(store: Store, run: Run, by: Person) -> int:
+    if run.status in ENDED:
+        print(
+            f"Run {run.id} has ended already ({run.status}); nothing was changed.", file=sys.stderr
+        )
+        return 1
+    await store.ask_stop(run.id, StopAsked(by=by, how="shell"), actor=by.id)
+    print(f"Run {run.id} is being stopped.")
+    return 0
+
+
+async def _list(store: Store, arguments: argparse.Namespace) -> int:
+    runs = await store.runs(
+        statuses=arguments.status, project=arguments.project, limit=arguments.limit
+    )
+    if arguments.json:
+        print(json.dumps([_told(run) for run in runs], indent=2))
+        return 0
+    for run in runs:
         title = " ".join(run.request.text.split())[:70]
         print(f"{run.id:>6}  {run.status:<20} {run.request.project:<30} {title}")
     return 0
 
 
-async def _show(store: Store, run: RunId, settings: Settings) -> int:
+async def _show(store: Store, run: RunId, settings: Settings, *, as_json: bool) -> int:
+    row = await store.run(run)
     events = await store.events(run)
-    if not events:
-        print(f"There is no run {run}.")
-        return 1
     state = fold(events)
+    page = f"{settings.public_url.rstrip('/')}/runs/{run}" if settings.public_url else ""
+    if as_json:
+        log = [
+            {"seq": row.seq, "at": row.at.isoformat(), "title": row.title, "text": row.text}
+            for row in rows(events)
+        ]
+        print(json.dumps(_told(row) | {"reason": state.reason, "page": page, "log": log}, indent=2))
+        return 0
     print(f"Run {run} on {state.request.project}: {state.status}. {state.reason}".rstrip())
     print(" ".join(state.request.text.split()))
-    for row in rows(events):
-        print(f"{row.at:%H:%M:%S}  {row.title}  {' '.join(row.text.split())[:120]}".rstrip())
-    if settings.public_url:
-        print(f"{settings.public_url.rstrip('/')}/runs/{run}")
+    for each in rows(events):
+        print(f"{each.at:%H:%M:%S}  {each.title}  {' '.join(each.text.split())[:120]}".rstrip())
+    if page:
+        print(page)
     return 0
+
+
+def _told(run: Run) -> dict[str, object]:
+    return {
+        "run": run.id,
+        "status": run.status,
+        "project": run.request.project,
+        "request": run.request.text,
+        "requester": run.request.requester.name,
+        "created_at": run.created_at.isoformat(),
+        "updated_at": run.updated_at.isoformat(),
+    }
