@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from agent.basis import basis
 from agent.canaries import Canaries
 from agent.codeview import CodeView
 from agent.context import Context
@@ -28,12 +29,12 @@ from agent.events import RunEnded, WorkspaceReady
 from agent.guard import guarded
 from agent.hands import redo
 from agent.journal import ACTOR, Journal
-from agent.outage import patient, put_off
+from agent.outage import put_off
 from agent.ports import Clock, Model, Origin, Sandbox, Store, Vault, Write
 from agent.project import Projects
 from agent.report import report_on
 from agent.retrieval.library import Library
-from agent.run import ENDED, PARKED, WAITING, CommitSha, Run, RunId, RunStatus
+from agent.run import ENDED, PARKED, WAITING, Run, RunId, RunStatus
 from agent.runners import find_tests
 from agent.stages.deliver import deliver, goes_on_delivering
 from agent.stages.implement import implement
@@ -185,7 +186,7 @@ class Worker:
             planned = journal.state.plan is not None
             begin = RunStatus.WORKING if planned else RunStatus.PLANNING
             await journal.move(journal.state.interrupted or begin)
-        base, branch = await self._base(journal, vault)
+        base, branch = await basis(hold, self._origin)
         if self._library is not None:
             self._library.prepare(project.path, base)  # while the run gets its workspace
         paths = await vault.list(base)
@@ -218,20 +219,6 @@ class Worker:
                 library=self._library, project=project.path, commit=base, edits=work.edits
             )
         return work
-
-    async def _base(self, journal: Journal, vault: Vault) -> tuple[CommitSha, str]:
-        """The commit that the run builds on: chosen once, and kept for life."""
-        request, ready = journal.run.request, journal.state.workspace
-        if ready is not None and await vault.has(ready.base):
-            return ready.base, ready.branch
-        wanted = ready.branch if ready else request.base_branch
-        project = request.project
-
-        async def fetch() -> tuple[CommitSha, str]:
-            return await vault.fetch(await self._origin(project), wanted)
-
-        newest, branch = await patient(self._clock, project, fetch)
-        return (ready.base if ready else newest), branch
 
 
 async def walk(work: Work) -> None:

@@ -18,23 +18,21 @@ from pathlib import Path
 
 from agent.adapters.git_command import (
     RECEIVE_PACK,
-    REMOTE_SECONDS,
+    UPLOAD_ANY,
     UPLOAD_PACK,
     Git,
-    Output,
-    remote,
     remote_error,
     words,
     write_askpass,
 )
 from agent.adapters.git_landed import HISTORY, landed
+from agent.adapters.git_remote import object_id, ref_of, remote_refs, talk
 from agent.adapters.git_worktree import Collector
 from agent.errors import Conflict, ForgeRejected, GitFailed, NotFound, Refused
 from agent.ports import Author, Collected, Landed, Origin
 from agent.run import CommitSha, TreeSha
 
-_OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_NO_BRANCH = re.compile(r"^[-/]|\.\.|//|@\{|[\x00-\x20\x7f~^:?*\[\\]|[./]$|\.lock$|^$")
+_NOT_THERE = re.compile(r"not our ref|unadvertised object|couldn't find remote ref", re.IGNORECASE)
 
 
 class GitVaults:
@@ -83,21 +81,37 @@ class GitVault:
                 commit = await self._fetch(origin, name)
             return commit, name
 
+    async def fetch_commit(self, origin: Origin, commit: CommitSha) -> None:
+        async with self._locked():
+            if await self.has(commit):
+                return
+            arguments = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]
+            if self._depth is not None:
+                arguments.append(f"--depth={self._depth}")
+            if origin.url.startswith("/"):
+                arguments.append(UPLOAD_ANY)
+            arguments += ["--", origin.url, object_id(commit)]
+            done = await talk(self._git, self._askpass, "fetch", origin, arguments)
+            if done.code and _NOT_THERE.search(done.err):
+                raise NotFound(f"{origin.url} has no commit {commit[:8]} any more.", status=404)
+            if done.code:
+                raise remote_error("fetch", origin, done.err)
+
     async def remote_head(self, origin: Origin, branch: str) -> CommitSha | None:
         await self._open()
-        return (await _remote_refs(self._git, self._askpass, origin, branch))[1].get(_ref(branch))
+        return (await remote_refs(self._git, self._askpass, origin, branch))[1].get(ref_of(branch))
 
     async def push(
         self, origin: Origin, commit: CommitSha, branch: str, *, expected: CommitSha | None
     ) -> None:
         await self._open()
-        ref = _ref(branch)
+        ref = ref_of(branch)
         arguments = ["push", "--porcelain", "--no-verify", "--no-follow-tags"]
         if origin.url.startswith("/"):
             arguments.append(RECEIVE_PACK)
         arguments += [f"--force-with-lease={ref}:{expected or ''}", "--", origin.url]
-        done = await _remote(
-            self._git, self._askpass, "push", origin, [*arguments, f"{_object(commit)}:{ref}"]
+        done = await talk(
+            self._git, self._askpass, "push", origin, [*arguments, f"{object_id(commit)}:{ref}"]
         )
         refusal = re.search(rb"^!\t[^\t]*\t(.*)$", done.out, re.MULTILINE)
         if refusal:
@@ -114,14 +128,14 @@ class GitVault:
             raise remote_error("push", origin, done.err)
 
     async def _branch(self, origin: Origin, branch: str | None) -> tuple[str, CommitSha]:
-        default, refs = await _remote_refs(self._git, self._askpass, origin, branch)
+        default, refs = await remote_refs(self._git, self._askpass, origin, branch)
         if branch is None:
             branch = default or "HEAD"
-        commit = refs.get(_ref(branch))
+        commit = refs.get(ref_of(branch))
         if commit:
             return branch, commit
         if not refs:
-            _, refs = await _remote_refs(self._git, self._askpass, origin, None, every=True)
+            _, refs = await remote_refs(self._git, self._askpass, origin, None, every=True)
         if not refs:
             raise Refused(
                 "The repository is empty: there is no commit to begin from. "
@@ -137,23 +151,23 @@ class GitVault:
             arguments.append(f"--depth={depth or self._depth}")
         if origin.url.startswith("/"):
             arguments.append(UPLOAD_PACK)
-        arguments += ["--", origin.url, f"+{_ref(branch)}:{kept}"]
-        done = await _remote(self._git, self._askpass, "fetch", origin, arguments)
+        arguments += ["--", origin.url, f"+{ref_of(branch)}:{kept}"]
+        done = await talk(self._git, self._askpass, "fetch", origin, arguments)
         if done.code:
             raise remote_error("fetch", origin, done.err)
         return CommitSha((await self._git("rev-parse", kept)).decode().strip())
 
     # --- objects ---
 
-    async def has(self, commit: CommitSha) -> bool:
+    async def has(self, treeish: str) -> bool:
         await self._open()
-        done = await self._git.run(["cat-file", "-e", f"{_object(commit)}^{{commit}}"])
+        done = await self._git.run(["cat-file", "-e", f"{object_id(treeish)}^{{tree}}"])
         return done.code == 0
 
     async def read(self, commit: CommitSha, path: str, *, limit: int = 65_536) -> bytes | None:
         """The first bytes of a file; links inside the tree are followed."""
         await self._open()
-        name = f"{_object(commit)}:{path}".encode("utf-8", "surrogateescape")
+        name = f"{object_id(commit)}:{path}".encode("utf-8", "surrogateescape")
         done = await self._git.run(
             ["cat-file", "--batch", "--follow-symlinks", "-z"], stdin=name + b"\0", keep=limit + 100
         )
@@ -163,7 +177,7 @@ class GitVault:
 
     async def list(self, treeish: str) -> Sequence[str]:
         await self._open()
-        out = await self._git("ls-tree", "-r", "-z", "--name-only", _object(treeish))
+        out = await self._git("ls-tree", "-r", "-z", "--name-only", object_id(treeish))
         return [name.decode("utf-8", "surrogateescape") for name in out.split(b"\0")[:-1]]
 
     async def commit(
@@ -178,8 +192,22 @@ class GitVault:
         }
         text = message.replace("\0", "").encode("utf-8", "replace")
         out = await self._git(
-            "commit-tree", _object(tree), "-p", _object(parent), stdin=text or b"\n", env=identity
+            "commit-tree",
+            object_id(tree),
+            "-p",
+            object_id(parent),
+            stdin=text or b"\n",
+            env=identity,
         )
+        return CommitSha(out.decode().strip())
+
+    async def record(self, commit: CommitSha) -> bytes:
+        await self._open()
+        return await self._git("cat-file", "commit", object_id(commit))
+
+    async def commit_again(self, record: bytes) -> CommitSha:
+        await self._open()
+        out = await self._git("hash-object", "-t", "commit", "-w", "--stdin", stdin=record)
         return CommitSha(out.decode().strip())
 
     async def landed(
@@ -202,17 +230,17 @@ class GitVault:
         await self._open()
         if any(folder.iterdir()):
             raise GitFailed(f"A workspace is only made in an empty folder; {folder} is not empty.")
-        return await self._collector(folder).fill(_object(treeish))
+        return await self._collector(folder).fill(object_id(treeish))
 
     async def collect(self, folder: Path, base: CommitSha) -> Collected:
         await self._open()
-        return await self._collector(folder).collect(_object(base))
+        return await self._collector(folder).collect(object_id(base))
 
     async def restore(self, base: CommitSha, patch: str) -> TreeSha:
         await self._open()
         with tempfile.TemporaryDirectory(prefix="restore-", dir=self._git.repository) as scratch:
             index = Path(scratch) / "index"
-            await self._git("read-tree", _object(base), index=index)
+            await self._git("read-tree", object_id(base), index=index)
             if patch:
                 await self._git(
                     "apply",
@@ -262,57 +290,3 @@ class GitVault:
                 for stale in (self._git.repository / "refs").rglob("*.lock"):
                     stale.unlink(missing_ok=True)
                 yield
-
-
-async def default_branch(origin: Origin) -> str | None:
-    """Where the origin's HEAD points; None for an empty repository or a detached HEAD."""
-    default, refs = await _remote_refs(Git(Path("/")), Path("/nonexistent"), origin, None)
-    return default if refs else None
-
-
-async def _remote_refs(
-    git: Git, askpass: Path, origin: Origin, branch: str | None, *, every: bool = False
-) -> tuple[str | None, dict[str, CommitSha]]:
-    """The default branch and commits by ref: those asked for, or every one."""
-    arguments = ["ls-remote", "--symref"]
-    if origin.url.startswith("/"):
-        arguments.append(UPLOAD_PACK)
-    patterns = [] if every else ["HEAD", *([_ref(branch)] if branch else [])]
-    arguments += ["--", origin.url, *patterns]
-    done = await _remote(git, askpass, "ls-remote", origin, arguments)
-    if done.code:
-        raise remote_error("fetch", origin, done.err)
-    default: str | None = None
-    refs: dict[str, CommitSha] = {}
-    for line in done.out.decode("utf-8", "replace").splitlines():
-        value, _, name = line.partition("\t")
-        if name == "HEAD" and value.startswith("ref: refs/heads/"):
-            default = value.removeprefix("ref: refs/heads/")
-        elif _OBJECT.fullmatch(value):
-            refs[name] = CommitSha(value)
-    if default and "HEAD" in refs:
-        refs.setdefault(_ref(default), refs["HEAD"])
-    return default, refs
-
-
-async def _remote(
-    git: Git, askpass: Path, verb: str, origin: Origin, arguments: Sequence[str]
-) -> Output:
-    try:
-        return await git.run(arguments, env=remote(origin, askpass), seconds=REMOTE_SECONDS)
-    except GitFailed as error:
-        raise remote_error(verb, origin, str(error)) from error
-
-
-def _ref(branch: str) -> str:
-    if branch == "HEAD":
-        return branch
-    if _NO_BRANCH.search(branch):
-        raise Refused(f"“{branch}” cannot be the name of a branch.")
-    return f"refs/heads/{branch}"
-
-
-def _object(name: str) -> str:
-    if not _OBJECT.fullmatch(name):
-        raise GitFailed(f"“{name}” is not the id of a git object.")
-    return name

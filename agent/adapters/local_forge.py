@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from agent.adapters.git_vault import default_branch
+from agent.adapters.git_remote import default_branch
 from agent.errors import NotFound, Refused
 from agent.pipeline import Job, Pipeline
 from agent.ports import (

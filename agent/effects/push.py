@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from agent.canaries import CREDENTIAL
 from agent.difference import read_patch
 from agent.effects.context import Effect, EffectContext, Handler, found, known
@@ -9,6 +11,8 @@ from agent.errors import Conflict, ForgeRejected, Refused
 from agent.events import CheckpointTaken, EffectDone, EffectKind
 from agent.intents import Push
 from agent.leaks import leaks
+from agent.ports import Origin
+from agent.rebuild import Rebuild
 from agent.run import CommitSha
 from agent.state import RunState
 
@@ -17,7 +21,6 @@ async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
     state, intent = effect.state, effect.intent
     commit, branch = intent.commit, state.branch
     known(state, commit)
-    await _clean(context, effect, commit)
     project = await context.reader.project(state.request.project)
     origin = context.writer.origin(project)
     vault = context.vaults(state.request.project)
@@ -29,12 +32,15 @@ async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
     )
     if effect.before and await vault.remote_head(origin, branch) == commit:
         return found(done)
+    rebuild = Rebuild(
+        vault=vault,
+        origin=_at(origin),
+        events=effect.events,
+        body=lambda digest: context.store.body(state.run, digest),
+    )
+    await rebuild.commit(commit)  # a worker on another host may have made it
+    await _clean(context, effect, commit)
     await _still_open(context, state, intent)
-    if not await vault.has(commit):
-        raise Refused(
-            f"The commit {commit[:8]} is not on this machine. "
-            "Its checkpoint is kept; `retry` makes it anew."
-        )
     await context.heed(state.run)
     try:
         await vault.push(origin, commit, branch, expected=intent.expected)
@@ -59,6 +65,13 @@ async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
             status=refusal.status,
         ) from refusal
     return done
+
+
+def _at(origin: Origin) -> Callable[[], Awaitable[Origin]]:
+    async def known() -> Origin:
+        return origin
+
+    return known
 
 
 def _replaces(state: RunState, intent: Push) -> bool:

@@ -169,3 +169,5 @@ class Committed:
     tree: TreeSha
     files: tuple[FileChange, ...]
     title: str
+    #: git's own record of the commit, by which any host makes it again; None in old logs
+    recipe: Digest | None = None

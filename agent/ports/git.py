@@ -53,7 +53,14 @@ class Vault(Protocol):
         """Newest commit of the branch (None: the default one) and the branch's name."""
         ...
 
-    async def has(self, commit: CommitSha) -> bool: ...
+    async def fetch_commit(self, origin: Origin, commit: CommitSha) -> None:
+        """That very commit, wherever its branch stands by now. Raises `NotFound` when the origin
+        does not have it any more."""
+        ...
+
+    async def has(self, treeish: str) -> bool:
+        """Is it here, with the tree of a commit?"""
+        ...
 
     async def checkout(self, treeish: str, folder: Path) -> Sequence[str]:
         """Fills an empty folder; returns notes on what is unusual (LFS, submodules, odd names)."""
@@ -73,6 +80,14 @@ class Vault(Protocol):
         self, tree: TreeSha, parent: CommitSha, message: str, *, author: Author, at: datetime
     ) -> CommitSha:
         """The same arguments give the same SHA on any host."""
+        ...
+
+    async def record(self, commit: CommitSha) -> bytes:
+        """What git keeps of the commit itself: tree, parents, author, time, message."""
+        ...
+
+    async def commit_again(self, record: bytes) -> CommitSha:
+        """The commit that a host has made, of its record; parents and tree are here."""
         ...
 
     async def push(

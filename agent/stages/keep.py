@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agent.branch import on_branch, published
@@ -10,6 +11,7 @@ from agent.errors import JourneymanError
 from agent.events import Committed, Escalation, Payload, RunEnded, StatusChanged
 from agent.finish import finish_in, last_finish
 from agent.intents import Intent, Push
+from agent.journal import digest_of
 from agent.judge import unfit
 from agent.ports import Author
 from agent.run import RunStatus
@@ -28,7 +30,15 @@ def unpublished(work: Work) -> bool:
     return on_branch(work) is not None or bool(checkpoint.files)
 
 
-async def commit(work: Work, at: datetime) -> Committed | None:
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A commit for the log, and the body that its recipe names."""
+
+    fact: Committed
+    record: bytes
+
+
+async def commit(work: Work, at: datetime) -> Made | None:
     """The newest checkpoint, on top of the branch; None when people have all of it already."""
     checkpoint, parent = work.state.checkpoint, on_branch(work)
     if checkpoint is None or not unpublished(work):
@@ -41,8 +51,15 @@ async def commit(work: Work, at: datetime) -> Committed | None:
     while made in before:  # tried in this very second, and refused: another one is wanted
         at += timedelta(seconds=1)
         made = await work.vault.commit(checkpoint.tree, base, message, author=AUTHOR, at=at)
-    title = message.partition("\n")[0]
-    return Committed(commit=made, tree=checkpoint.tree, files=checkpoint.files, title=title)
+    record = await work.vault.record(made)
+    fact = Committed(
+        commit=made,
+        tree=checkpoint.tree,
+        files=checkpoint.files,
+        title=message.partition("\n")[0],
+        recipe=digest_of(record),
+    )
+    return Made(fact=fact, record=record)
 
 
 async def end(
@@ -56,7 +73,7 @@ async def end(
     """Ends a run that did not succeed; its changes are committed and pushed as they stand, unless
     they may not leave, or would take the place of what an earlier run has published."""
     parent = on_branch(work)
-    made: Committed | None = None
+    made: Made | None = None
     refusal = ""
     try:
         saved = await work.snapshot()
@@ -71,14 +88,15 @@ async def end(
         log.warning("run_not_kept", extra={"run": work.state.run, "problem": str(error)})
     intents: tuple[Intent, ...] = ()
     if made is not None:
-        intents = (Push(commit=made.commit, expected=parent.commit if parent else None),)
+        intents = (Push(commit=made.fact.commit, expected=parent.commit if parent else None),)
     ended = RunEnded(
         status=status,
-        reason=f"{reason} {refusal or kept(work, made)}".strip(),
+        reason=f"{reason} {refusal or kept(work, made.fact if made else None)}".strip(),
         escalation=escalation,
         error_id=error_id,
     )
-    await work.journal.write(*([made] if made else []), ended, intents=intents)
+    facts, bodies = ([made.fact], [made.record]) if made else ([], [])
+    await work.journal.write(*facts, ended, bodies=bodies, intents=intents)
 
 
 def kept(work: Hold, made: Committed | None) -> str:

@@ -37,7 +37,8 @@ async def publish(work: Work) -> None:
         return
     made = await commit(work, _began(work))
     if made is not None:
-        await work.journal.write(made, intents=_intents(work, made, before))
+        intents = _intents(work, made.fact, before)
+        await work.journal.write(made.fact, bodies=[made.record], intents=intents)
         return
     if _answered(work) and (answers := replies(work.state, _settled(work), None)):
         await work.journal.write(intents=answers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -71,6 +72,13 @@ class Scene:
         self.base = CommitSha("")
         self.commit = CommitSha("")
         self.canaries = Canaries()
+        self.recipes = True  #: of commits: False as in old logs
+
+    def on_another_host(self) -> None:
+        """From here on; the base branch has moved meanwhile."""
+        self.vaults = GitVaults(self.folder / "other")
+        (self.origin / "app.py").write_text("moved\n")
+        git(self.origin, "commit", "-qam", "By somebody else")
 
     @property
     def vault(self) -> GitVault:
@@ -123,7 +131,7 @@ class Scene:
         work.mkdir()
         await self.vault.checkout(parent, work)
         (work / "app.py").write_text(text)
-        made = await self.vault.collect(work, parent)
+        made = await self.vault.collect(work, self.base)
         commit = await self.vault.commit(made.tree, parent, text, author=AUTHOR, at=AT)
         finish = ToolReturned(
             call=1,
@@ -136,9 +144,17 @@ class Scene:
             seconds=0,
         )
         patch = made.patch.encode("utf-8", "surrogateescape")
-        await self.store.write(self.run, Write(payloads=(), bodies=(patch,)), actor="worker")
+        record = await self.vault.record(commit)
+        bodies = Write(payloads=(), bodies=(patch, record))
+        await self.store.write(self.run, bodies, actor="worker")
         taken = CheckpointTaken(tree=made.tree, patch=digest_of(patch), files=made.files)
-        committed = Committed(commit=commit, tree=made.tree, files=made.files, title="Say two")
+        committed = Committed(
+            commit=commit,
+            tree=made.tree,
+            files=made.files,
+            title="Say two",
+            recipe=digest_of(record) if self.recipes else None,
+        )
         await self.log(finish, taken, committed)
         return commit
 
@@ -409,6 +425,45 @@ async def test_a_merge_request_not_seen_a_moment_ago_is_found_on_conflict(scene:
         await scene.carry_out()
     await scene.carry_out()
     assert len(scene.forge.requests) == 1
+
+
+async def test_another_host_pushes_what_it_makes_again_from_the_log(scene: Scene) -> None:
+    second = await scene.commit_of("three\n", scene.commit)
+    scene.on_another_host()
+    await scene.want(Push(commit=scene.commit), Push(commit=second, expected=scene.commit))
+    await scene.carry_out()
+    assert [done.effect for done in await scene.done()] == [EffectKind.PUSH] * 2
+    assert git(scene.origin, "rev-parse", scene.branch) == second
+    assert git(scene.origin, "show", f"{scene.branch}:app.py") == "three"
+    history = git(scene.origin, "rev-list", scene.branch).split()
+    assert history == [second, scene.commit, scene.base]
+
+
+async def test_what_the_log_gives_differently_is_not_pushed(scene: Scene) -> None:
+    made = fold(await scene.store.events(scene.run)).commits[-1]
+    record = (await scene.vault.record(made.commit)).replace(b"two", b"new")
+    bodies = Write(payloads=(), bodies=(record,))
+    await scene.store.write(scene.run, bodies, actor="worker")
+    await scene.log(replace(made, commit=CommitSha("1" * 40), recipe=digest_of(record)))
+    scene.on_another_host()
+    await scene.want(Push(commit=CommitSha("1" * 40)))
+    await scene.carry_out()
+    (failed,) = await scene.failed()
+    assert failed.problem.endswith(", not 11111111.")
+    assert git(scene.origin, "branch", "--list", "agent/*") == ""
+
+
+async def test_a_commit_of_an_old_log_is_pushed_from_its_own_host_only(
+    db: Database, tmp_path: Path
+) -> None:
+    scene = Scene(db, tmp_path)
+    scene.recipes = False
+    await scene.start()
+    scene.on_another_host()
+    await scene.want(Push(commit=scene.commit))
+    await scene.carry_out()
+    (failed,) = await scene.failed()
+    assert "is not on this machine. Its checkpoint is kept; `retry` makes it anew" in failed.problem
 
 
 async def test_what_the_log_does_not_know_is_refused(scene: Scene) -> None:

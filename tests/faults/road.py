@@ -295,6 +295,7 @@ class Process:
     road: Road
     env: Mapping[str, str]
     program: str = "quick.py"  #: beside this file
+    arguments: Sequence[str] = ()
     _process: asyncio.subprocess.Process | None = None
 
     async def ready(self) -> None:
@@ -302,6 +303,7 @@ class Process:
         with self.road.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, str(Path(__file__).with_name(self.program)), "serve"),
+                *self.arguments,
                 env={
                     **self.env,
                     "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",

@@ -138,6 +138,49 @@ async def test_another_host_makes_the_same_commit(place: Place, tmp_path: Path) 
     assert shas[0] == shas[1]
 
 
+async def test_a_host_of_its_own_fetches_the_base_though_its_branch_moved(
+    place: Place, tmp_path: Path
+) -> None:
+    base = await place.start()
+    (place.workspace / "app.py").write_text("x\n")
+    collected = await place.vault.collect(place.workspace, base)
+    place.write("app.py", "print('elsewhere')\n")
+    moved = place.save()
+    other = GitVaults(tmp_path / "other").of("group/project")
+    assert (await other.fetch(place.origin, "main"))[0] == moved
+    assert not await other.has(base)
+    await other.fetch_commit(place.origin, base)
+    assert await other.has(base)
+    assert await other.restore(base, collected.patch) == collected.tree
+
+
+async def test_a_commit_is_made_again_of_its_record_and_pushed_by_another_host(
+    place: Place, tmp_path: Path
+) -> None:
+    base = await place.start()
+    (place.workspace / "app.py").write_text("x\n")
+    collected = await place.vault.collect(place.workspace, base)
+    commit = await place.vault.commit(collected.tree, base, "Say “x”\n", author=AUTHOR, at=AT)
+    record = await place.vault.record(commit)
+    place.write("lib/util.py", "moved = 1\n")
+    place.save()
+    other = GitVaults(tmp_path / "other").of("group/project")
+    await other.fetch_commit(place.origin, base)
+    assert not await other.has(commit)
+    await other.restore(base, collected.patch)
+    assert await other.commit_again(record) == commit
+    await other.push(place.origin, commit, "agent/1", expected=None)
+    assert git(place.origin_path, "log", "-1", "--format=%s %T", "agent/1") == (
+        f"Say “x” {collected.tree}"
+    )
+
+
+async def test_a_commit_that_the_origin_does_not_have_is_not_found(place: Place) -> None:
+    await place.start()
+    with pytest.raises(NotFound, match="has no commit 11111111 any more"):
+        await place.vault.fetch_commit(place.origin, CommitSha("1" * 40))
+
+
 async def test_an_empty_patch_restores_the_base(place: Place) -> None:
     base = await place.start()
     collected = await place.vault.collect(place.workspace, base)
