@@ -34,9 +34,10 @@ def is_tested(write: Write) -> str:
     return "after" if write.status is RunStatus.TESTING else ""
 
 
-@pytest.mark.parametrize(
-    "dies", [holds(CheckpointTaken), is_tested, holds(Committed)], ids=["working", "testing", "made"]
-)
+DIES = {"working": holds(CheckpointTaken), "testing": is_tested, "made": holds(Committed)}
+
+
+@pytest.mark.parametrize("dies", DIES.values(), ids=DIES)
 async def test_another_host_makes_the_very_same_commit(bench: Bench, dies: Callable[[Write], str]):
     run = await bench.ask()
     replies = [PLAN, BAD, say(edit("a - b", "b + a")), FINISH]
