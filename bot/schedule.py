@@ -6,9 +6,9 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from zoneinfo import ZoneInfo
 
 from agent.errors import Conflict, Unavailable
@@ -16,7 +16,7 @@ from agent.events import HoldReminded, Payload, PushHeld, RunEnded
 from agent.maintenance.diary import Diary
 from agent.maintenance.diary import Schedule as NightSchedule
 from agent.ports import Clock, Store, Write
-from agent.run import Run, RunId, RunStatus
+from agent.run import RunId, RunStatus
 from agent.state import fold
 
 log = logging.getLogger("journeyman.schedule")
@@ -25,6 +25,9 @@ TICK = 60  #: seconds
 TELL = TICK + 5  #: a morning is told of when the nights that were missed are known
 PATIENCE = timedelta(hours=24)  #: for an answer, or for a hold to be accepted
 REMIND = PATIENCE / 4
+#: Between two looks at the same wait; what a hint tells of is looked at sooner.
+EVERY = timedelta(minutes=15)
+MOST = 200  #: waits that one tick looks at: each may be a question to GitLab
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 PRUNE = 3600  #: seconds between two looks at what may be forgotten
 
@@ -54,18 +57,49 @@ def fires(cron: str, zone: str) -> Callable[[datetime], datetime]:
     return after
 
 
+class Waiting(Protocol):
+    async def waiting(self, status: RunStatus, made_before: datetime) -> Sequence[RunId]:
+        """Longest first."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Looks:
+    """Whose turn it is to be looked at."""
+
+    _at: dict[RunId, datetime] = field(default_factory=dict["RunId", datetime])
+
+    def due(self, waiting: Sequence[RunId], now: datetime) -> Sequence[RunId]:
+        """First those that were never looked at, then those whose last look is longest ago."""
+        never = now - EVERY
+        self._at = {run: self._at[run] for run in waiting if run in self._at}
+        due = [run for run in waiting if self._at.get(run, never) <= never]
+        long_ago = datetime.min.replace(tzinfo=UTC)
+        return sorted(due, key=lambda run: self._at.get(run, long_ago))[:MOST]
+
+    def looked(self, run: RunId, now: datetime) -> None:
+        self._at[run] = now
+
+    def soon(self, run: RunId) -> None:
+        """Something has been heard of it: the next tick looks."""
+        self._at.pop(run, None)
+
+
 @dataclass(kw_only=True)
 class Schedule:
     """`prune` forgets deliveries that were dealt with long ago; `look_after` sees to one run that
     waits for an approval; each of `tells` posts digests whose hour has come."""
 
     store: Store
+    waits: Waiting
     clock: Clock
     prune: Callable[[], Awaitable[None]]
     look_after: Callable[[RunId], Awaitable[None]] | None = None
     diary: Diary | None = None
     nights: Sequence[NightSchedule] = ()
     tells: Sequence[Callable[[], Awaitable[None]]] = ()
+    gates: Looks = field(default_factory=Looks)
+    _questions: Looks = field(default_factory=Looks)
 
     async def serve(self) -> None:
         """Until cancelled."""
@@ -92,12 +126,12 @@ class Schedule:
         """Ends runs whose question or hold nobody has dealt with; of a hold people are reminded
         once."""
         try:
-            waiting = await self.store.runs(statuses={RunStatus.WAITING_FOR_ANSWER}, limit=1000)
-            for run in waiting:
-                # a refused click touches the run, so a hold tells its own time
-                if self.clock.now() - run.created_at > REMIND:
-                    await self._look(run)
-            await self._gates()
+            # a refused click touches the run, so a hold tells its own time
+            before = self.clock.now() - REMIND
+            await self._each(self._questions, RunStatus.WAITING_FOR_ANSWER, before, self._look)
+            if self.look_after:
+                gates = RunStatus.WAITING_FOR_APPROVAL
+                await self._each(self.gates, gates, before + PATIENCE, self.look_after)
         except Unavailable as error:
             log.warning("tick_waits", extra={"reason": str(error)})
 
@@ -110,27 +144,33 @@ class Schedule:
         except Unavailable as error:
             log.warning("nights_wait", extra={"reason": str(error)})
 
-    async def _gates(self) -> None:
-        if self.look_after is None:
-            return
-        for run in await self.store.runs(statuses={RunStatus.WAITING_FOR_APPROVAL}, limit=1000):
-            await self.look_after(run.id)
+    async def _each(
+        self,
+        looks: Looks,
+        status: RunStatus,
+        before: datetime,
+        look: Callable[[RunId], Awaitable[None]],
+    ) -> None:
+        now = self.clock.now()  # before the look: what is due meanwhile is not overlooked
+        for run in looks.due(await self.waits.waiting(status, before), now):
+            await look(run)
+            looks.looked(run, now)
 
-    async def _look(self, run: Run) -> None:
-        events = await self.store.events(run.id)
+    async def _look(self, run: RunId) -> None:
+        events = await self.store.events(run)
         state, now = fold(events), self.clock.now()
         hours = int(PATIENCE.total_seconds() // 3600)
         if state.question is not None:
-            if now - run.updated_at > PATIENCE:
-                await self._end(run.id, f"Nobody answered within {hours} hours")
+            if now - events[-1].at > PATIENCE:
+                await self._end(run, f"Nobody answered within {hours} hours")
             return
         since = next((e.at for e in reversed(events) if isinstance(e.payload, PushHeld)), None)
         if state.held is None or since is None:
             return
         if now - since > PATIENCE:
-            await self._end(run.id, f"Nobody accepted what holds the push within {hours} hours")
+            await self._end(run, f"Nobody accepted what holds the push within {hours} hours")
         elif now - since > REMIND and state.reminded != state.held_seq:
-            await self._write(run.id, HoldReminded(hold=state.held_seq), state.seq)
+            await self._write(run, HoldReminded(hold=state.held_seq), state.seq)
 
     async def _end(self, run: RunId, what: str) -> None:
         reason = (

@@ -18,6 +18,7 @@ from agent.adapters.postgres import (
     translated,
     user_of,
 )
+from agent.adapters.postgres_claim import LEASE
 from agent.adapters.postgres_code import PostgresCode
 from agent.adapters.postgres_digests import DigestStore
 from agent.adapters.postgres_inbox import Inbox
@@ -30,6 +31,7 @@ from agent.adapters.postgres_pushes import PushStore
 from agent.adapters.postgres_store import PostgresStore
 from agent.adapters.postgres_threads import ThreadStore
 from agent.adapters.postgres_vectors import PostgresVectors
+from agent.adapters.postgres_waits import WaitingRuns
 from agent.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -58,13 +60,21 @@ class Database:
     vectors: PostgresVectors
     merges: PostgresMerges
     pushes: PushStore
+    waits: WaitingRuns
 
-    def queue(self, *, projects: Collection[str] | None = None, lease: float = 10.0) -> PgQueue:
+    def queue(self, *, projects: Collection[str] | None = None, lease: float = LEASE) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which
         another worker takes a dead one's jobs. Imports PgQueuer."""
         from agent.adapters.pg_queue import PgQueue
 
-        return PgQueue(self.dsn, self.pool, self.listener, projects=projects, lease=lease)
+        return PgQueue(
+            self.dsn,
+            self.pool,
+            self.listener,
+            projects=projects,
+            fleet=self.store.fleet,
+            lease=lease,
+        )
 
 
 @asynccontextmanager
@@ -110,6 +120,7 @@ async def open_database(
             vectors=vectors,
             merges=PostgresMerges(code),
             pushes=PushStore(pool, listener),
+            waits=WaitingRuns(pool),
         )
 
 

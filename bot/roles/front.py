@@ -13,7 +13,7 @@ from agent.hints import Hints
 from agent.operators import OperatorService
 from agent.pace import Turns
 from agent.review import hear_review
-from agent.run import CommitSha
+from agent.run import CommitSha, RunId
 from agent.service import RunService
 from bot.build import make_sign_in, night_schedules
 from bot.cards import places
@@ -21,7 +21,7 @@ from bot.digest import Digests, digest_channels, weekly_channels
 from bot.front import Front, open_front
 from bot.once import Once
 from bot.roles.opening import Opening
-from bot.schedule import Schedule
+from bot.schedule import Looks, Schedule
 from bot.web.link import add_link_pages
 from bot.web.site import make_site
 from bot.web.slack_events import add_slack_events
@@ -48,9 +48,15 @@ async def open_front_role(opening: Opening) -> None:
         if project := _listed(opening, path):
             await database.pushes.tell(project, commit)
 
+    gates = Looks()
+
+    async def hinted(run: RunId) -> None:
+        gates.soon(run)
+        await gatekeeper.hinted(run)
+
     hints = Hints(
         database.store,
-        on_waiting=gatekeeper.hinted,
+        on_waiting=hinted,
         on_note=comments.ask,
         on_advanced=advanced,
     )
@@ -77,7 +83,7 @@ async def open_front_role(opening: Opening) -> None:
         )
     )
     opening.go(front.serve(), "front")
-    opening.go(_schedule(opening, gatekeeper, front).serve(), "schedule")
+    opening.go(_schedule(opening, gatekeeper, gates, front).serve(), "schedule")
     await _open_pages(opening, hints, front)
 
 
@@ -95,7 +101,7 @@ def _listed(opening: Opening, path: str) -> str:
     return next((each for each in listed if each.lower() == path.lower()), "")
 
 
-def _schedule(opening: Opening, gatekeeper: Gatekeeper, front: Front) -> Schedule:
+def _schedule(opening: Opening, gatekeeper: Gatekeeper, gates: Looks, front: Front) -> Schedule:
     settings, database = opening.settings, opening.database
     digests = Digests(
         owner=opening.name,
@@ -118,6 +124,8 @@ def _schedule(opening: Opening, gatekeeper: Gatekeeper, front: Front) -> Schedul
     )
     return Schedule(
         store=database.store,
+        waits=database.waits,
+        gates=gates,
         clock=SystemClock(),
         prune=lambda: database.inbox.prune(KEPT_DELIVERIES),
         look_after=gatekeeper.look_after,

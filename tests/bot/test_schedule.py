@@ -19,7 +19,7 @@ from agent.events import (
     QuestionAsked,
 )
 from agent.ports import Write
-from agent.run import Limits, Person, Request, Run, RunStatus, Thread, TreeSha
+from agent.run import Limits, Person, Request, Run, RunId, RunStatus, Thread, TreeSha
 from agent.state import fold
 from bot import schedule
 from bot.schedule import Schedule, fires
@@ -67,7 +67,7 @@ def scheduled(db: Database, hours: float) -> Schedule:
     async def nothing() -> None:
         return
 
-    return Schedule(store=db.store, clock=Ahead(hours=hours), prune=nothing)
+    return Schedule(store=db.store, waits=db.waits, clock=Ahead(hours=hours), prune=nothing)
 
 
 async def test_a_question_waits_for_a_day(db: Database):
@@ -157,6 +157,48 @@ async def test_runs_that_wait_for_an_approval_are_looked_after_and_no_others(db:
     await db.store.write(asking.id, waits, actor="worker")
     await ticking.tick()
     assert seen == [asking.id]
+
+
+def test_of_many_waits_each_has_its_turn_and_none_comes_again_before_a_quarter_of_an_hour():
+    looks, now = schedule.Looks(), datetime(2026, 11, 23, tzinfo=UTC)
+    waiting = [RunId(number) for number in range(1, 501)]
+    turns: list[RunId] = []
+    for minute in range(15):
+        at = now + timedelta(minutes=minute)
+        due = looks.due(waiting, at)
+        assert len(due) <= schedule.MOST
+        for run in due:
+            looks.looked(run, at)
+        turns += due
+    assert turns == waiting
+    looks.soon(RunId(77))
+    assert looks.due(waiting, now + timedelta(minutes=14)) == [77]
+    first = [run for run in waiting[:200] if run != 77]  # of the first minute
+    assert looks.due(waiting, now + timedelta(minutes=15)) == [77, *first]
+
+
+async def test_a_gate_is_not_looked_at_each_minute_but_when_something_is_heard_of_it(db: Database):
+    run = await asked(db)
+    on = Write(payloads=(), status=RunStatus.WORKING, wake=True)
+    await db.store.write(run.id, on, actor="worker")
+    waits = Write(payloads=(), status=RunStatus.WAITING_FOR_APPROVAL)
+    await db.store.write(run.id, waits, actor="worker")
+    seen: list[int] = []
+
+    async def look_after(run: int) -> None:
+        seen.append(run)
+
+    ticking = scheduled(db, 0)
+    ticking.look_after = look_after
+    for _ in range(3):
+        await ticking.tick()
+    assert len(seen) == 1
+    ticking.gates.soon(run.id)
+    await ticking.tick()
+    assert len(seen) == 2
+    ticking.clock = Ahead(hours=0.3)
+    await ticking.tick()
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize(

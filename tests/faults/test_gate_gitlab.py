@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -335,6 +336,7 @@ async def test_without_any_webhook_the_schedule_finds_what_changed(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(bot.schedule, "TICK", 0.3)
+    monkeypatch.setattr(bot.schedule, "EVERY", timedelta(0))
     async with crossing.road.serving():
         await crossing.gate()
         await _close(crossing)
