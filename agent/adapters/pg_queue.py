@@ -13,10 +13,12 @@ from collections.abc import (
     Coroutine,
     Mapping,
     Sequence,
+    Sized,
 )
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -26,7 +28,8 @@ from pgqueuer.domain.models import Job
 from pgqueuer.domain.types import QueueEntrypoint
 
 from agent.adapters.pgqueuer_parts import Beats, FencedQueries, ResilientDriver
-from agent.adapters.postgres import CONNECTION_ERRORS, Pool
+from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool
+from agent.adapters.postgres_claim import LEASE, end_broken, lock_fleet
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_retry import retried
 from agent.adapters.queue_settings import queue_settings
@@ -43,7 +46,11 @@ _MEND = 30.0  # seconds between two looks for what was lost
 
 Call = Callable[[RunId], Awaitable[None]]
 
-PROJECTS = "SELECT id, max_runs FROM projects"
+PROJECTS = "SELECT id, coalesce(told_max, max_runs) AS max_runs FROM projects"
+#: Runs at work, by the jobs of those who live. The claim has the last word.
+AT_WORK = """
+SELECT count(*) FROM engine.pgqueuer
+WHERE status = 'picked' AND starts_with(entrypoint, 'run.') AND heartbeat > now() - $1::interval"""
 #: Runs that should be at work but that no job leads to. A run whose effects are still to be
 #: carried out is woken by their outcome. Jobs are found by equality, which PostgreSQL can hash:
 #: thousands of runs may be parked.
@@ -61,10 +68,11 @@ WITH lost AS (
 ), woken AS (
     UPDATE runs SET wake = wake + 1 FROM lost WHERE runs.id = lost.id
     RETURNING runs.id, project, wake, CASE
-        WHEN status IN ('watching', 'delivering') THEN 'watch.' ELSE 'run.' END kind
+        WHEN status IN ('watching', 'delivering') THEN 'watch.' ELSE 'run.' END kind,
+        CASE WHEN epoch = 0 THEN -least(turn, 2147483647)::integer ELSE 0 END priority
 )
 INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
-SELECT 0, kind || project, convert_to(json_build_object('run', id)::text, 'UTF8'),
+SELECT priority, kind || project, convert_to(json_build_object('run', id)::text, 'UTF8'),
     'run:' || id || ':' || wake, 'queued'
 FROM woken"""
 WAKE_LOST_EFFECTS = """
@@ -95,7 +103,8 @@ DELETE FROM engine.pgqueuer_log WHERE created < now() - interval '7 days'"""
 
 class PgQueue:
     """`agent.ports.Queue`. `projects`: whose runs this process takes, None for all of them.
-    `lease`: seconds after which another worker takes a dead one's jobs; `hung`: after which those
+    `fleet`: how many runs may be at work over all workers, unless a person has said so; `lease`:
+    seconds after which another worker takes a dead one's jobs; `hung`: after which those
     of a process whose event loop shows no sign count as a dead one's; `hand_back`: which a
     cancelled call has to clean up."""
 
@@ -106,7 +115,8 @@ class PgQueue:
         listener: Listener,
         *,
         projects: Collection[str] | None = None,
-        lease: float = 10.0,
+        fleet: int | None = None,
+        lease: float = LEASE,
         hung: float = 60.0,
         hand_back: float = 20.0,
     ) -> None:
@@ -114,6 +124,7 @@ class PgQueue:
         self._pool = pool
         self._listener = listener
         self._projects = projects
+        self._fleet = fleet
         self._lease = lease
         self._hung = hung
         self._hand_back = hand_back
@@ -133,17 +144,11 @@ class PgQueue:
         self, on_run: Call | None, on_effects: Call | None, slots: int, stopping: asyncio.Event
     ) -> None:
         kinds = [
-            _Kind(
-                call=call,
-                slots=count,
-                places=asyncio.Semaphore(count),
-                limits=limits,
-                hand_back=self._hand_back,
-            )
-            for call, count, limits in (
-                (on_run, slots, self._run_limits),
-                (on_run, _WATCH_SLOTS, self._watch_limits),
-                (on_effects, _EFFECT_SLOTS, self._effect_limits),
+            _Kind(call=call, slots=count, limits=limits, everywhere=free, hand_back=self._hand_back)
+            for call, count, limits, free in (
+                (on_run, slots, self._run_limits, self._free),
+                (on_run, _WATCH_SLOTS, self._watch_limits, None),
+                (on_effects, _EFFECT_SLOTS, self._effect_limits, None),
             )
             if call
         ]
@@ -156,6 +161,8 @@ class PgQueue:
             queries = FencedQueries.over(ResilientDriver(self._pool, self._listener, stopping))
             manager = QueueManager(queries, channel=queue_settings().channel)
             queries.holder = manager.queue_manager_id
+            queries.room = partial(kind.free, manager.job_context)
+            queries.everywhere = kind.everywhere
             # PgQueuer would ask ten times a second while a job waits for its project's limit
             manager.min_dequeue_poll_interval = timedelta(seconds=0.5)
             manager.shutdown = stopping
@@ -166,7 +173,7 @@ class PgQueue:
                         await manager.run(
                             dequeue_timeout=_POLL,
                             batch_size=max(1, kind.slots // 2),
-                            max_concurrent_tasks=max(2, kind.slots),
+                            max_concurrent_tasks=max(2, kind.slots),  # it takes no less
                             heartbeat_timeout=timedelta(seconds=self._lease),
                             log_aggregation_interval=timedelta(0),
                         )
@@ -188,12 +195,21 @@ class PgQueue:
         ours = self._projects
         return [(row["id"], row["max_runs"]) for row in rows if ours is None or row["id"] in ours]
 
+    async def _free(self, connection: Connection) -> int | None:
+        """Places over all workers; None: as many as anybody has."""
+        fleet = await lock_fleet(connection)
+        most = fleet["max_runs"] or self._fleet
+        if most is None:
+            return None
+        return most - await connection.fetchval(AT_WORK, timedelta(seconds=self._lease))
+
     async def _mend(self) -> None:
         working = [str(status) for status in ACTIVE | {RunStatus.QUEUED}]
         ended = [str(status) for status in ENDED]
         patience = timedelta(seconds=_MEND)
         while True:
             try:
+                await end_broken(self._pool)
                 await self._pool.execute(WAKE_LOST_RUNS, working, patience)
                 await self._pool.execute(WAKE_LOST_EFFECTS, patience)
                 await self._pool.execute(PRUNE, ended)
@@ -208,16 +224,18 @@ class _Kind:
 
     call: Call
     slots: int
-    places: asyncio.Semaphore  #: as many as `slots`: PgQueuer's own count is never below two
     limits: Callable[[], Awaitable[Mapping[str, int]]]
+    everywhere: Callable[[Connection], Awaitable[int | None]] | None  #: places over all workers
     hand_back: float
+
+    def free(self, held: Sized) -> int:
+        return self.slots - len(held)
 
     def register(
         self, manager: QueueManager, limits: Mapping[str, int], stopping: asyncio.Event
     ) -> None:
         async def handle(job: Job) -> None:
-            async with self.places:
-                await _carry_out(self.call, job, stopping, self.hand_back)
+            await _carry_out(self.call, job, stopping, self.hand_back)
 
         registry = manager.entrypoint_registry
         for name, limit in limits.items():

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,8 +20,9 @@ from pgqueuer.adapters.persistence.qb import (
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.core.tm import TaskManager
 from pgqueuer.domain.models import Job, TracebackRecord
-from pgqueuer.domain.types import JOB_STATUS, JobId
+from pgqueuer.domain.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.driver import Driver, NotifyCallback
+from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool, connect
 from agent.adapters.postgres_listener import Listener
@@ -65,6 +67,9 @@ SELECT pg_notify('ch_engine', json_build_object('channel', 'ch_engine', 'operati
     'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)"""
 
 
+_within: ContextVar[Connection | None] = ContextVar("within", default=None)
+
+
 class ResilientDriver(Driver):
     """Repeats what a lost connection interrupted, until `stopping` is set."""
 
@@ -77,8 +82,24 @@ class ResilientDriver(Driver):
         self._relays: set[asyncio.Task[None]] = set()
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
-        rows = await self._persistently(lambda: self._pool.fetch(query, *args))
+        if connection := _within.get():
+            rows = await connection.fetch(query, *args)
+        else:
+            rows = await self._persistently(lambda: self._pool.fetch(query, *args))
         return [dict(row) for row in rows]
+
+    async def within(self, once: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `once` fetches here is one transaction."""
+
+        async def attempt() -> T:
+            async with self._pool.acquire() as connection, connection.transaction():
+                token = _within.set(connection)
+                try:
+                    return await once(connection)
+                finally:
+                    _within.reset(token)
+
+        return await self._persistently(attempt)
 
     async def execute(self, query: str, *args: object) -> str:
         return await self._persistently(lambda: self._pool.execute(query, *args))
@@ -133,19 +154,49 @@ class ResilientDriver(Driver):
 
 
 class FencedQueries(Queries):
-    """Only the worker that holds a job may beat for it, finish it or hand it back."""
+    """Only the worker that holds a job may beat for it, finish it or hand it back. It takes no
+    more jobs than there is `room` for, here and, with `everywhere`, over all workers: what it took
+    and could not begin would wait here while another worker is idle, and lose its turn."""
 
     holder: Any = None
+    room: Callable[[], int] | None = None
+    everywhere: Callable[[Connection], Awaitable[int | None]] | None = None
+    resilient: ResilientDriver
 
     @classmethod
-    def over(cls, driver: Driver) -> FencedQueries:
+    def over(cls, driver: ResilientDriver) -> FencedQueries:
         settings = queue_settings()
-        return cls(
+        made = cls(
             driver,
             qbe=QueryBuilderEnvironment(settings),
             qbq=QueryQueueBuilder(settings),
             qbs=QuerySchedulerBuilder(settings),
         )
+        made.resilient = driver
+        return made
+
+    async def dequeue(
+        self,
+        batch_size: int,
+        entrypoints: dict[QueueEntrypoint, EntrypointExecutionParameter],
+        queue_manager_id: QueueManagerId,
+        global_concurrency_limit: int | None,
+        heartbeat_timeout: timedelta,
+    ) -> list[Job]:
+        here = min(batch_size, self.room()) if self.room else batch_size
+        everywhere, take = self.everywhere, super().dequeue
+        rest = (entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout)
+        if here < 1:
+            return []
+        if everywhere is None:
+            return await take(here, *rest)
+
+        async def once(connection: Connection) -> list[Job]:
+            free = await everywhere(connection)  # who else counts waits for our transaction
+            most = here if free is None else min(here, free)
+            return await take(most, *rest) if most > 0 else []
+
+        return await self.resilient.within(once)
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
         await self.driver.execute(BEAT, sorted(set(job_ids)), self.holder)

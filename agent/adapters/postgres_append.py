@@ -18,6 +18,7 @@ from agent.events import Payload, RunEnded, RunEvent, StatusChanged, StopAsked, 
 from agent.intents import Intent
 from agent.run import ACTIVE, ENDED, PARKED, TRANSITIONS, Run, RunId, RunStatus
 
+_LAST = 2**31 - 1  # priorities are integers
 _FELT = 128 * 1024  # bytes; compressing more would hold up the event loop
 
 
@@ -162,7 +163,10 @@ class Append:
         if self.wake_after:
             await connection.execute(sql.UNPARK, f"run:{run}:")
         later = timedelta(seconds=self.wake_after)
-        await connection.execute(sql.ENQUEUE, list(jobs.values()), list(jobs), payload, later)
+        # what was begun goes on before anything is begun; that in the order of turns
+        priority = -min(self._row["turn"], _LAST) if self.epoch == 0 else 0
+        queue = (list(jobs.values()), list(jobs), payload, later, priority)
+        await connection.execute(sql.ENQUEUE, *queue)
 
 
 async def cancel(connection: Connection, row: Row, asked: Payload | None, actor: str) -> Run:

@@ -12,17 +12,17 @@ from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Connection, Pool, Row
 from agent.adapters.postgres_append import Append, cancel, prepared, unpacked
-from agent.adapters.postgres_freezes import FreezeTable, heed
+from agent.adapters.postgres_claim import claim, locked, too_new
+from agent.adapters.postgres_freezes import FreezeTable
 from agent.adapters.postgres_listener import CHANGES, STOPS, Listener
 from agent.adapters.postgres_retry import retried, transact
 from agent.errors import Conflict, Fenced, NotFound, Unavailable
-from agent.events import Payload, RunAccepted, RunClaimed, RunEvent
+from agent.events import Payload, RunAccepted, RunEvent
 from agent.freeze import Freeze
 from agent.gate import GateId
 from agent.intents import Intent
 from agent.ports import Write
 from agent.run import (
-    ACTIVE,
     ENDED,
     PARKED,
     WAITING,
@@ -37,19 +37,19 @@ from agent.run import (
 
 #: Grows when a worker of an older version could not go on with a run of this one.
 CODE = 2
-_BUSY = 3.0  # seconds until a run that found no place asks again
 _FROZEN = 30.0  # seconds; the end of a freeze wakes what it held
 _GAP = 1.0  # seconds after which a hint may cut the waiting of a run short
 
 
 class PostgresStore(FreezeTable):
-    """`agent.ports.Store`. `fleet`: how many runs may be at work at once, over all workers."""
+    """`agent.ports.Store`. `fleet`: how many runs may be at work at once, over all workers,
+    unless a person has said so."""
 
     def __init__(
         self, pool: Pool, listener: Listener, *, fleet: int | None = None, code: int = CODE
     ) -> None:
         super().__init__(pool, listener)
-        self._fleet = fleet
+        self.fleet = fleet
         self._code = code
 
     # --- reading -------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class PostgresStore(FreezeTable):
         read = [(row["key"], codec.intent(row["kind"], row["data"])) for row in rows]
         made = [(key, intent) for key, intent in read if intent]
         if len(made) < len(rows) or any(row["min_code"] > self._code for row in rows):
-            raise _too_new(run)
+            raise too_new(run)
         return made
 
     @asynccontextmanager
@@ -170,29 +170,7 @@ class PostgresStore(FreezeTable):
 
     async def claim(self, run: RunId, worker: str) -> Run | None:
         async def once(connection: Connection) -> Run | Freeze | None:
-            if self._fleet is not None:
-                await connection.execute(sql.LOCK_FLEET)
-            row = await _fetched(connection, sql.LOCK_RUN, run)
-            status = RunStatus(row["status"])
-            if status in ENDED | WAITING:
-                return None
-            if row["cancel"]:
-                await cancel(connection, row, None, "worker")
-                return None
-            if freeze := await heed(connection, row):
-                return freeze
-            if row["frozen"]:
-                row = await _fetched(connection, sql.LOCK_RUN, run)  # it was told of its thaw
-            watches = status in PARKED
-            self._admit(row, 0 if watches else await self._held(connection, run))
-            resumed = status in ACTIVE and row["owner"] is not None
-            claimed = RunClaimed(worker=worker, epoch=row["epoch"] + 1, resumed=resumed)
-            told = () if watches else (claimed,)
-            append = Append(row, await prepared(told), actor="worker")
-            append.epoch = claimed.epoch
-            append.owner = worker
-            append.min_code = max(append.min_code, self._code)
-            return await append.write(connection)
+            return await claim(connection, run, worker, fleet=self.fleet, code=self._code)
 
         claimed = await transact(self._pool, once)
         if isinstance(claimed, Freeze):
@@ -234,7 +212,7 @@ class PostgresStore(FreezeTable):
         earlier: list[Append] = []
 
         async def once(connection: Connection) -> tuple[Run, Append | None]:
-            row = await _fetched(connection, sql.LOCK_RUN, run)
+            row = await locked(connection, run)
             if earlier and await earlier.pop().stands(connection):
                 return sql.run_of(row), None  # it was committed, only the answer was lost
             if epoch is not None and row["epoch"] != epoch:
@@ -257,7 +235,7 @@ class PostgresStore(FreezeTable):
         ready = await prepared((payload,))
 
         async def once(connection: Connection) -> None:
-            row = await _fetched(connection, sql.LOCK_RUN, run)
+            row = await locked(connection, run)
             if not await connection.fetchval(sql.INTENT_OPEN, run, key):
                 return
             append = Append(row, ready, actor="effects")
@@ -271,7 +249,7 @@ class PostgresStore(FreezeTable):
         ready = await prepared((payload,))
 
         async def once(connection: Connection) -> Run:
-            row = await _fetched(connection, sql.LOCK_RUN, run)
+            row = await locked(connection, run)
             status = RunStatus(row["status"])
             if status in ENDED or row["cancel"]:
                 return sql.run_of(row)
@@ -287,31 +265,12 @@ class PostgresStore(FreezeTable):
         jobs = f"run:{run}:", timedelta(seconds=_GAP)
 
         async def once(connection: Connection) -> bool:
-            row = await _fetched(connection, sql.LOCK_RUN, run)
+            row = await locked(connection, run)
             if row["status"] not in PARKED:
                 return False
             return await connection.fetchval(sql.HINT, *jobs) is not None
 
         return await transact(self._pool, once)
-
-    async def _held(self, connection: Connection, run: RunId) -> int:
-        if self._fleet is None:
-            return 0
-        working = [str(status) for status in (ACTIVE | {RunStatus.QUEUED}) - PARKED]
-        return await connection.fetchval(sql.HELD, working, run)
-
-    def _admit(self, row: Row, held: int) -> None:
-        if row["min_code"] > self._code:
-            raise _too_new(row["id"])
-        if self._fleet is not None and held >= self._fleet:
-            raise Unavailable(
-                f"Run {row['id']} waits: {held} runs are at work, more may not be.",
-                retry_after=_BUSY,
-            )
-
-
-def _too_new(run: object) -> Unavailable:
-    return Unavailable(f"Run {run} needs a newer worker than this one.", retry_after=_BUSY)
 
 
 async def _fetched(connection: Connection, query: str, argument: Any) -> Row:

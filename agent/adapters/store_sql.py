@@ -8,7 +8,7 @@ from agent.events import RunEvent
 from agent.run import Run, RunId, RunStatus
 
 _RUN = "id, status, epoch, cancel, request, limits, created_at, updated_at"
-_HEAD = "project, owner, wake, min_code, frozen, head_seq, head_hash"
+_HEAD = "project, owner, wake, turn, min_code, frozen, head_seq, head_hash"
 
 RUN = f"SELECT {_RUN} FROM runs WHERE id = $1"
 RUN_OF_KEY = f"SELECT {_RUN} FROM runs WHERE key = $1"
@@ -30,10 +30,13 @@ WHERE (NOT status = ANY ($1::text[]) OR r.updated_at > clock_timestamp() - inter
     AND coalesce(m.version, 0) < r.head_seq
 ORDER BY id"""
 LOCK_RUN = f"SELECT {_RUN}, {_HEAD} FROM runs WHERE id = $1 FOR UPDATE"
+#: Its turn comes after those of its channel that wait, and at once where none does.
 CREATE_RUN = f"""
 INSERT INTO runs (key, team, channel, thread_ts, message_ts, project, status, request, limits,
-                  min_code)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                  min_code, turn)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1 + greatest(
+    (SELECT turn FROM fleet),
+    (SELECT max(turn) FROM runs WHERE team = $2 AND channel = $3 AND status = 'queued')))
 ON CONFLICT (key) DO NOTHING RETURNING {_RUN}, {_HEAD}"""
 MARK = "SELECT mark FROM installation"
 ADD_PROJECT = "INSERT INTO projects (id) VALUES ($1) ON CONFLICT DO NOTHING"
@@ -71,16 +74,16 @@ RETURNING {_RUN}, ARRAY(SELECT at FROM appended ORDER BY seq) AS times,
 ENQUEUE = """
 WITH added AS (
     INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status, execute_after)
-    SELECT 0, entrypoint, convert_to($3, 'UTF8'), dedupe_key, 'queued', now() + $4::interval
+    SELECT $5, entrypoint, convert_to($3, 'UTF8'), dedupe_key, 'queued', now() + $4::interval
     FROM unnest($1::text[], $2::text[]) AS j (entrypoint, dedupe_key)
     ON CONFLICT (dedupe_key) WHERE (
         (status = ANY (ARRAY['queued'::engine.pgqueuer_status, 'picked'::engine.pgqueuer_status]))
         AND (dedupe_key IS NOT NULL)
     ) DO NOTHING
-    RETURNING id, entrypoint
+    RETURNING id, entrypoint, priority
 )
 INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority)
-SELECT id, 'queued', entrypoint, 0 FROM added"""
+SELECT id, 'queued', entrypoint, priority FROM added"""
 #: A run that parks again has one later wake-up, not one more.
 UNPARK = """
 DELETE FROM engine.pgqueuer
@@ -100,12 +103,6 @@ EVENT_HASH = "SELECT hash FROM events WHERE run = $1 AND seq = $2"
 HEAD = "SELECT head_seq, head_hash FROM runs WHERE id = $1"
 BODY = "SELECT data FROM bodies WHERE run = $1 AND sha256 = $2"
 CANCEL = "SELECT cancel FROM runs WHERE id = $1"
-#: Runs that a worker holds. Who counts holds the lock: two claims cannot both take the last place.
-LOCK_FLEET = "SELECT pg_advisory_xact_lock(7001)"
-HELD = (
-    "SELECT count(*) FROM runs WHERE status = ANY ($1::text[]) AND owner IS NOT NULL AND id <> $2"
-)
-
 PENDING_INTENTS = """
 SELECT i.key, kind, data, min_code FROM intents i JOIN runs r ON r.id = i.run
 WHERE run = $1 AND outcome_seq IS NULL ORDER BY position"""

@@ -1,0 +1,142 @@
+"""How a worker takes a run: who may, how many at once, whose turn it is, and when nobody may."""
+
+from __future__ import annotations
+
+from agent.adapters import store_sql as sql
+from agent.adapters.postgres import Connection, Pool, Row
+from agent.adapters.postgres_append import Append, cancel, prepared
+from agent.adapters.postgres_freezes import heed
+from agent.adapters.postgres_retry import transact
+from agent.errors import NotFound, Unavailable
+from agent.events import RunClaimed, RunEnded
+from agent.freeze import Freeze
+from agent.run import ACTIVE, ENDED, PARKED, WAITING, Run, RunId, RunStatus
+
+#: Seconds after which another worker takes a dead one's jobs. With the look that each worker takes
+#: every second, who was killed is replaced within ten.
+LEASE = 8.0
+_BUSY = 3.0  # seconds until a run that found no place asks again
+_DEATHS = 5  # in a row, without any progress between
+
+#: Who counts holds the lock: two cannot both take the last place. Who freezes with it loses it.
+LOCK_FLEET = """
+SELECT max_runs, turn, set_config('idle_in_transaction_session_timeout', '2s', true)
+FROM fleet FOR UPDATE"""
+#: Runs that a worker holds.
+HELD = (
+    "SELECT count(*) FROM runs WHERE status = ANY ($1::text[]) AND owner IS NOT NULL AND id <> $2"
+)
+NEXT_TURN = "UPDATE fleet SET turn = $1"
+_PROGRESS = """
+coalesce((
+    SELECT at FROM events
+    WHERE run = {run} AND kind IN
+        ('model_answered', 'tool_returned', 'committed', 'effect_done', 'run_ended')
+    ORDER BY seq DESC LIMIT 1
+), '-infinity')"""
+#: How often the run's job was taken since the run got anywhere, or since it was handed back.
+TAKEN = f"""
+SELECT count(*) FROM engine.pgqueuer q JOIN engine.pgqueuer_log l ON l.job_id = q.id
+WHERE q.dedupe_key = $2 AND q.status IN ('queued', 'picked') AND l.status = 'picked'
+    AND l.created > {_PROGRESS.format(run="$1")}
+    AND l.id > (SELECT coalesce(max(id), 0) FROM engine.pgqueuer_log
+        WHERE job_id = q.id AND status = 'queued')"""
+#: Runs whose jobs broke on the way time and again, and are kept to be looked at.
+BROKEN = f"""
+SELECT id FROM runs JOIN (
+    SELECT split_part(dedupe_key, ':', 2)::bigint AS run, array_agg(updated) AS times
+    FROM engine.pgqueuer WHERE status = 'failed' AND starts_with(dedupe_key, 'run:')
+    GROUP BY 1 HAVING count(*) >= $1
+) AS held ON held.run = runs.id
+WHERE NOT status = ANY ($2::text[]) AND $1 <= (
+    SELECT count(*) FROM unnest(times) AS t WHERE t > {_PROGRESS.format(run="runs.id")})"""
+
+
+async def claim(
+    connection: Connection, run: RunId, worker: str, *, fleet: int | None, code: int
+) -> Run | Freeze | None:
+    """`fleet`: how many runs may be at work at once, unless a person has said so."""
+    room = await lock_fleet(connection)
+    row = await locked(connection, run)
+    status = RunStatus(row["status"])
+    if status in ENDED | WAITING:
+        return None
+    if row["cancel"]:
+        await cancel(connection, row, None, "worker")
+        return None
+    if freeze := await heed(connection, row):
+        return freeze
+    if row["frozen"]:
+        row = await locked(connection, run)  # it was told of its thaw
+    if row["min_code"] > code:
+        raise too_new(run)
+    if await connection.fetchval(TAKEN, run, f"run:{run}:{row['wake']}") > _DEATHS:
+        await _give_up(connection, row)
+        return None
+    watches = status in PARKED
+    if not watches:
+        await _admit(connection, row, room["max_runs"] or fleet)
+        if row["turn"] > room["turn"]:
+            await connection.execute(NEXT_TURN, row["turn"])
+    resumed = status in ACTIVE and row["owner"] is not None
+    claimed = RunClaimed(worker=worker, epoch=row["epoch"] + 1, resumed=resumed)
+    append = Append(row, await prepared(() if watches else (claimed,)), actor="worker")
+    append.epoch = claimed.epoch
+    append.owner = worker
+    append.min_code = max(append.min_code, code)
+    return await append.write(connection)
+
+
+async def end_broken(pool: Pool) -> None:
+    """Ends the runs whose jobs break however often they are woken."""
+    idle = [str(status) for status in ENDED | WAITING]
+
+    async def once(connection: Connection) -> None:
+        for each in await connection.fetch(BROKEN, _DEATHS, idle):
+            row = await locked(connection, RunId(each["id"]))
+            if row["status"] not in idle:
+                await _give_up(connection, row)
+
+    await transact(pool, once)
+
+
+async def _give_up(connection: Connection, row: Row) -> None:
+    told = (
+        f"It was begun {_DEATHS} times in a row, and each time what worked on it ended before it"
+        " got any further, so I stopped trying. What was done before is kept. Have somebody look"
+        " at the workers' logs, then try again."
+    )
+    ended = RunEnded(status=RunStatus.FAILED, reason=told)
+    append = Append(row, await prepared((ended,)), actor="worker")
+    append.move(None)
+    append.epoch += 1
+    append.stops = True
+    await append.write(connection)
+
+
+async def lock_fleet(connection: Connection) -> Row:
+    row = await connection.fetchrow(LOCK_FLEET)
+    assert row is not None
+    return row
+
+
+async def locked(connection: Connection, run: RunId) -> Row:
+    row = await connection.fetchrow(sql.LOCK_RUN, run)
+    if row is None:
+        raise NotFound(f"There is no run {run}.")
+    return row
+
+
+def too_new(run: object) -> Unavailable:
+    return Unavailable(f"Run {run} needs a newer worker than this one.", retry_after=_BUSY)
+
+
+async def _admit(connection: Connection, row: Row, most: int | None) -> None:
+    if most is None:
+        return
+    working = [str(status) for status in (ACTIVE | {RunStatus.QUEUED}) - PARKED]
+    held = await connection.fetchval(HELD, working, row["id"])
+    if held >= most:
+        raise Unavailable(
+            f"Run {row['id']} waits: {held} runs are at work, more may not be.", retry_after=_BUSY
+        )
