@@ -31,6 +31,7 @@ from bot.listeners.operators import Operators
 from bot.once import Digested
 from bot.people import People
 from bot.presenter import Presenter, Threads
+from bot.records import record
 from bot.runs import Gates, Operating, Runs
 from bot.settings import Settings
 from bot.slack import Identity, Slack
@@ -135,7 +136,11 @@ async def open_front(
             presenter=Presenter(
                 store=store, threads=threads, slack=slack, clock=clock, links=links
             ),
-            redelivery=Redelivery(deliveries=deliveries, dispatch={SOURCE: door.again, **again}),
+            redelivery=Redelivery(
+                deliveries=deliveries,
+                dispatch={SOURCE: door.again, **again},
+                give_up={SOURCE: lambda delivery, body: desk.give_up(delivery, record(body))},
+            ),
         )
 
 

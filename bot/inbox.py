@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ log = logging.getLogger("journeyman.inbox")
 
 SOURCE = "slack"
 EVERY = 30.0  #: seconds between two looks for what was left undone
+#: A delivery that was given to five processes counts as lost after this time.
+LOST = timedelta(minutes=5)
 
 
 class Delivery(Protocol):
@@ -36,6 +38,8 @@ class Deliveries(Protocol):
     async def unhandled(self, older_than: timedelta) -> Sequence[Delivery]: ...
     async def handled(self, id: int) -> None: ...
     async def failed(self, id: int, error: str) -> None: ...
+    async def spent(self, older_than: timedelta) -> Sequence[Delivery]: ...
+    async def given_up(self, id: int) -> None: ...
 
 
 def key_of(body: Json, us: Identity) -> str | None:
@@ -83,11 +87,16 @@ def _event_key(body: Json, us: Identity) -> str | None:
 
 @dataclass(kw_only=True)
 class Redelivery:
-    """Dispatches again what was stored and never finished: a crash came between."""
+    """Dispatches again what was stored and never finished: a crash came between. What five
+    processes have died of is not tried a sixth time: `give_up` tells whoever sent it, and says
+    whether that has been done."""
 
     deliveries: Deliveries
     #: by source; what a source without one has sent stays where it is
     dispatch: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]]
+    give_up: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[bool]]] = field(
+        default_factory=dict[str, "Callable[[int, Mapping[str, Any]], Awaitable[bool]]"]
+    )
     every: float = EVERY
 
     async def serve(self) -> None:
@@ -99,7 +108,16 @@ class Redelivery:
                     if again := self.dispatch.get(delivery.source):
                         log.info("redelivered", extra={"delivery": delivery.id})
                         await again(delivery.id, delivery.payload)
+                for delivery in await self.deliveries.spent(LOST):
+                    await self._give_up(delivery)
             except Unavailable as error:
                 log.warning("redelivery_waits", extra={"reason": str(error)})
             patience = timedelta(seconds=self.every)
             await asyncio.sleep(self.every)
+
+    async def _give_up(self, delivery: Delivery) -> None:
+        tell = self.give_up.get(delivery.source)
+        if tell and not await tell(delivery.id, delivery.payload):
+            return
+        log.error("delivery_given_up", extra={"delivery": delivery.id, "source": delivery.source})
+        await self.deliveries.given_up(delivery.id)

@@ -152,8 +152,8 @@ class Slack:
 
     async def tell(
         self, channel: str, user: str, thread_ts: str | None, message: str | Message
-    ) -> None:
-        """Shows something to one person only. Best effort."""
+    ) -> bool:
+        """Shows something to one person only. Best effort; False: Slack does not answer."""
         if isinstance(message, str):
             message = Message(text=message)
         if self.canaries.found(message.rendering):
@@ -167,6 +167,8 @@ class Slack:
             await self.api.patiently("chat.postEphemeral", arguments)
         except (SlackRejected, Unavailable) as error:
             log.warning("ephemeral_lost", extra={"channel": channel, "reason": str(error)})
+            return isinstance(error, SlackRejected)
+        return True
 
     async def find(self, thread: Thread, mark: tuple[RunId, str]) -> str | None:
         """The message that carries the mark, if it stands in the thread or, where that is none,

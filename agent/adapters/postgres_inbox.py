@@ -28,6 +28,19 @@ WHERE id IN (
     ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED
 )
 RETURNING id, source, key, payload, received_at, attempts"""
+#: Those that five have died of; looked at once in a while by one of all processes.
+SPENT = """
+UPDATE inbox SET tried_at = clock_timestamp()
+WHERE id IN (
+    SELECT id FROM inbox
+    WHERE handled_at IS NULL AND attempts >= $2 AND tried_at < clock_timestamp() - $1::interval
+    ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, source, key, payload, received_at, attempts"""
+GIVEN_UP = """
+UPDATE inbox SET handled_at = clock_timestamp(),
+    error = format('Given up: %s processes ended while they dealt with it.', attempts)
+WHERE id = $1"""
 HANDLED = "UPDATE inbox SET handled_at = clock_timestamp(), error = '' WHERE id = $1"
 #: Whose service was away did not end whoever tried: only those attempts count.
 FAILED = "UPDATE inbox SET error = $2, attempts = greatest(attempts - 1, 0) WHERE id = $1"
@@ -62,7 +75,19 @@ class Inbox:
     async def unhandled(self, older_than: timedelta) -> Sequence[Delivery]:
         """Deliveries that nobody finished in that time, oldest first. Each is given to one
         caller, and no more when five of them died of it."""
-        rows = await retried(lambda: self._pool.fetch(UNHANDLED, older_than, _ATTEMPTS))
+        return await self._taken(UNHANDLED, older_than)
+
+    async def spent(self, older_than: timedelta) -> Sequence[Delivery]:
+        """Deliveries that nobody is given any more, the last one that long ago. Each is given to
+        one caller, until it is given up."""
+        return await self._taken(SPENT, older_than)
+
+    async def given_up(self, id: int) -> None:
+        """Whoever sent it knows. It stays in the table, with why."""
+        await retried(lambda: self._pool.execute(GIVEN_UP, id))
+
+    async def _taken(self, query: str, older_than: timedelta) -> Sequence[Delivery]:
+        rows = await retried(lambda: self._pool.fetch(query, older_than, _ATTEMPTS))
         deliveries = [Delivery(**{**row, "payload": json.loads(row["payload"])}) for row in rows]
         return sorted(deliveries, key=lambda delivery: delivery.id)
 

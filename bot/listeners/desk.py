@@ -45,6 +45,10 @@ class Desk:
         finally:
             del self._working[delivery]
 
+    async def give_up(self, delivery: int, body: Json) -> bool:
+        """Tells whoever sent it that nothing more comes of it; False: later."""
+        return delivery not in self._working and await self._tell(body, errors.given_up(delivery))
+
     async def close(self, timeout: float = 5.0) -> None:
         """Lets what is in hand finish; the rest is dispatched again at the next start."""
         if self._working:
@@ -85,10 +89,12 @@ class Desk:
             place = where(body)
             await self.linking.offer(place.user, place.channel, place.thread_ts)
 
-    async def _tell(self, body: Json, text: str) -> None:
+    async def _tell(self, body: Json, text: str) -> bool:
+        """False: Slack does not answer."""
         place = where(body)
-        if place.channel and place.user:
-            await self.slack.tell(place.channel, place.user, place.thread_ts, text)
+        if not place.channel or not place.user:
+            return True
+        return await self.slack.tell(place.channel, place.user, place.thread_ts, text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,14 @@ def broken(error_id: str) -> str:
     )
 
 
+def given_up(delivery: int) -> str:
+    return (
+        "I broke down over this message five times, so I have stopped trying and nothing more "
+        f"comes of it. It is kept as delivery {delivery} for the operator; please say it again in "
+        "other words."
+    )
+
+
 def no_projects() -> str:
     return (
         "No project is set up for this channel, so I can't start anything here. Ask an operator "
