@@ -63,7 +63,7 @@ FROM code_members m JOIN code_blobs b ON b.id = m.blob_id,
     unnest(b.symbols) WITH ORDINALITY AS c (symbols, n)
 WHERE m.tree_id = $1 AND b.project = $2 AND string_to_array(c.symbols, E'\\n') && $3
 AND ($4 = '' OR b.path = $4 OR starts_with(b.path, $4 || '/'))
-ORDER BY b.path, start_line LIMIT 200"""
+ORDER BY (b.kind = 'source') DESC, b.path, start_line LIMIT 200"""
 SYMBOLS = """
 SELECT b.path, b.symbols FROM code_members m JOIN code_blobs b ON b.id = m.blob_id
 WHERE m.tree_id = $1 AND b.path = ANY ($2)"""

@@ -105,10 +105,11 @@ class PostgresCode:
             async with self.of_project(project) as db:
                 # in one order, so that two who store the same do not wait for each other
                 part = {f.path: (f, i) for f, i in files[begin : begin + _AT_ONCE]}
-                rows = [
+                # made while they are sent: a row takes several times what its file does
+                rows = (
                     (project, VERSION, file.path, file.blob, *stored(index))
                     for _, (file, index) in sorted(part.items())
-                ]
+                )
                 await cast("Any", db).executemany(ADD, rows)
 
     async def settle(

@@ -42,7 +42,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""
 _POSTINGS = """
 SELECT b.id, b.path, b.kind, b.spans, b.symbols, array_send(b.lex) AS lex
 FROM code_members m JOIN code_blobs b ON b.id = m.blob_id WHERE m.tree_id = $1 ORDER BY b.id"""
-_AT_ONCE = 50  #: files whose weights are read at once
+_AT_ONCE = 20  #: files whose weights are read at once; of one, they can be a megabyte
 
 
 async def make_tree(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.errors import StoreUnavailable
+from agent.errors import Broken, StoreUnavailable
+from agent.guard import guarded
 from agent.retrieval.chunks import FILE
 from agent.retrieval.history import CHANGES, Change
 from agent.retrieval.kinds import kind_of
@@ -17,9 +19,12 @@ from agent.retrieval.store import CodeStore, IndexedTree, TreeFile
 from agent.retrieval.tokens import Tokens
 from agent.run import CommitSha
 
+log = logging.getLogger(__name__)
+
 TREES = 20  #: commits of a project that stay ready to be asked
 _LONGEST = 1000  #: bytes of a path that is indexed
-_BATCH = 200  #: files that are stored at once
+_FILES = 200  #: that are stored at once
+_BYTES = 2 << 20  #: of their contents, about; in memory they take twenty times as much
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +61,8 @@ class Progress:
 class Indexed:
     tree: IndexedTree
     read: int  #: files that were new
-    problems: tuple[str, ...] = ()  #: grammars that did not work, and what was done instead
+    #: Sentences: grammars that did not work and what was done instead, files that were left out.
+    problems: tuple[str, ...] = ()
 
 
 async def bring_up(
@@ -103,26 +109,42 @@ async def _read(
     executor: Executor | None,
 ) -> tuple[set[str], tuple[str, ...]]:
     """Stores what is in these files. The paths of those that are there no more, as in a partial
-    clone, and the problems of grammars."""
-    problems: dict[str, None] = {}
+    clone, and what was in the way."""
+    problems, broken = dict[str, None](), list[str]()
     tokens, batch, seen = Tokens(), list[tuple[TreeFile, FileIndex | None]](), set[str]()
     loop = asyncio.get_running_loop()
-    done = 0
+    done = held = 0
     tell(Progress(done=0, of=len(wanted)))
     async for blob, data in source.contents(wanted):
-        index = await loop.run_in_executor(executor, index_file, blob.path, data, tokens)
+        try:
+            index = await loop.run_in_executor(executor, _index, blob.path, data, tokens)
+        except Broken:
+            index = None
+            broken.append(blob.path)
         if index is not None and index.problem:
             problems[index.problem] = None
         seen.add(blob.path)
         batch.append((TreeFile(path=blob.path, blob=blob.id), index))
-        if len(batch) >= _BATCH:
+        held += len(data)
+        if len(batch) >= _FILES or held >= _BYTES:
             await store.add(project, batch)
             done += len(batch)
             tell(Progress(done=done, of=len(wanted)))
-            batch = []
+            batch, held = [], 0
     await store.add(project, batch)
     tell(Progress(done=len(wanted), of=len(wanted)))
+    if broken:
+        problems[
+            f"{len(broken)} files are not indexed, since something broke on our side, such as"
+            f" {broken[0]}; everything else is."
+        ] = None
     return {blob.path for blob in wanted} - seen, tuple(problems)
+
+
+def _index(path: str, data: bytes, tokens: Tokens) -> FileIndex | None:
+    """Raises `Broken` where the file brings our reading of it down."""
+    with guarded(log, "file_not_indexed", path=path):
+        return index_file(path, data, tokens)
 
 
 def _worth(blob: Blob) -> bool:

@@ -28,7 +28,7 @@ _PARTS = re.compile(r"[/\\.]+")
 
 def path_words(path: str) -> str:
     """The file's own name counts twice: `a/b/user_store.py` gives a b user_store user_store."""
-    parts = [part for part in _PARTS.split(path) if part]
+    parts = [part for part in _PARTS.split(path) if part] or [path]
     stem = parts[-2] if len(parts) > 1 and "." in path.rpartition("/")[2] else parts[-1]
     return " ".join([*parts, stem])
 

@@ -17,12 +17,14 @@ from codetrees import LINK, MODULE, BareRepository, Entry
 from agent.adapters.database import Database, open_database
 from agent.adapters.git_code import GitCode
 from agent.adapters.postgres import Connection
+from agent.adapters.postgres_code import PostgresCode
 from agent.errors import GitFailed
-from agent.retrieval import grammars
+from agent.retrieval import grammars, indexer
 from agent.retrieval.grammars import grammar
 from agent.retrieval.indexer import Blob, Indexed, bring_up
+from agent.retrieval.memory import FileIndex, index_file
 from agent.retrieval.search import Searcher
-from agent.retrieval.store import IndexedTree
+from agent.retrieval.store import IndexedTree, TreeFile
 from agent.retrieval.tokens import DIMENSIONS
 from agent.run import CommitSha
 
@@ -314,6 +316,74 @@ async def test_odd_files_are_left_out_and_the_rest_is_found(
     assert set(found[:3]) == {"src/price.py", "src/latin.py", "src/nul.py"}
     assert await desk.paths(done.tree, "quoted_6") == ["src/'; DROP TABLE code_blobs; --\n.py"]
     assert await desk.paths(done.tree, "secret_13") == []
+
+
+async def test_files_whose_names_have_no_word_are_indexed_as_well(
+    desk: Desk, repository: BareRepository
+):
+    names = ("...", "....", "\\", "src/...", "src/\\.\\", "a/./...")
+    made = {name: module(n, "dotted") for n, name in enumerate(names) if "/./" not in name}
+    commit = repository.commit({**made, "src/price.py": module(9)})
+    done = await desk.index(commit)
+    assert done.problems == ()
+    assert await desk.paths(done.tree, "price_9") == ["src/price.py"]
+    for query in ("...", "dotted_0", "src/... \\"):
+        await desk.paths(done.tree, query)
+
+
+async def test_a_file_that_nobody_can_read_costs_no_other_its_index(
+    desk: Desk,
+    repository: BareRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    def broken(path: str, *more: Any) -> FileIndex | None:
+        if "odd" in path:
+            raise IndexError("nobody thought of it")
+        return index_file(path, *more)
+
+    monkeypatch.setattr(indexer, "index_file", broken)
+    files: dict[str | bytes, Entry | bytes | None] = {f"m{n}.py": module(n) for n in range(3)}
+    first = repository.commit({**files, "odd1.py": module(7), "odd2.py": module(8)})
+    done = await desk.index(first)
+    (told,) = done.problems
+    assert told.startswith("2 files are not indexed")
+    assert "odd1.py" in told
+    assert caplog.text.count("file_not_indexed") == 2
+    assert (done.read, done.tree.files) == (5, 3)
+    assert await desk.paths(done.tree, "price_2") == ["m2.py", "m0.py", "m1.py"]
+    again = await desk.index(repository.commit({"m0.py": module(4)}, parent=first))
+    assert (again.read, again.problems) == (1, ())
+
+
+class Stored(PostgresCode):
+    """Knows how much it was given at once."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self.parts: list[tuple[int, int]] = []
+
+    async def add(self, project: str, files: Sequence[tuple[TreeFile, FileIndex | None]]) -> None:
+        sizes = [sum(len(c.text) for c in index.chunks) for _, index in files if index]
+        self.parts.append((len(files), sum(sizes)))
+        await super().add(project, files)
+
+
+async def test_large_files_are_stored_a_few_at_a_time_and_small_ones_many(
+    desk: Desk, repository: BareRepository, database_url: str
+):
+    large = b"".join(b"# Price %d\n\nA cent of it\n" % n for n in range(10_000))
+    made = {f"docs/d{n:02}.md": large for n in range(20)} | {
+        f"src/m{n}.py": module(n) for n in range(250)
+    }
+    commit = repository.commit(made)
+    store = desk.store = Stored(database_url)
+    done = await desk.index(commit)
+    await store.close()
+    assert done.tree.files == 270
+    assert max(size for _, size in store.parts) <= (2 << 20) + len(large)
+    assert max(files for files, _ in store.parts) == 200
+    assert len(store.parts) <= 6
 
 
 async def test_contents_that_a_partial_clone_lacks_come_with_the_next_commit(

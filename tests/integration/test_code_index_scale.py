@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import sys
@@ -84,19 +85,43 @@ asyncio.run(main())
 """
 
 
+async def indexed_apart(url: str, repository: BareRepository, commit: str) -> tuple[int, int]:
+    """Files, and the peak of a process that does nothing else, in MB."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", INDEX, url, str(repository.folder), commit),
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    out, _ = await process.communicate()
+    files, peak = map(int, out.split())
+    return files, peak
+
+
+@pytest.mark.slow  # 20 MB of words
+async def test_files_as_large_as_they_may_be_take_little_memory(database_url: str, tmp_path: Path):
+    chance = random.Random(1)
+    words = [f"word{n}" for n in range(3000)]
+
+    def guide() -> bytes:
+        lines = (" ".join(chance.choices(words, k=12)) for _ in range(10_500))
+        return "\n".join(
+            f"## {line[:20]}" if n % 20 == 0 else line for n, line in enumerate(lines)
+        ).encode()
+
+    repository = BareRepository(tmp_path / "code.git")
+    commit = repository.many((f"docs/d{n}.md", guide()) for n in range(20))
+    files, peak = await indexed_apart(database_url, repository, commit)
+    assert files == 20
+    assert peak < LIMIT
+
+
 @pytest.mark.slow  # 100,000 files
 async def test_a_hundred_thousand_files_take_little_memory(
     db: Database, database_url: str, tmp_path: Path
 ):
     repository = BareRepository(tmp_path / "code.git")
     commit = repository.many((f"src/p{n // 500}/m{n}.py", module(n)) for n in range(100_000))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", INDEX, database_url, str(repository.folder), commit),
-        stdout=asyncio.subprocess.PIPE,
-        env={"PYTHONPATH": str(ROOT)},
-    )
-    out, _ = await process.communicate()
-    files, peak = map(int, out.split())
+    files, peak = await indexed_apart(database_url, repository, commit)
     assert files == 100_000
     assert peak < LIMIT
     pushed = repository.commit({f"src/p0/m{n}.py": module(n + 7) for n in range(20)}, parent=commit)

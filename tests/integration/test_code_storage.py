@@ -22,6 +22,7 @@ from agent.adapters.migration import config
 from agent.adapters.postgres import SCHEMA, Connection
 from agent.adapters.postgres_code import PostgresCode
 from agent.adapters.tree_cache import FROM, LARGEST
+from agent.retrieval import lookup
 from agent.retrieval.indexer import bring_up
 from agent.retrieval.lexical import asked
 from agent.retrieval.postings import BYTES
@@ -200,6 +201,17 @@ async def test_what_another_version_stored_is_made_anew(
     versions = "SELECT DISTINCT version FROM code_blobs WHERE id = ANY ($1)"
     told = await owner.fetch(versions, [id >> 20 for id in ids])
     assert [row["version"] for row in told] == [postgres_code.VERSION]
+
+
+async def test_what_a_name_means_is_looked_for_in_source_first(
+    db: Database, repository: BareRepository
+):
+    run = b"def run():\n    return 1\n"
+    made = {f"examples/e{n}.py": run for n in range(210)} | {"src/engine.py": run}
+    tree = (await index(db, repository, repository.commit(made))).tree
+    answer = await lookup.defined(Searcher(store=db.code, tree=tree, now=NOW), ["run"])
+    assert len(answer.places) == lookup.DEFINED
+    assert [place.hit.path for place in answer.places][:2] == ["src/engine.py", "examples/e0.py"]
 
 
 async def test_words_that_say_little_are_found_in_names_and_paths_alone(
