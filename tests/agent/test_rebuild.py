@@ -12,7 +12,7 @@ from agent.adapters.git_vault import GitVaults
 from agent.events import CheckpointTaken, Committed
 from agent.ports import Write
 from agent.run import RunStatus
-from agent.testing import ScriptedModel, call, say
+from agent.testing import Reply, ScriptedModel, call, say
 
 MORE = say(call("write", path="README", content="It adds.\n"))
 
@@ -40,7 +40,7 @@ DIES = {"working": holds(CheckpointTaken), "testing": is_tested, "made": holds(C
 @pytest.mark.parametrize("dies", DIES.values(), ids=DIES)
 async def test_another_host_makes_the_very_same_commit(bench: Bench, dies: Callable[[Write], str]):
     run = await bench.ask()
-    replies = [PLAN, BAD, say(edit("a - b", "b + a")), FINISH]
+    replies: list[Reply] = [PLAN, BAD, say(edit("a - b", "b + a")), FINISH]
     worker = bench.worker(ScriptedModel(replies=replies), store=DyingStore(bench.db.store, dies))
     with pytest.raises(Crash):
         await worker.advance(run.id)

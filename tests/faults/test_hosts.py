@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ class Hosts:
     homes: list[Path] = field(default_factory=list[Path])
 
     @asynccontextmanager
-    async def up(self, role: str, number: int = 1) -> AsyncIterator[Process]:
+    async def up(self, role: str, number: int = 1) -> AsyncGenerator[Process]:
         home = self.road.folder / f"host-{role}-{number}"
         self.homes.append(home)
         names = SHARED | set(OWN[role])
@@ -62,7 +62,7 @@ class Hosts:
             await process.end(signal.SIGKILL)
 
     @asynccontextmanager
-    async def all_up(self, *roles: str) -> AsyncIterator[list[Process]]:
+    async def all_up(self, *roles: str) -> AsyncGenerator[list[Process]]:
         async with AsyncExitStack() as stack:
             yield [await stack.enter_async_context(self.up(role)) for role in roles]
 
@@ -184,6 +184,35 @@ async def test_a_second_round_is_made_and_pushed_by_other_hosts(hosts: Hosts):
             assert await road.read("agent/1", "calc.py") == "def add(a, b):\n    return b + a"
             assert len(road.merge_requests) == 1
             await holds(road)
+
+
+async def test_another_host_mends_a_red_pipeline(crossing: Crossing):
+    """What it mends was made, tested and pushed elsewhere."""
+    road, hosts = crossing.road, Hosts(road=crossing.road)
+    crossing.rules(ALONE)
+    more = say(("write", {"path": "README", "content": "It adds.\n"}))
+    road.script.replies = [*ROUND, say(run("sleep 3")), more, FINISH]
+    broken = road.gitlab.faults.set(fault("job_fails", "job:agent/1:unit", times=2))
+    async with hosts.all_up("front", "effects"):
+        async with hosts.up("worker", 1) as first:
+            crossing.ask()
+            await road.reached(lambda state: bool(state.fixes) and state.calls == 4, 90)
+            base = await road.git("rev-parse", "main")
+            await road.commit("main", "notes.txt", "mine")
+            await first.end(signal.SIGKILL)
+        pushed = await road.git("rev-parse", "agent/1")
+        async with hosts.up("worker", 2):
+            await crossing.merged(90)
+            assert broken.hits == 2
+            assert await road.git("rev-list", "main^2", "-2") == f"{await mended(road)}\n{pushed}"
+            assert await road.git("rev-parse", f"{pushed}^") == base
+            assert await road.read("main", "README") == "It adds."
+            assert await road.read("main", "notes.txt") == "mine"
+    forget(hosts)
+
+
+async def mended(road: Road) -> str:
+    return (await road.state()).commits[-1].commit
 
 
 def again(state: RunState) -> bool:
