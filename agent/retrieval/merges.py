@@ -21,6 +21,7 @@ MOST = 1000  #: the newest ones, that are read at first, and at once
 ISSUES = 10  #: of one merge request
 LONGEST = 300  #: characters of a title
 OVERLAP = timedelta(minutes=1)  #: that is read again, in case that GitLab's clocks differ
+_UNKNOWN = 401  #: the token is, and no merge request is to blame
 
 #: What commits brought, of the past of another: a project, that one, and those.
 Landed = Callable[[str, CommitSha, Collection[str]], Awaitable[Sequence[Change]]]
@@ -108,23 +109,31 @@ class Merges:
     async def _read(self, project: str) -> None:
         since = await self.store.read_until(project)
         after = since - OVERLAP if since else None
-        seen, whole, failures = [since] if since else [], True, 0
+        seen, whole, failures, refused = [since] if since else [], True, 0, 0
         async for page in self.forge.merged(project, since=after, most=MOST):
             whole = whole and page.whole
             seen += [each.updated_at for each in page.merged]
             for each in await self.store.unknown(project, page.merged):
                 try:
                     title = await self._titles(project, each)
-                except (ForgeUnavailable, ForgeRejected) as error:
+                except ForgeUnavailable as error:
                     failures += 1
                     if failures > 1:
                         raise
                     told = {"project": project, "merge_request": each.iid, "problem": str(error)}
                     log.warning("merge_unread", extra=told)
                     whole = False
-                else:
-                    failures = 0
-                    await self.store.keep(project, [(each, title)])
+                    continue
+                except ForgeRejected as error:
+                    if error.status == _UNKNOWN:
+                        raise
+                    if not refused:  # in a project without issues it is each of them
+                        about = {"project": project, "merge_request": each.iid}
+                        log.warning("issues_refused", extra={**about, "problem": str(error)})
+                    refused += 1
+                    title = _line(each.title)
+                failures = 0
+                await self.store.keep(project, [(each, title)])
         if whole and seen:
             await self.store.read(project, max(seen))
 
@@ -132,7 +141,7 @@ class Merges:
         titles = [merged.title]
         if merged.closes:
             titles += (await self.forge.closed_issues(project, merged.iid))[:ISSUES]
-        return "\n".join(" ".join(title[:LONGEST].split()) for title in titles)
+        return "\n".join(map(_line, titles))
 
     async def _land(self, project: str, commit: CommitSha) -> int:
         waiting = await self.store.waiting(project, MOST)
@@ -159,3 +168,7 @@ class Merges:
             log.warning("merge_unread", extra=told)
             return ()
         return tuple(found)
+
+
+def _line(title: str) -> str:
+    return " ".join(title[:LONGEST].split())

@@ -247,6 +247,40 @@ async def test_an_issue_that_cannot_be_read_leaves_its_merge_request_for_later(t
     assert (await town.told())["!1"].title == "Round half up\nCent lost"
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_issues_that_gitlab_refuses_leave_each_merge_request_its_own_title(
+    town: Town, caplog: pytest.LogCaptureFixture, status: int
+):
+    await town.api("POST", "/issues", title="Cent lost")
+    for name in ("round", "greet", "export"):
+        await town.merged(f"About {name}", {f"{name}.py": "x = 1\n"}, description="Closes #1")
+    asking = "GET /projects/:id/merge_requests/:iid/closes_issues"
+    town.gitlab.faults.set(Fault(mode=FaultMode.FAIL, method=asking, status=status, times=0))
+    await town.learn()
+    told = await town.told()
+    assert {id: each.title for id, each in told.items()} == {
+        "!1": "About round",
+        "!2": "About greet",
+        "!3": "About export",
+    }
+    assert caplog.text.count("issues_refused") == 1
+    before = town.asked("/closes_issues")
+    await town.learn()  # what was read is read: nobody is asked again
+    assert town.asked("/closes_issues") == before
+    assert await town.db.merges.read_until(PATH) is not None
+
+
+async def test_a_token_that_is_revoked_meanwhile_spoils_no_title(town: Town):
+    await town.api("POST", "/issues", title="Cent lost")
+    await town.merged("Round half up", {"round.py": "x = 1\n"}, description="Closes #1")
+    asking = "GET /projects/:id/merge_requests/:iid/closes_issues"
+    town.gitlab.faults.set(Fault(mode=FaultMode.FAIL, method=asking, status=401))
+    await town.learn()
+    assert await town.told() == {}
+    await town.learn()
+    assert (await town.told())["!1"].title == "Round half up\nCent lost"
+
+
 async def test_pages_end_at_the_most_and_where_nothing_is_left():
     async def get(path: str, **query: str | int) -> Any:
         page = int(query["page"])
