@@ -89,6 +89,10 @@ def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
             from bot.operate import migrate_command
 
             return migrate_command()
+        case "limits":
+            from bot.operate import limits_command
+
+            return limits_command(arguments)
         case "runs":
             from bot.operate import runs_command
 
@@ -185,6 +189,13 @@ def _parser() -> argparse.ArgumentParser:
     if importlib.util.find_spec("bot.doctor"):
         commands.add_parser("doctor", help="checks settings, tokens, database, sandbox, model")
 
+    limits = commands.add_parser("limits", help="how many runs are at work, and how many may be")
+    change = limits.add_subparsers(dest="limits", metavar="COMMAND").add_parser(
+        "set", help="changes a limit while workers run"
+    )
+    change.add_argument("most", type=_most, metavar="N|default", help="at once; or what was before")
+    change.add_argument("--project", default="", metavar="P", help="of this project alone")
+
     runs = commands.add_parser("runs", help="operations on runs")
     actions = runs.add_subparsers(dest="runs", required=True, metavar="COMMAND")
     listed = actions.add_parser("list", help="the newest runs")
@@ -211,6 +222,14 @@ def _parser() -> argparse.ArgumentParser:
 def _count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MOST:
         raise argparse.ArgumentTypeError(f"give a number from 1 to {MOST}")
+    return int(text)
+
+
+def _most(text: str) -> int | None:
+    if text == "default":
+        return None
+    if not text.isdigit() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError("give a number from 1 to 10000, or `default`")
     return int(text)
 
 

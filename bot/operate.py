@@ -43,6 +43,23 @@ async def sandbox_command(arguments: argparse.Namespace) -> int:
     )
 
 
+async def limits_command(arguments: argparse.Namespace) -> int:
+    from agent.adapters.database import open_database
+    from agent.adapters.postgres_limits import LimitTable
+
+    settings = load()
+    async with open_database(home=settings.home, url=settings.database_url) as database:
+        table = LimitTable(database.pool)
+        if arguments.limits == "set":
+            await table.tell(arguments.most, project=arguments.project)
+        for limit in await table.limits():
+            default = limit.default or settings.parallel_runs
+            said = "" if limit.told is None else f"  (set by hand; by default {default})"
+            name = limit.project or "all together"
+            print(f"{name:<40} {limit.at_work:>3} of {limit.told or default}{said}")
+    return 0
+
+
 async def runs_command(arguments: argparse.Namespace) -> int:
     from agent.adapters.database import open_database
 
