@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -15,6 +17,7 @@ from agent.errors import ToolFailed
 from agent.files import WorkspaceFiles
 from agent.outputs import Outputs
 from agent.plan import Plan, PlanStep
+from agent.ports import Box, CommandResult
 from agent.project import ProjectSettings
 from agent.run import Limits, Person, Request, RunId, Thread
 from agent.state import RunState
@@ -60,10 +63,13 @@ class Desk:
 
     def __init__(self, root: Path, context: ToolContext) -> None:
         self.root = root
-        self._context = context
+        self.context = context
+
+    def box(self, box: Box) -> None:
+        self.context = replace(self.context, box=box)
 
     async def use(self, name: str, **arguments: object) -> ToolOutcome:
-        return await BY_NAME[name].act(self._context, Arguments(arguments))
+        return await BY_NAME[name].act(self.context, Arguments(arguments))
 
 
 @pytest.fixture
@@ -133,6 +139,86 @@ async def test_search_reads_an_expression_as_other_tools_do(
     texts = [line.split(": ", 1)[-1] for line in told if line.startswith("odd/")]
     assert len(texts) == len(found), told
     assert all(text.startswith(word) for text, word in zip(texts, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (r"\bcafé\b", ["café au lait"]),
+        (r"(?=c)\bcafé\b", ["café au lait"]),
+        ("na[iï]ve", ["naïve", "naive"]),
+        ("(?i)GRÖ(ß|SS)E", ["größe"]),
+        ("naive\ngr", ["größe", "naive"]),
+        (r"Vec\<u8\>", ["Vec<u8>"]),
+    ],
+)
+async def test_search_reads_letters_of_other_languages_and_brackets(
+    desk: Desk, query: str, found: list[str]
+):
+    text = "café au lait\ncafés\ngrößen\ngröße\nnaïve\nnaive\nVec<u8>\n"
+    (desk.root / "words.txt").write_text(text.replace("größen\n", ""))
+    told = (await desk.use("search", query=query, path="words.txt")).output.splitlines()
+    assert sorted(line.split(": ", 1)[-1] for line in told) == sorted(found)
+
+
+async def test_a_line_that_perl_gives_up_on_loses_no_other_hit(desk: Desk):
+    long = "a" * 60_000
+    (desk.root / "min.js").write_text(f"needle one\nneedle {long}!\n")
+    told = await desk.use("search", query="needle (one|(?=(a+)+!!))", path="min.js")
+    first, *missing = told.output.splitlines()
+    assert first == "min.js:1: needle one"
+    assert missing[0].startswith("[not read: min.js (a line takes this expression too long;")
+    assert told.summary.endswith("1 found, not everything was read")
+    told = await desk.use("search", query="needle (?:one|(a+)+?!!)", path="min.js")
+    assert told.output == "min.js:1: needle one", "that takes no Perl"
+
+
+async def test_a_file_that_cannot_be_read_loses_no_hit(desk: Desk):
+    await desk.use("write", path="shut.py", content="issued\n")
+    box = desk.context.box
+    await box.exec(["sh", "-c", "umask 777; touch /workspace/closed.py"])
+    told = (await desk.use("search", query="issued")).output.splitlines()
+    assert set(told[:-1]) == {"src/store.py:1: def issued():", "shut.py:1: issued"}
+    assert told[-1] == "[not read: closed.py (Permission denied)]"
+
+
+class Stopping:
+    """A box that ends each command before it is done."""
+
+    def __init__(self, stopped: Literal["timeout", "memory"], output: str) -> None:
+        self._stopped: Literal["timeout", "memory"] = stopped
+        self._output = output
+
+    async def exec(self, argv: Sequence[str], **_: object) -> CommandResult:
+        return CommandResult(
+            exit_code=137,
+            output=self._output,
+            total_bytes=len(self._output),
+            seconds=30,
+            stopped=self._stopped,
+        )
+
+
+@pytest.mark.parametrize("mode", ["text", "names", "ranked", "defined"])
+async def test_a_search_that_was_stopped_does_not_say_that_nothing_is_there(desk: Desk, mode: str):
+    desk.box(Stopping("timeout", ""))
+    told = await desk.use("search", query="invoice", mode=mode)
+    assert told.output == "[stopped after 30 s: not everything was read]"
+    assert told.summary == f"{mode} 'invoice': nothing found, not everything was read"
+    line = "./a/invoice.py" if mode == "names" else "./a/invoice.py:3:class Invoice"
+    desk.box(Stopping("memory", f"{line}\n" * (61 if mode in ("names", "text") else 1)))
+    told = await desk.use("search", query="invoice", mode=mode)
+    first, *_, last = told.output.splitlines()
+    assert first.startswith("a/invoice.py")
+    assert last == "[stopped by the sandbox (memory): not everything was read]"
+
+
+@pytest.mark.parametrize("mode", ["text", "names"])
+async def test_a_query_that_no_command_can_hold_is_refused(desk: Desk, mode: str):
+    with pytest.raises(ToolFailed, match=r"zero byte|nothing"):
+        await desk.use("search", query="x", path="a\0b", mode=mode)
+    with pytest.raises(ToolFailed, match="at most 1,000"):
+        await desk.use("search", query="x*" * 600, mode="names")
 
 
 async def test_a_folder_that_is_left_out_is_looked_into_when_it_is_named(desk: Desk):
