@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from pgqueuer.core.qm import QueueManager
@@ -34,6 +34,7 @@ from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_retry import retried
 from agent.adapters.queue_settings import queue_settings
 from agent.errors import Fenced, StoreUnavailable, Unavailable
+from agent.grip import gripped
 from agent.run import ACTIVE, ENDED, RunId, RunStatus
 
 _log = logging.getLogger(__name__)
@@ -234,8 +235,11 @@ class _Kind:
     def register(
         self, manager: QueueManager, limits: Mapping[str, int], stopping: asyncio.Event
     ) -> None:
+        queries = cast(FencedQueries, manager.queries)
+
         async def handle(job: Job) -> None:
-            await _carry_out(self.call, job, stopping, self.hand_back)
+            with gripped(partial(queries.hold, job.id)):
+                await _carry_out(self.call, job, stopping, self.hand_back)
 
         registry = manager.entrypoint_registry
         for name, limit in limits.items():

@@ -27,7 +27,7 @@ from pgqueuer.ports.repository import EntrypointExecutionParameter
 from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool, connect
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.queue_settings import queue_settings
-from agent.errors import StoreUnavailable
+from agent.errors import Fenced, StoreUnavailable
 
 _SLOWEST = 1.0  # seconds between two attempts
 
@@ -36,6 +36,7 @@ T = TypeVar("T")
 BEAT = """
 UPDATE engine.pgqueuer SET heartbeat = now()
 WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2"""
+HOLD = f"{BEAT} RETURNING id"
 #: A job that failed is held for looking at; any other is done with.
 FINISH = """
 WITH told AS (
@@ -200,6 +201,11 @@ class FencedQueries(Queries):
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
         await self.driver.execute(BEAT, sorted(set(job_ids)), self.holder)
+
+    async def hold(self, job: JobId) -> None:
+        """Keeps the job alive once more; raises `Fenced` when another worker has it by now."""
+        if not await self.driver.fetch(HOLD, [job], self.holder):
+            raise Fenced("Another process has taken this over.")
 
     async def log_jobs(
         self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from agent.canaries import CREDENTIAL, Canaries
 from agent.errors import Frozen, Refused
 from agent.events import EffectDone, RunEvent
+from agent.grip import held
 from agent.intents import Intent
 from agent.ports import Clock, ForgeReader, ForgeWriter, Store, Vault
 from agent.project import Projects
@@ -45,7 +46,9 @@ class EffectContext:
         return self.clock.now() if self.clock else datetime.now(UTC)
 
     async def heed(self, run: RunId) -> None:
-        """For right before a change outside. Raises `Frozen`: it waits, and no try is counted."""
+        """For right before a change outside. Raises `Frozen`: it waits, and no try is counted;
+        and `Fenced` when another process does it by now."""
+        await held()
         if freeze := await self.store.heed_freeze(run):
             raise Frozen(freeze.sentence)
 

@@ -49,6 +49,7 @@ async def _open(context: EffectContext, effect: Effect[OpenDelivery]) -> EffectD
     text = _description(effect.state, delivery, commits)
     context.silent(text)
     if request.description.strip() != text.strip():
+        await context.heed(effect.state.run)
         await context.writer.update_merge_request(project, request.iid, description=text)
     done = EffectDone(
         key=effect.key,
@@ -68,6 +69,7 @@ async def _opened(
     if standing is not None:
         return standing, True
     begun = delivery.begun
+    await context.heed(state.run)
     try:
         made = await context.writer.open_merge_request(
             state.request.project,
@@ -129,6 +131,7 @@ async def _revert(
     own = f"{effect.state.branch}-revert-{begun.number}"
     if begun.reverts is None or begun.source != own:
         raise Refused("It is not known what is to be reverted, so nothing was.")
+    await context.heed(effect.state.run)
     try:
         await context.writer.create_branch(project, begun.source, begun.target)
     except Conflict as conflict:
@@ -139,6 +142,7 @@ async def _revert(
             ) from conflict
     if effect.before and await _own(context, effect.state, delivery):
         return None  # what comes before it was done
+    await context.heed(effect.state.run)
     try:
         return await context.writer.revert(project, begun.reverts, begun.source)
     except ForgeRejected as refusal:

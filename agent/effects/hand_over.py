@@ -19,8 +19,10 @@ async def _hand_over(context: EffectContext, effect: Effect[HandOver]) -> Effect
     request = await own_merge_request(context, state)
     if request is None:
         raise Refused("The run has no open merge request that could be handed over.")
+    await context.heed(state.run)
     await context.writer.assign(request.project, request.iid, taken.by.gitlab_id)
     if request.draft:
+        await context.heed(state.run)
         await context.writer.mark_ready(request.project, request.iid)
     return EffectDone(
         key=effect.key,

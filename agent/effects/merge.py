@@ -91,6 +91,7 @@ async def _merge(context: EffectContext, effect: Effect[Merge]) -> EffectDone:
     await not_stopped(context, state)
     if request.detailed_status in TRANSITIONAL or request.target_changed:
         raise NotYet(f"GitLab is still checking whether !{iid} can be merged.")
+    await context.heed(state.run)
     try:
         request = await context.merger.merge(project, iid, intent.commit)
     except Conflict as refusal:

@@ -28,6 +28,7 @@ async def _publish(context: EffectContext, effect: Effect[PublishMergeRequest]) 
     standing = await own_merge_request(context, state)
     if standing is not None:
         if standing.description.strip() != text.strip():
+            await context.heed(state.run)
             await context.writer.update_merge_request(
                 standing.project,
                 standing.iid,
@@ -37,6 +38,7 @@ async def _publish(context: EffectContext, effect: Effect[PublishMergeRequest]) 
         return _done(effect.key, standing, found_before=True)
     if follows := state.request.follows:
         raise Refused(f"!{follows.iid} is not open any more, so it is left as it is.")
+    await context.heed(state.run)
     try:
         made = await context.writer.open_merge_request(
             state.request.project,

@@ -26,6 +26,7 @@ async def _link(context: EffectContext, effect: Effect[LinkBack]) -> EffectDone:
         return found(done)
     text = note(state, public_url=context.public_url)
     context.silent(text)
+    await context.heed(state.run)
     await context.writer.note(project, intent.target, intent.iid, text)
     return done
 

@@ -63,8 +63,8 @@ async def _play(context: EffectContext, effect: Effect[PlayJob]) -> EffectDone:
         gate = approved(state, intent.gate, delivery, merged, environment=rule.name, job=intent.job)
         await stands_still(context, tuple(effect.events), state, gate)
     await _nowhere_else(context, state, intent, merged)
-    await context.heed(state.run)
     await not_stopped(context, state)
+    await context.heed(state.run)
     try:
         job = await context.merger.play_job(project, intent.job)
     except ForgeRejected as refusal:

@@ -26,10 +26,12 @@ async def _reply(context: EffectContext, effect: Effect[Reply]) -> EffectDone:
     me, talk = await context.writer.me(), await _find(context, effect, made.iid)
     said = any(c.author_id == me and mark in c.text for c in talk.comments)
     if not said:
+        await context.heed(state.run)
         await context.writer.reply(project, made.iid, talk.id, f"{text}\n\n{mark}")
         talk = await _find(context, effect, made.iid)  # what is answered can now be resolved
     newer = any(c.id > intent.note and c.author_id != me and not c.system for c in talk.comments)
     if talk.resolvable and not talk.resolved and not newer:
+        await context.heed(state.run)
         await context.writer.resolve(project, made.iid, talk.id)
     done = "answered a comment" if newer else "answered a comment and resolved it"
     return EffectDone(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from agent.adapters.git_vault import GitVault, GitVaults
 from agent.canaries import Canaries
 from agent.effects import EffectExecutor
 from agent.effects.executor import HANDLERS
-from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Unavailable
+from agent.errors import Conflict, Fenced, ForgeRejected, ForgeUnavailable, Unavailable
 from agent.events import (
     CheckpointTaken,
     Committed,
@@ -32,6 +34,7 @@ from agent.events import (
     WorkspaceReady,
 )
 from agent.freeze import EVERYWHERE
+from agent.grip import gripped
 from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push
 from agent.journal import digest_of
 from agent.mergerequest import marker
@@ -173,6 +176,13 @@ class Scene:
 
     async def carry_out(self) -> None:
         await self.executor.run_pending(self.run)
+
+    async def carry_out_as_heir(self) -> None:
+        async def ours() -> None:
+            pass
+
+        with gripped(ours):
+            await self.carry_out()
 
     async def told(self) -> list[EffectIntended | EffectDone | EffectFailed]:
         kinds = (EffectIntended, EffectDone, EffectFailed)
@@ -336,6 +346,52 @@ async def test_a_note_whose_answer_was_lost_is_not_left_twice(scene: Scene) -> N
     await scene.carry_out()
     assert len(scene.forge.notes) == 1
     assert (await scene.done())[-1].found
+
+
+@pytest.mark.parametrize("looks", range(7))
+async def test_a_process_that_was_replaced_changes_nothing_more(scene: Scene, looks: int) -> None:
+    """It sleeps right before its change, and its heir does all of it meanwhile."""
+    await scene.want_all()
+    asked = 0
+
+    async def still_ours() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > looks:
+            await scene.carry_out_as_heir()
+            scene.forge.calls.clear()
+            raise Fenced("Another process has taken this over.")
+
+    with gripped(still_ours):
+        if looks < 6:  # before each of three effects, and again right before each of three changes
+            with pytest.raises(Fenced):
+                await scene.carry_out()
+            assert scene.forge.calls == []
+        else:
+            await scene.carry_out()
+    assert asked == min(looks + 1, 6)
+    assert len(scene.forge.requests) == 1
+    assert len(scene.forge.notes) == 1
+    assert len(await scene.done()) == 3
+
+
+WRITES = re.compile(r"await .*((writer|merger)\.(?!me\(|origin\()\w+|vault\.push)\(")
+
+
+def test_each_change_outside_is_preceded_by_a_look_whether_it_is_still_ours() -> None:
+    """By the text: nothing but the beginning of a `try` or an `if` stands between."""
+    folder, seen = Path(inspect.getfile(EffectExecutor)).parent, 0
+    for path in sorted(folder.glob("*.py")):
+        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        for number, line in enumerate(lines):
+            if not WRITES.search(line):
+                continue
+            seen += 1
+            before = number - 1
+            while lines[before].strip() == "try:" or lines[before].strip().startswith("if "):
+                before -= 1
+            assert "await context.heed(" in lines[before], f"{path.name}: {line.strip()}"
+    assert seen == 16
 
 
 async def test_gitlab_may_take_a_minute_to_see_a_branch(scene: Scene) -> None:

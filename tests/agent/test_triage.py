@@ -9,7 +9,7 @@ import pytest
 from engine_bench import FINISH, MIA, Bench, edit
 from pipeline_bench import Scene, job, pipeline, scene
 
-from agent.errors import ForgeRejected, LogUnreadable
+from agent.errors import ForgeRejected, ForgeUnavailable, LogUnreadable
 from agent.events import (
     EffectKind,
     FixStarted,
@@ -19,7 +19,7 @@ from agent.events import (
 )
 from agent.outside import Place, prefix
 from agent.pipeline import Blame, Job, Pipeline, Triage
-from agent.run import Run, RunStatus
+from agent.run import CommitSha, Run, RunStatus
 from agent.testing import call, say
 from agent.testreport import CaseStatus, TestCase, TestReport
 from agent.triage import INFRASTRUCTURE, Case, Evidence, names_one, triage
@@ -164,6 +164,33 @@ async def test_a_flaky_job_runs_again_once_and_is_counted(bench: Bench):
     assert first.jobs[0].excerpt.endswith("connection reset")
     assert [e.effect for e in state.done_effects].count(EffectKind.RETRY_JOB) == 1
     assert await bench.facts(run, FixStarted) == []
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["seen", "seen late"])
+async def test_a_retry_whose_answer_was_lost_is_found(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, late: bool
+):
+    here = scene(bench)
+    run = await here.published()
+    down = ForgeUnavailable("GitLab does not answer.")
+    here.forge.faults["retry_job"] = [("after", down)]
+    await red(here, run, "connection reset\n", failure_reason="script_failure")
+    before = list(here.forge.lines)
+    with pytest.raises(ForgeUnavailable):
+        await here.effects(run)
+    if late:
+        shown, pipelines = iter([before]), here.forge.pipelines
+
+        async def of_a_moment_ago(project: str, *, sha: CommitSha) -> Sequence[Pipeline]:
+            return next(shown, None) or await pipelines(project, sha=sha)
+
+        monkeypatch.setattr(here.forge, "pipelines", of_a_moment_ago)
+    await here.effects(run)
+    state = await bench.state(run)
+    (done,) = [e for e in state.done_effects if e.effect is EffectKind.RETRY_JOB]
+    assert done.found
+    assert here.forge.calls.count("retry_job") == (2 if late else 1)
+    assert [job.id for job in here.forge.lines[0].jobs] == [71]
 
 
 async def test_a_job_has_one_retry_at_a_commit_whatever_happens(bench: Bench):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,8 +19,9 @@ from agent.adapters.pgqueuer_parts import FencedQueries, ResilientDriver
 from agent.adapters.postgres_claim import end_broken
 from agent.errors import Fenced
 from agent.events import RunClaimed, RunEnded, StatusChanged, ToolReturned
+from agent.grip import held
 from agent.ports import Write
-from agent.run import Digest, Limits, Person, Request, Run, RunStatus, Thread
+from agent.run import Digest, Limits, Person, Request, Run, RunId, RunStatus, Thread
 from agent.state import fold
 
 ANN = Person(id="U1", name="Ann")
@@ -106,6 +108,55 @@ async def test_who_was_replaced_cannot_keep_the_heirs_job_alive(db: Database) ->
     assert await row(db) == before
     await heir.queries.update_heartbeat([job.id])
     assert await row(db) != before
+
+
+async def test_only_who_holds_a_job_is_told_that_it_does(db: Database) -> None:
+    await asked(db)
+    zombie, heir = Holder(db), Holder(db)
+    job = await zombie.take()
+    assert job is not None
+    await zombie.queries.hold(job.id)
+    await heir.take(stale=AT_ONCE)
+    with pytest.raises(Fenced):
+        await zombie.queries.hold(job.id)
+    await heir.queries.hold(job.id)
+
+
+async def test_what_a_worker_calls_can_ask_whether_its_job_is_still_its_own(db: Database) -> None:
+    await asked(db)
+    asks, told = asyncio.Event(), asyncio.Event()
+    answers: list[str] = []
+
+    async def on_run(_: RunId) -> None:
+        await held()
+        answers.append("ours")
+        asks.set()
+        await told.wait()
+        try:
+            await held()
+        except Fenced:
+            answers.append("not ours")
+            raise
+        finally:
+            asks.set()
+
+    queue = asyncio.create_task(db.queue(lease=3600).work(on_run=on_run))
+    try:
+        async with asyncio.timeout(60):
+            await asks.wait()
+            asks.clear()
+            heir = Holder(db)
+            assert await heir.take(stale=AT_ONCE)
+            told.set()
+            await asks.wait()
+    finally:
+        queue.cancel()
+        with suppress(asyncio.CancelledError):
+            await queue
+    assert answers == ["ours", "not ours"]
+    left = await row(db)
+    assert left is not None
+    assert (left["status"], left["holder"]) == ("picked", str(heir.id))
 
 
 async def test_a_job_that_broke_is_held_and_is_nobodys(db: Database) -> None:
