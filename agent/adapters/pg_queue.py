@@ -211,10 +211,12 @@ class PgQueue:
         while True:
             try:
                 await end_broken(self._pool)
-                await self._pool.execute(WAKE_LOST_RUNS, working, patience)
-                await self._pool.execute(WAKE_LOST_EFFECTS, patience)
+                runs = await self._pool.execute(WAKE_LOST_RUNS, working, patience)
+                effects = await self._pool.execute(WAKE_LOST_EFFECTS, patience)
+                if {runs, effects} != {"INSERT 0 0"}:  # nothing should ever be lost
+                    _log.warning("queue.mended runs=%r effects=%r", runs, effects)
                 await self._pool.execute(PRUNE, ended)
-            except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+            except (*CONNECTION_ERRORS, asyncpg.PostgresError, StoreUnavailable) as error:
                 _log.warning("queue.not_mended error=%r", error)
             await asyncio.sleep(_MEND)
 

@@ -49,7 +49,8 @@ SELECT id FROM runs JOIN (
     GROUP BY 1 HAVING count(*) >= $1
 ) AS held ON held.run = runs.id
 WHERE NOT status = ANY ($2::text[]) AND $1 <= (
-    SELECT count(*) FROM unnest(times) AS t WHERE t > {_PROGRESS.format(run="runs.id")})"""
+    SELECT count(*) FROM unnest(times) AS t WHERE t > {_PROGRESS.format(run="runs.id")})
+ORDER BY id"""
 
 
 async def claim(
