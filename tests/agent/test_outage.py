@@ -60,6 +60,14 @@ async def test_a_retry_has_all_its_tries_again(bench: Bench):
     assert "1 of 30" in (await bench.state(run)).reason
 
 
+async def test_a_run_that_was_put_off_is_stopped_at_once(bench: Bench):
+    run = await bench.ask()
+    bench.dark = TURN
+    await bench.go(run, [])
+    await bench.service().stop(run.id, MIA, how="mention")
+    assert (await bench.state(run)).status is RunStatus.CANCELLED
+
+
 async def test_a_run_that_was_testing_tests_when_gitlab_is_back(bench: Bench):
     """Taken over by a host that has no code yet."""
     run = await bench.ask()
