@@ -38,24 +38,29 @@ async def fix_words(work: Work, fix: FixStarted) -> str:
     tests = triaged.tests if triaged else ()
     files = (await work.desk()).files
     seen = work.state.pipeline
-    mark = _mark(work, f"{fix.pipeline}:{fix.attempt}")
     room = LOGS // max(len(jobs), 1)
-    named = _named([each.excerpt for each in jobs], tests)
+    code = _code(files, _named([each.excerpt for each in jobs], tests))
+
+    def records(mark: str) -> tuple[str, str, str]:
+        logs = "\n".join(_job(each, mark, room) for each in jobs)
+        return logs, _tests(tests, mark), _shown(code, mark)
+
+    logs, failing, shown = records(_mark(work, records("")))
     return fill(
         "fix.md",
         commit=seen.commit[:12] if seen else "",
         attempt=fix.attempt,
         attempts=fix.attempts,
-        jobs="\n".join(_job(each, mark, room) for each in jobs),
-        tests=_tests(tests, mark),
-        code=_code(files, named, mark),
+        jobs=logs,
+        tests=failing,
+        code=shown,
         places=await ground_repair(work, _failed(jobs, tests)),
     )
 
 
 async def rehearsal_words(work: Work, tried: JobRehearsed) -> str:
     output = (await work.journal.body(tried.output)).decode("utf-8", "replace")
-    mark = _mark(work, f"{tried.tree}:{tried.job}")
+    mark = _mark(work, (tried.tree, tried.job, output))
     hint = "Run the commands with `run` to see all of it."
     return (
         f"Before the push the commands of job `{one_line(tried.job)[:60]}` were tried in the "
@@ -76,10 +81,11 @@ def places(text: str) -> list[tuple[str, int]]:
     return list(found)
 
 
-def _mark(work: Work, about: str) -> str:
-    """What is printed cannot foresee it, and a worker that takes over says the same."""
-    commit = work.state.commits[-1].commit if work.state.commits else ""
-    return hashlib.sha256(f"{work.state.run}:{commit}:{about}".encode()).hexdigest()[:12]
+def _mark(work: Work, records: Sequence[str]) -> str:
+    """Made of all that stands between the marks: a job that wants to print its own would change it
+    by that. A worker that takes over says the same."""
+    told = f"{work.state.run}:{[*records]}"
+    return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _triaged(work: Work, fix: FixStarted) -> PipelineTriaged | None:
@@ -127,7 +133,7 @@ def _named(logs: Iterable[str], tests: Sequence[TestCase]) -> list[tuple[str, in
     return list(dict.fromkeys(named))
 
 
-def _code(files: WorkspaceFiles, named: Sequence[tuple[str, int]], mark: str) -> str:
+def _code(files: WorkspaceFiles, named: Sequence[tuple[str, int]]) -> str:
     """Around the named lines, as the files are now; places outside the project are left out."""
     parts: list[str] = []
     shown: list[tuple[str, int]] = []
@@ -140,9 +146,12 @@ def _code(files: WorkspaceFiles, named: Sequence[tuple[str, int]], mark: str) ->
         if part := _around(files, path, line):
             parts.append(f"{one_line(path)}:\n{part}")
             shown.append((path, line))
-    if not parts:
+    return "\n\n".join(parts)
+
+
+def _shown(code: str, mark: str) -> str:
+    if not code:
         return ""
-    code = "\n\n".join(parts)
     return (
         "\nCode that is named there, as it is now:\n"
         f"RECORD {mark} code\n{code}\nEND RECORD {mark}\n"

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
+from rich.text import Text
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.git_code import GitCode, git_folder
@@ -21,6 +22,7 @@ from agent.adapters.minilm import MiniLM
 from agent.adapters.openai_embeddings import OpenAIEmbeddings
 from agent.adapters.system_clock import SystemClock
 from agent.errors import ModelRejected, SettingsError, Unavailable
+from agent.prompt import clean, one_line
 from agent.retrieval.backfill import Backfill, Filled
 from agent.retrieval.indexer import Indexed, Progress, bring_up
 from agent.retrieval.search import Answer, Found, Searcher
@@ -158,11 +160,10 @@ async def _embedded(stack: AsyncExitStack, database: Database, tree: IndexedTree
 def _show(answer: Answer, console: Console) -> None:
     for found in answer.places:
         hit = found.hit
-        names = f"  {', '.join(hit.symbols[:5])}" if hit.symbols else ""
-        console.print(
-            f"[bold]{hit.path}[/]:{hit.start}-{hit.end}  {hit.score:.2f}{names}", markup=True
-        )
-        for line in [line for line in found.text.splitlines() if line.strip()][:SHOWN]:
+        names = f"  {one_line(', '.join(hit.symbols[:5]))}" if hit.symbols else ""
+        head = f":{hit.start}-{hit.end}  {hit.score:.2f}{names}"
+        console.print(Text.assemble((one_line(hit.path), "bold"), head))
+        for line in [line for line in clean(found.text).splitlines() if line.strip()][:SHOWN]:
             console.print(f"    {line}", markup=False, overflow="ellipsis", no_wrap=True)
     if answer.meaning != LEXICAL:
         console.print(f"({answer.meaning})", markup=False, style="dim")

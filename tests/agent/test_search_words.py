@@ -33,9 +33,9 @@ def found(option: str, query: str) -> list[str]:
     [
         r"count\d+", r"\w+\.\w+", r"a\/b|foo\/bar", r"(?:def|class)\s+\w+\(", r".*?12\.50",
         r"a{1,2}", r"[\w-]+_c", r"[\]\[]", r"[^\s\w]$", r"[\d.]+", r"interface{}", r"\$\{name\}",
-        r"${", r"^$", r"[-\^]", r"[\^]", r"\\n", r"[\\]", r"\t\d", r"[^\n]+", r"[\s\S]+?]", r"^\s*$",
-        r"café\b", r"\{\d: \[", r"[[:digit:]]{2}", r"a[^]]0", r"(a|b)?-", r"\D\W\S", "[a-c_]{3}",
-        "[]]", "()x",
+        r"${", r"^$", r"[-\^]", r"[\^]", r"\\n", r"[\\]", r"\t\d", r"[^\n]+", r"[\s\S]+?]",
+        r"^\s*$", r"café\b", r"\{\d: \[", r"[[:digit:]]{2}", r"a[^]]0", r"(a|b)?-", r"\D\W\S",
+        "[a-c_]{3}", "[]]", "()x",
     ],
 )  # fmt: skip
 def test_the_same_lines_match_without_perl(query: str):

@@ -65,6 +65,22 @@ async def test_a_repository_is_indexed_once_and_searched(
         assert not any("money/rates.py" in line for line in lines)
 
 
+async def test_names_that_look_like_markup_or_a_terminal_s_commands_are_shown_as_they_are(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+):
+    odd = ("app/[slug]/page.py", "a[/b]c.py", "[bold]x.py", "back\\.py", "es\033[31mc.py")
+    for path in odd:
+        (repo / path).parent.mkdir(parents=True, exist_ok=True)
+        (repo / path).write_text("def unusual_name():\n    return '\033[2J'\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "Odd")
+    assert await search(repo, "unusual name") == 0
+    told = capsys.readouterr().out
+    assert "\033" not in told
+    heads = {line.split(":1-2")[0] for line in told.splitlines() if ":1-2 " in line}
+    assert {path.replace("\033", "") for path in odd} <= heads
+
+
 async def test_what_no_commit_has_is_said_to_be_missing(
     repo: Path, capsys: pytest.CaptureFixture[str]
 ):
