@@ -39,6 +39,10 @@ _LATER = """
 UPDATE code_pushes SET free_at = CASE WHEN commit = $2 THEN clock_timestamp() + $3::interval
     ELSE clock_timestamp() END
 WHERE project = $1"""
+_GIVE_BACK = """
+UPDATE code_pushes SET free_at = clock_timestamp(),
+    attempts = CASE WHEN commit = $2 THEN greatest(attempts - 1, 0) ELSE attempts END
+WHERE project = $1"""
 
 
 class PushStore:
@@ -66,6 +70,9 @@ class PushStore:
     async def later(self, pushed: Pushed, seconds: float) -> None:
         about = pushed.project, pushed.commit, timedelta(seconds=seconds)
         await retried(lambda: self._pool.execute(_LATER, *about))
+
+    async def give_back(self, pushed: Pushed) -> None:
+        await retried(lambda: self._pool.execute(_GIVE_BACK, pushed.project, pushed.commit))
 
     @contextmanager
     def told(self) -> Generator[Callable[[float], Awaitable[None]]]:

@@ -22,7 +22,9 @@ from agent.run import CommitSha
 log = logging.getLogger(__name__)
 
 EVERY = 30.0  #: seconds between looks, beside those that a push causes
-HELD = 600.0  #: seconds that whoever is at it is waited for
+HELD = 1200.0  #: seconds until one is given up; a fetch of the largest project takes 900
+_MORE = 60.0  #: seconds beyond them, after which whoever was at it is taken for dead
+_LANES = 3  #: projects that are followed side by side: one that is slow holds up no other
 ATTEMPTS = 5  #: then the next push or run brings the index
 _PAUSE = 30.0  #: seconds before the second attempt; twice as many before each further one
 _END = 2.0  #: seconds that an end waits until another worker may go on
@@ -53,6 +55,10 @@ class PushStore(Protocol):
 
     async def later(self, pushed: Pushed, seconds: float) -> None: ...
 
+    async def give_back(self, pushed: Pushed) -> None:
+        """As if it had not been taken: free at once, and no attempt."""
+        ...
+
     def told(self) -> AbstractContextManager[Callable[[float], Awaitable[None]]]:
         """Waits for the next push, for so many seconds at most."""
         ...
@@ -66,9 +72,15 @@ class Follower:
     newest: Newest
     projects: Collection[str]
     every: float = EVERY
+    held: float = HELD
 
     async def serve(self) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(_LANES):
+                lanes.create_task(self._serve())
+
+    async def _serve(self) -> None:
         with self.pushes.told() as wait:
             while True:
                 try:
@@ -81,20 +93,23 @@ class Follower:
 
     async def turn(self) -> bool:
         """False when there was nothing to do. Raises `StoreUnavailable`."""
-        pushed = await self.pushes.take(self.projects, held=HELD)
+        pushed = await self.pushes.take(self.projects, held=self.held + _MORE)
         if pushed is None:
             return False
         try:
-            problem = await self._follow(pushed)
+            async with asyncio.timeout(self.held):
+                problem = await self._follow(pushed)
             if not problem:
                 await self.pushes.done(pushed)
                 return True
         except JourneymanError as error:
             problem = str(error)
+        except TimeoutError:
+            problem = f"The newest commit was not indexed within {self.held:.0f} s."
         except asyncio.CancelledError:
             with suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout(_END):
-                    await self.pushes.later(pushed, 0)  # whoever serves next goes on
+                    await self.pushes.give_back(pushed)  # whoever serves next goes on
             raise
         told = {"project": pushed.project, "attempt": pushed.attempt, "problem": problem}
         log.warning("push_waits", extra=told)
@@ -106,5 +121,5 @@ class Follower:
         if await self.code.tree(pushed.project, pushed.commit) is not None:
             return ""
         commit = await self.newest(pushed.project)
-        shelf = await self.library.shelf(pushed.project, commit, HELD)
+        shelf = await self.library.shelf(pushed.project, commit, self.held)
         return "" if shelf.state is Readiness.READY else shelf.problem

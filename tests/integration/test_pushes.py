@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,12 @@ async def all_turns(follower: Follower) -> int:
 
 async def pushes(db: Database) -> int:
     return await db.pool.fetchval("SELECT count(*) FROM code_pushes")
+
+
+async def taken(db: Database) -> None:
+    async with asyncio.timeout(30):
+        while not await db.pool.fetchval("SELECT sum(attempts) FROM code_pushes"):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_push_indexes_and_what_comes_again_costs_nothing(
@@ -194,16 +200,72 @@ async def test_a_worker_that_is_stopped_leaves_it_to_the_next_at_once(
 ):
     origin.free.clear()
     await db.pushes.tell(PROJECT, origin.push("first"))
-    at_it = asyncio.create_task(all_turns(worker(db)))
-    await origin.begun.wait()
-    at_it.cancel()
-    with suppress(asyncio.CancelledError):
-        await at_it
+    for _ in range(ATTEMPTS + 1):  # an end is nobody's failure
+        at_it = asyncio.create_task(all_turns(worker(db)))
+        await taken(db)
+        at_it.cancel()
+        with suppress(asyncio.CancelledError):
+            await at_it
     origin.free.set()
     assert await all_turns(worker(db)) == 1
     newest = await db.code.newest(PROJECT)
     assert newest is not None
     assert (newest.commit, await pushes(db)) == (origin.head, 0)
+
+
+@pytest.fixture
+async def stuck(db: Database, origin: Origin) -> AsyncIterator[Follower]:
+    """GitLab never answers about one of its projects."""
+
+    async def newest(project: str) -> CommitSha:
+        if project == "group/stuck":
+            await asyncio.Event().wait()
+        return await origin.newest(project)
+
+    async with Library(
+        store=db.code, sources=lambda project: Counted(origin), clock=SystemClock()
+    ) as library:
+        yield Follower(
+            pushes=db.pushes,
+            code=db.code,
+            library=library,
+            newest=newest,
+            projects=["group/stuck", PROJECT],
+            every=3600,
+        )
+
+
+async def test_a_project_that_is_slow_holds_up_no_other(
+    db: Database, origin: Origin, stuck: Follower
+):
+    await db.pushes.tell("group/stuck", CommitSha("a" * 40))
+    serving = asyncio.create_task(stuck.serve())
+    await db.listener.ready()
+    await taken(db)
+    async with asyncio.timeout(60):
+        for name in ("first", "second"):
+            origin.begun.clear()
+            await db.pushes.tell(PROJECT, origin.push(name))
+            await origin.begun.wait()
+            while await pushes(db) > 1:
+                await asyncio.sleep(0.05)
+    assert not serving.done()
+    serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
+    assert origin.indexed[-1] == origin.head
+    left = await db.pool.fetchrow("SELECT project, attempts FROM code_pushes")
+    assert tuple(left.values()) == ("group/stuck", 0)
+
+
+async def test_one_that_takes_too_long_is_given_up_before_another_worker_takes_it(
+    db: Database, stuck: Follower, caplog: pytest.LogCaptureFixture
+):
+    await db.pushes.tell("group/stuck", CommitSha("a" * 40))
+    assert await replace(stuck, held=0.05).turn()
+    assert "push_waits" in caplog.text
+    left = await db.pool.fetchrow("SELECT attempts, free_at > now() AS later FROM code_pushes")
+    assert tuple(left.values()) == (1, True)
 
 
 async def test_a_gitlab_that_is_away_is_tried_later_and_not_for_ever(
