@@ -105,15 +105,22 @@ class Redelivery:
         while True:
             try:
                 for delivery in await self.deliveries.unhandled(patience):
-                    if again := self.dispatch.get(delivery.source):
-                        log.info("redelivered", extra={"delivery": delivery.id})
-                        await again(delivery.id, delivery.payload)
+                    await self._again(delivery)
                 for delivery in await self.deliveries.spent(LOST):
                     await self._give_up(delivery)
             except Unavailable as error:
                 log.warning("redelivery_waits", extra={"reason": str(error)})
             patience = timedelta(seconds=self.every)
             await asyncio.sleep(self.every)
+
+    async def _again(self, delivery: Delivery) -> None:
+        """Those after it have their turn whatever comes of this one."""
+        if again := self.dispatch.get(delivery.source):
+            log.info("redelivered", extra={"delivery": delivery.id})
+            try:
+                await again(delivery.id, delivery.payload)
+            except Unavailable as error:
+                await self.deliveries.failed(delivery.id, str(error))
 
     async def _give_up(self, delivery: Delivery) -> None:
         tell = self.give_up.get(delivery.source)

@@ -57,6 +57,7 @@ class Deliveries(Protocol):
 
     async def accept(self, source: str, key: str, payload: Mapping[str, Any]) -> int | None: ...
     async def handled(self, id: int) -> None: ...
+    async def failed(self, id: int, error: str) -> None: ...
 
 
 def add_gitlab_events(
@@ -68,10 +69,6 @@ def add_gitlab_events(
     now: Callable[[], float] = time.time,
 ) -> Callable[[web.UrlDispatcher], None]:
     """Without a secret there is no such page."""
-
-    async def finish(delivery: int, hint: Hint) -> None:
-        await hear(hint)
-        await deliveries.handled(delivery)
 
     async def events(request: web.Request) -> web.StreamResponse:
         body = await _body(request)
@@ -89,9 +86,9 @@ def add_gitlab_events(
         if delivery is None:
             return web.Response(text="Known already.")
         try:
-            await _a_moment(finish(delivery, hint))
+            await _a_moment(_finish(deliveries, delivery, hear, hint))
         except Unavailable as error:  # it is stored, and comes again
-            log.warning("hint_waits", extra={"delivery": delivery, "reason": str(error)})
+            log.warning("hint_unmarked", extra={"delivery": delivery, "reason": str(error)})
         return web.Response(text="Stored.")
 
     def add(routes: web.UrlDispatcher) -> None:
@@ -106,15 +103,27 @@ def hear_again(
 ) -> Callable[[int, Mapping[str, Any]], Awaitable[None]]:
     """For what was stored and never finished."""
 
-    async def finish(delivery: int, hint: Hint | None) -> None:
-        if hint is not None:
-            await hear(hint)
-        await deliveries.handled(delivery)
-
     async def again(delivery: int, stored: Mapping[str, Any]) -> None:
-        await _a_moment(finish(delivery, _of(stored)))
+        await _a_moment(_finish(deliveries, delivery, hear, _of(stored)))
 
     return again
+
+
+async def _finish(
+    deliveries: Deliveries,
+    delivery: int,
+    hear: Callable[[Hint], Awaitable[object]],
+    hint: Hint | None,
+) -> None:
+    """What is away costs none of the attempts that there are."""
+    try:
+        if hint is not None:
+            await hear(hint)
+    except Unavailable as error:
+        log.warning("hint_waits", extra={"delivery": delivery, "reason": str(error)})
+        await deliveries.failed(delivery, str(error))
+    else:
+        await deliveries.handled(delivery)
 
 
 async def _a_moment(hearing: Coroutine[Any, Any, None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from face import Face, open_face
 
 from agent.adapters.database import Database
@@ -12,6 +14,7 @@ from playground.slack.server import SlackStandIn
 DIED = """
 UPDATE inbox SET handled_at = NULL, attempts = 5, tried_at = clock_timestamp() - interval '1 hour'
 """
+MARKED = "SELECT error LIKE 'Given up%' FROM inbox WHERE id = 1"
 ROW = "SELECT handled_at IS NOT NULL AS handled, attempts, error FROM inbox"
 
 
@@ -68,5 +71,7 @@ async def test_what_gitlab_has_sent_is_marked_and_nobody_is_told(
     async with open_face(slack, db) as face:
         face.say("@agent help")
         await face.until(face.told)
+        async with asyncio.timeout(60):
+            while not await db.pool.fetchval(MARKED):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         assert not _given_up(face)
-    assert await db.pool.fetchval("SELECT error LIKE 'Given up%' FROM inbox WHERE id = 1")

@@ -463,7 +463,7 @@ async def test_a_run_is_not_woken_by_its_own_push(db: Database) -> None:
 
 
 async def test_who_waits_for_an_approval_is_told_elsewhere(db: Database) -> None:
-    run, told = await _watching(db), []
+    run, told = await _watching(db), list[RunId]()
 
     async def on_waiting(waiting: RunId) -> None:
         told.append(waiting)
@@ -497,6 +497,22 @@ async def test_what_was_not_finished_is_heard_again(ear: Ear, db: Database) -> N
             await asyncio.sleep(0.02)
     serving.cancel()
     assert ear.kinds == ["pushed", "pushed"]
+
+
+async def test_an_outage_of_any_length_loses_no_delivery(ear: Ear, db: Database) -> None:
+    ear.down = True
+    for name in ("k1", "k2"):
+        assert await ear.post(push(), X_Gitlab_Token=SECRET, webhook_id=name) == 200
+    hearing = {SOURCE: hear_again(db.inbox, ear.hear)}
+    again = Redelivery(deliveries=db.inbox, dispatch=hearing, every=0.02)
+    serving = asyncio.create_task(again.serve())
+    async with asyncio.timeout(60):
+        while len(ear.kinds) < 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        ear.down = False
+        while await _stored(db) != [("gitlab", "k1", True), ("gitlab", "k2", True)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    serving.cancel()
 
 
 async def test_gitlab_does_not_wait_for_what_takes_long_to_hear(
