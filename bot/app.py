@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from agent.adapters.database import open_database
 from agent.adapters.gitlab_forge import GitLabReader
+from agent.errors import SettingsError
 from bot.logs import set_up_logs
 from bot.roles.front import open_front_role
+from bot.roles.health import check_database, health_pages
 from bot.roles.opening import Opening, check_gitlab
 from bot.roles.work import open_work
 from bot.settings import Settings, load, require
@@ -80,10 +82,13 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
         if projects := settings.listed_projects:
             await check_gitlab(reader.project(projects[0]))
         opening = Opening(settings=settings, database=database, reader=reader, stack=stack)
+        check_database(opening)
         if working := {"worker", "effects"} & set(roles):
             await open_work(opening, working)
         if "front" in roles:
             await open_front_role(opening)
+        else:
+            await _open_health(opening)
         ready = f"Journeyman is ready ({', '.join(roles)})"
         told = "; ".join(opening.told)
         yield Service(
@@ -91,3 +96,14 @@ async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGener
             port=opening.port,
             tasks=tuple(opening.tasks),
         )
+
+
+async def _open_health(opening: Opening) -> None:
+    """Several processes on one host do without rather than refuse to start."""
+    host, _ = opening.settings.address
+    try:
+        await opening.listen(health_pages(opening.health))
+    except SettingsError as error:
+        opening.told.append(f"no health pages, since {error}".rstrip("."))
+    else:
+        opening.told.append(f"health on http://{host}:{opening.port}/readyz")

@@ -49,6 +49,16 @@ class Front:
     linking: Linking
     presenter: Presenter
     redelivery: Redelivery
+    socket: AsyncSocketModeHandler | None  #: None: Slack calls us by HTTP
+
+    async def unreached(self) -> str:
+        """Why nothing comes from Slack or goes there, in a sentence; empty when all does."""
+        if self.socket is None:
+            await self.slack.identity()
+            return ""
+        if await self.socket.client.is_connected():
+            return ""
+        return "The connection to Slack is down; it is being made again."
 
     async def serve(self) -> None:
         """Until cancelled."""
@@ -126,13 +136,15 @@ async def open_front(
         desk = Desk(deliveries=deliveries, slack=slack, linking=linking)
         stack.push_async_callback(desk.close)
         door = make_door(client, identity, deliveries, desk, mentions, controls, pressed, nights)
+        socket = None
         if settings.slack_app_token:
-            await _connect(stack, door, settings.slack_app_token)
+            socket = await _connect(stack, door, settings.slack_app_token)
         yield Front(
             identity=identity,
             door=door,
             slack=slack,
             linking=linking,
+            socket=socket,
             presenter=Presenter(
                 store=store, threads=threads, slack=slack, clock=clock, links=links
             ),
@@ -144,7 +156,7 @@ async def open_front(
         )
 
 
-async def _connect(stack: AsyncExitStack, door: Door, app_token: str) -> None:
+async def _connect(stack: AsyncExitStack, door: Door, app_token: str) -> AsyncSocketModeHandler:
     handler = AsyncSocketModeHandler(door.app, app_token)
     stack.push_async_callback(handler.close_async)
     try:
@@ -158,3 +170,4 @@ async def _connect(stack: AsyncExitStack, door: Door, app_token: str) -> None:
             "SLACK_APP_TOKEN is refused by Slack: copy the app-level token, with the scope "
             "connections:write, again."
         ) from error
+    return handler

@@ -111,6 +111,6 @@ VARIABLES = (
     Variable(
         name="JOURNEYMAN_LISTEN",
         field="listen",
-        about="address and port of our pages and of Slack's requests; default 127.0.0.1:8080",
+        about="address and port of our pages, health and Slack's requests; default 127.0.0.1:8080",
     ),
 )

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 _POOL = 10
 _RESERVED = 2  # connections, for what must be answered while all others are taken
+#: Held by workers that have shown no sign of life for much longer than any lease.
+LEFT_JOBS = """
+SELECT count(*) FROM engine.pgqueuer
+WHERE status = 'picked' AND heartbeat < now() - interval '1 minute'"""
 UNFIT_ROLE = """
 SELECT rolsuper OR rolbypassrls OR pg_has_role(current_user, c.relowner, 'member')
 FROM pg_roles, pg_class c WHERE rolname = current_user AND c.oid = 'public.events'::regclass"""
@@ -61,6 +65,21 @@ class Database:
     merges: PostgresMerges
     pushes: PushStore
     waits: WaitingRuns
+
+    async def check(self) -> None:
+        """Raises `StoreUnavailable`, or `SettingsError` where the schema is not this version's."""
+        with translated():
+            require_current(await state_of(self.pool))
+
+    async def queue_problem(self) -> str:
+        """What keeps work from being given out, in a sentence; empty when nothing does."""
+        if not self.listener.hears:
+            return "Notifications of PostgreSQL are not received: it is being connected to again."
+        with translated():
+            left = await self.pool.fetchval(LEFT_JOBS)
+        if left:
+            return f"{left} jobs are held by processes that are gone, and nobody takes them."
+        return ""
 
     def queue(self, *, projects: Collection[str] | None = None, lease: float = LEASE) -> PgQueue:
         """`projects`: whose runs this process takes, None for all. `lease`: seconds after which

@@ -82,6 +82,11 @@ class GitLabClient:
             self._me = integer(record(await self._get("/user")), "id")
         return self._me
 
+    async def answers(self) -> None:
+        """Raises `ForgeUnavailable` while it does not, `ForgeRejected` where it refuses the
+        token."""
+        await self._get("/user")
+
     async def _get(self, path: str, **query: str | int) -> Any:
         return await self._call(lambda gitlab: gitlab.http_get(path, query, **_ONCE))
 

@@ -83,6 +83,10 @@ class Listener:
         finally:
             self._subscriptions[channel].remove(subscription)
 
+    @property
+    def hears(self) -> bool:
+        return self._listening.is_set()
+
     async def ready(self) -> None:
         """Returns once notifications are being received."""
         await self._listening.wait()

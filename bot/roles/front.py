@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from aiohttp import web
-
 from agent.adapters.system_clock import SystemClock
-from agent.errors import SettingsError
 from agent.gatekeeper import Gatekeeper
 from agent.hints import Hints
 from agent.operators import OperatorService
@@ -20,6 +17,7 @@ from bot.cards import places
 from bot.digest import Digests, digest_channels, weekly_channels
 from bot.front import Front, open_front
 from bot.once import Once
+from bot.roles.health import check_forge, check_slack
 from bot.roles.opening import Opening
 from bot.schedule import Looks, Schedule
 from bot.web.link import add_link_pages
@@ -146,23 +144,12 @@ async def _open_pages(opening: Opening, hints: Hints, front: Front) -> None:
     ]
     if by_http:
         routes.append(add_slack_events(settings.slack_signing_secret, front.door.receive))
-    site = make_site(database.store, add_routes=routes, public_url=settings.public_url)
-    host, port = settings.address
-    opening.port = await _listen(opening, site, host, port)
+    check_forge(opening, "gitlab", opening.reader)
+    check_slack(opening, front.unreached)
+    site = make_site(
+        database.store, add_routes=routes, public_url=settings.public_url, health=opening.health
+    )
+    await opening.listen(site)
     how = "signed HTTP at /slack/events" if by_http else "Socket Mode"
     opening.told.append(f"Slack as @{front.identity.name} by {how}")
-    opening.told.append(f"pages on http://{host}:{opening.port}")
-
-
-async def _listen(opening: Opening, site: web.Application, host: str, port: int) -> int:
-    runner = web.AppRunner(site, access_log=None, shutdown_timeout=2)
-    await runner.setup()
-    opening.stack.push_async_callback(runner.cleanup)
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        raise SettingsError(
-            f"JOURNEYMAN_LISTEN is {host}:{port}, where nothing can listen ({error.strerror}): "
-            "choose another port, or stop what holds it."
-        ) from error
-    return int(runner.addresses[0][1])
+    opening.told.append(f"pages on http://{settings.address[0]}:{opening.port}")

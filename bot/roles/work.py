@@ -32,6 +32,7 @@ from bot.build import (
     night_schedules,
     tended_origin,
 )
+from bot.roles.health import Watched, check_forge, check_queue, check_sandbox
 from bot.roles.opening import Opening, check_gitlab
 
 Deed = Callable[[RunId], Awaitable[None]]
@@ -43,7 +44,8 @@ async def open_work(opening: Opening, roles: Collection[str]) -> None:
     on_effects = await _open_effects(opening, vaults) if "effects" in roles else None
     slots = opening.settings.parallel_runs
     queue = opening.database.queue()
-    opening.go(queue.work(on_run=on_run, on_effects=on_effects, slots=slots), "queue")
+    working = queue.work(on_run=on_run, on_effects=on_effects, slots=slots)
+    check_queue(opening, opening.go(working, "queue"))
 
 
 async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
@@ -68,10 +70,14 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
     await opening.stack.enter_async_context(library)
     library.similarity = await _open_embeddings(opening)
     _follow_pushes(opening, library, vaults, origin)
+    model = Watched(await opening.stack.enter_async_context(make_model(settings)))
+    opening.health.add("model", model.outcome)
+    check_forge(opening, "gitlab", reader)
+    check_sandbox(opening, sandbox.check)
     worker = Worker(
         name=opening.name,
         store=database.store,
-        model=await opening.stack.enter_async_context(make_model(settings)),
+        model=model,
         sandbox=sandbox,
         vaults=vaults.of,
         origin=origin,
@@ -163,6 +169,7 @@ async def _open_effects(opening: Opening, vaults: GitVaults) -> Deed:
     merger = None
     if settings.gitlab_merge_token:
         merger = await _writer(opening, settings.gitlab_merge_token, "GITLAB_MERGE_TOKEN")
+    check_forge(opening, "gitlab for changes", writer)
     executor = EffectExecutor(
         store=database.store,
         vaults=vaults.of,

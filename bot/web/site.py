@@ -18,6 +18,7 @@ from agent.errors import JourneymanError, StoreUnavailable
 from agent.ports import Store
 from agent.run import Digest, RunId
 from agent.state import fold
+from bot.web.health import PATHS, Health
 from bot.web.pages import Pages
 from bot.web.timeline import rows
 
@@ -63,6 +64,7 @@ def make_site(
     *,
     add_routes: Sequence[Callable[[web.UrlDispatcher], None]] = (),
     public_url: str = "",
+    health: Health | None = None,
 ) -> web.Application:
     """`add_routes` mounts what other parts serve: Slack's events over HTTP, webhooks."""
     app = web.Application(middlewares=[_known_host(public_url), _guard], client_max_size=1 << 20)
@@ -72,8 +74,7 @@ def make_site(
     app.router.add_get(r"/runs/{run:\d{1,15}}", site.run)
     app.router.add_get(r"/runs/{run:\d{1,15}}/live", site.follow)
     app.router.add_get(r"/runs/{run:\d{1,15}}/bodies/{digest:[0-9a-f]{64}}", site.body)
-    app.router.add_get("/healthz", site.alive)
-    app.router.add_get("/readyz", site.ready)
+    (health or Health()).add_routes(app.router)
     app.router.add_static("/static", STATIC)
     for add in add_routes:
         add(app.router)
@@ -89,7 +90,7 @@ def _known_host(public_url: str) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         name = urlsplit(f"//{request.host}").hostname or ""
-        if name not in ours and not _is_address(name):
+        if name not in ours and not _is_address(name) and request.path not in PATHS:
             return web.Response(
                 status=421, text=f"{name} is not a name of this service: see JOURNEYMAN_PUBLIC_URL."
             )
@@ -167,13 +168,6 @@ class Site:
         run = RunId(int(request.match_info["run"]))
         data = await self.store.body(run, Digest(request.match_info["digest"]))
         return web.Response(text=data.decode("utf-8", "replace"), content_type="text/plain")
-
-    async def alive(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def ready(self, request: web.Request) -> web.Response:
-        await self.store.runs(limit=1)
-        return web.json_response({"status": "ok"})
 
 
 def _html(text: str) -> web.Response:

@@ -73,6 +73,8 @@ async def test_a_foreign_name_for_this_machine_reads_nothing(site: str, host: st
             assert answer.status == status
 
 
-async def test_health_tells_that_the_database_answers(site: str):
-    async with ClientSession() as http, http.get(f"{site}/readyz") as answer:
-        assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+async def test_health_is_told_under_any_name(site: str):
+    async with ClientSession() as http:
+        for page in ("healthz", "readyz"):
+            async with http.get(f"{site}/{page}", headers={"Host": "front.svc"}) as answer:
+                assert (answer.status, await answer.json()) == (200, {"status": "ok"})
