@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from agent.adapters.git_code import GitCode, git_folder
 from agent.adapters.git_command import Git, remote, remote_error, write_askpass
@@ -26,6 +27,7 @@ from agent.run import CommitSha
 COMMITS = 2000
 SECONDS = 120.0
 BELIEVED = 7 * 86_400.0  #: seconds until an origin that sent files all the same is asked again
+_AGAIN = 0.2  #: seconds between looks whether another process is done
 _REFUSED = "The origin sends all files with its history; that is too much."
 
 
@@ -87,7 +89,8 @@ class GitPast:
         self._folder.mkdir(parents=True, exist_ok=True)
         async with self._locks.setdefault(repository, asyncio.Lock()):
             with repository.with_suffix(".lock-file").open("w") as file:
-                await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+                while not _locked(file):  # noqa: ASYNC110  (no event tells of another process)
+                    await asyncio.sleep(_AGAIN)
                 yield
 
     async def _fetched(self, git: Git, origin: Origin, commit: CommitSha) -> None:
@@ -124,6 +127,15 @@ class GitPast:
             raise remote_error("fetch", origin, str(error)) from error
         if done.code:
             raise remote_error("fetch", origin, done.err)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whoever waited in `flock` could not be told to stop, and would keep a thread."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _clean(repository: Path) -> None:

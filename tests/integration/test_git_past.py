@@ -7,6 +7,8 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,27 @@ async def test_who_fetches_waits_for_another_process(tmp_path: Path, work: Path)
         assert not done
     with pytest.raises(ForgeUnavailable):
         await waiting
+
+
+async def test_who_waits_for_another_process_can_be_stopped(tmp_path: Path):
+    async def origin(project: str) -> Origin:
+        return Origin(url="http://127.0.0.1:9/group/project.git", token="glpat-secret")
+
+    past = GitPast(tmp_path / "past", origin)
+    with pytest.raises(ForgeUnavailable):
+        await past.changes(PATH, CommitSha("a" * 40))
+    (lock,) = (tmp_path / "past").glob("*.lock-file")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        waiting = asyncio.create_task(past.landed(PATH, CommitSha("a" * 40), ()))
+        await asyncio.wait({waiting}, timeout=0.3)
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(int)  # it keeps no thread from anybody
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+    assert await past.landed(PATH, CommitSha("a" * 40), ()) == ()
 
 
 async def test_a_linked_work_tree_is_read_and_one_that_leads_nowhere_is_told(
