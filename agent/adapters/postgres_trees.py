@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agent.adapters.postgres import Connection
 from agent.adapters.postgres_chunks import SHIFT, weights
 from agent.retrieval.kinds import Kind
-from agent.retrieval.postings import Posted, Postings
+from agent.retrieval.postings import Gathered, Posted, Postings
 from agent.retrieval.store import VERSION, TreeFile
 from agent.retrieval.tokens import DIMENSIONS
 from agent.run import CommitSha
@@ -85,7 +85,7 @@ async def _counted(db: Connection, blobs: Collection[int]) -> tuple[int, Ints]:
 
 async def postings(db: Connection, tree: int) -> Postings:
     """What the tree needs in memory to be asked there."""
-    files: list[Posted] = []
+    gathered = Gathered()
     async for row in cast("Any", db).cursor(_POSTINGS, tree, prefetch=_AT_ONCE):
         vectors = [*weights(row["lex"])]
         if vectors:
@@ -99,8 +99,8 @@ async def postings(db: Connection, tree: int) -> Postings:
                 weights=np.concatenate([values for _, values in vectors]),
                 sizes=[len(tokens) for tokens, _ in vectors],
             )
-            files.append(posted)
-    return await asyncio.to_thread(Postings, files)
+            gathered.add(posted)
+    return await asyncio.to_thread(Postings, gathered)
 
 
 def _packed(having: Ints) -> bytes:

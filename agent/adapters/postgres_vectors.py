@@ -20,7 +20,7 @@ from agent.adapters.postgres import Connection, Row, connect
 from agent.adapters.postgres_chunks import INSIDE, SHIFT, about, candidate, place_of
 from agent.adapters.postgres_code import PostgresCode, storable
 from agent.adapters.vector_cache import Key, Matrix, VectorCache
-from agent.errors import ModelRejected
+from agent.errors import ModelRejected, StoreUnavailable
 from agent.retrieval.embed import Embedded, Vectors, document
 from agent.retrieval.lexical import Vector
 from agent.retrieval.ranking import Candidate
@@ -91,8 +91,7 @@ class PostgresVectors:
     def __init__(self, dsn: str, code: PostgresCode) -> None:
         self._dsn = dsn
         self._code = code
-        self._cache = VectorCache(read=self._read)
-        self._trees: dict[int, str] = {}  #: their projects
+        self._cache = VectorCache(read=self._read, room=code.kept.room)
         self._standing: dict[tuple[int, str], tuple[float, Standing]] = {}
 
     async def standing(self, tree: IndexedTree, wanted: str) -> Standing:
@@ -151,18 +150,27 @@ class PostgresVectors:
         _, standing = self._standing.get((tree.id, model), (0.0, None))
         if standing is None or standing.embedded < standing.chunks or not standing.dimensions:
             return None
-        self._trees[tree.id] = tree.project
-        return self._cache.get((tree.id, model), standing.chunks * standing.dimensions * 4)
+        key = Key(
+            project=tree.project,
+            tree=tree.id,
+            model=model,
+            chunks=standing.chunks,
+            dimensions=standing.dimensions,
+        )
+        return self._cache.get(key, key.nbytes)
 
     async def _read(self, key: Key) -> Matrix:
-        chunks: list[int] = []
-        vectors: list[Vectors] = []
-        async with self._code.of_project(self._trees[key[0]]) as db:
-            cursor: Any = cast("Any", db).cursor(_ALL, *key, prefetch=500)
+        chunks = np.empty(key.chunks, dtype=np.int64)
+        vectors = np.empty((key.chunks, key.dimensions), dtype=np.float32)
+        read = 0
+        async with self._code.of_project(key.project) as db:
+            cursor: Any = cast("Any", db).cursor(_ALL, key.tree, key.model, prefetch=500)
             async for row in cursor:
-                chunks.append(int(row["id"]))
-                vectors.append(row["v"].to_numpy().astype(np.float32))
-        return Matrix(chunks=np.array(chunks, dtype=np.int64), vectors=np.array(vectors))
+                chunks[read], vectors[read] = row["id"], row["v"].to_numpy()
+                read += 1
+        if read < key.chunks:
+            raise StoreUnavailable("Some vectors of the tree were forgotten while it was read.")
+        return Matrix(chunks=chunks, vectors=vectors)
 
     async def close(self) -> None:
         await self._cache.close()

@@ -10,7 +10,20 @@ from numpy.typing import NDArray
 from agent.adapters.tree_cache import TreeCache
 from agent.retrieval.embed import Vectors
 
-Key = tuple[int, str]  #: tree and model
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """All vectors of a tree that one model made."""
+
+    project: str
+    tree: int
+    model: str
+    chunks: int
+    dimensions: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.chunks * self.dimensions * 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +33,7 @@ class Matrix:
 
     @property
     def nbytes(self) -> int:
-        return self.vectors.nbytes
+        return self.vectors.nbytes + self.chunks.nbytes
 
     def near(self, vector: Vectors, most: int) -> dict[int, float]:
         """Cosines by chunk, the nearest first."""

@@ -50,7 +50,7 @@ def _names(query: str) -> Iterable[str]:
     return dict.fromkeys(said)
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=5_000)
 def _words(path: str) -> Mapping[int, int]:
     return _tokens.count(path_words(path))
 

@@ -12,9 +12,16 @@ from agent.retrieval.kinds import Kind
 from agent.retrieval.lexical import STEPS, Vector
 from agent.retrieval.ranking import Candidate
 
-BYTES = 700  #: of a chunk, about
+BYTES = 600  #: of a chunk, about
+
+_FILE = 250  #: bytes of a file: its path, and where it is
+_STRING = 58  #: bytes of a string beside its characters
+_WEIGHT = 8  #: bits of a weight in a packed number, before which the chunk stands
+_TOKEN = 32  #: bits of both, before which the token stands
+_BLOCK = 1 << 17  #: packed numbers that are handled at once
 
 Ints = NDArray[np.int32]
+Packed = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,27 +38,83 @@ class Posted:
     sizes: Sequence[int]  #: tokens of each chunk
 
 
-class Postings:
-    def __init__(self, files: Sequence[Posted]) -> None:
-        self._files = [(file.path, file.kind, file.first) for file in files]
-        counts = [len(file.sizes) for file in files]
-        self._begins = np.cumsum([0, *counts], dtype=np.int64)
-        self._at = {file.path: number for number, file in enumerate(files)}
-        self._spans = np.fromiter((line for f in files for line in f.spans), dtype=np.int32)
-        self._symbols = [symbols for file in files for symbols in file.symbols]
-        tokens = np.concatenate([f.tokens for f in files] or [np.empty(0, np.int32)])
-        weights = np.concatenate([f.weights for f in files] or [np.empty(0, np.float32)])
-        sizes = np.fromiter((size for f in files for size in f.sizes), dtype=np.int64)
-        chunks = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        order = np.argsort(tokens, kind="stable")
-        self._tokens, self._firsts = np.unique(tokens[order], return_index=True)
-        self._chunks = chunks[order]
+class Gathered:
+    """The files of a tree, as they are read: of each token in a chunk one number, which holds
+    the token, the chunk and the weight, so that sorting them makes the postings."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[str, Kind, int]] = []
+        self.counts: list[int] = []  #: chunks of each file
+        self.symbols: list[str] = []
+        self.spans: list[Ints] = []
+        self._chunks = 0
+        self._parts: list[Packed] = []
+        self._loose = 0
+        self._blocks: list[Packed] = []
+
+    def add(self, file: Posted) -> None:
+        sizes = np.array(file.sizes, dtype=np.int64)
+        chunks = np.arange(self._chunks, self._chunks + len(sizes), dtype=np.int64)
         # what is stored are whole steps, of which the largest weight has 71
-        self._weights = np.rint(weights[order] * STEPS).astype(np.uint8)
+        packed = np.rint(file.weights * STEPS).astype(np.int64)
+        packed |= np.repeat(chunks, sizes) << _WEIGHT
+        packed |= file.tokens.astype(np.int64) << _TOKEN
+        self.files.append((file.path, file.kind, file.first))
+        self.counts.append(len(sizes))
+        self.symbols += file.symbols
+        self.spans.append(np.array(file.spans, dtype=np.int32))
+        self._chunks += len(sizes)
+        self._parts.append(packed)
+        self._loose += len(packed)
+        if self._loose > _BLOCK:
+            self._close()
+
+    def packed(self) -> Packed:
+        """All of them, in order. Only once: what was gathered is given up on the way, so that no
+        more than one block is there twice."""
+        self._close()
+        end = sum(map(len, self._blocks))
+        found = np.empty(end, dtype=np.int64)
+        while self._blocks:
+            block = self._blocks.pop()
+            found[end - len(block) : end] = block
+            end -= len(block)
+        found.sort()
+        return found
+
+    def _close(self) -> None:
+        self._blocks.append(np.concatenate([np.empty(0, np.int64), *self._parts]))
+        self._parts, self._loose = [], 0
+
+
+class Postings:
+    def __init__(self, gathered: Gathered) -> None:
+        self._files = gathered.files
+        self._begins = np.cumsum([0, *gathered.counts], dtype=np.int64)
+        self._at = {path: number for number, (path, _, _) in enumerate(self._files)}
+        self._spans = np.concatenate([np.empty(0, np.int32), *gathered.spans])
+        self._symbols = gathered.symbols
+        packed = gathered.packed()
+        self._chunks = np.empty(len(packed), dtype=np.int32)
+        self._weights = np.empty(len(packed), dtype=np.uint8)
+        tokens, firsts, before = list[Ints](), list[NDArray[np.int64]](), -1
+        for begin in range(0, len(packed), _BLOCK):
+            part = packed[begin : begin + _BLOCK]
+            self._chunks[begin : begin + _BLOCK] = (part >> _WEIGHT) & ((1 << _TOKEN - _WEIGHT) - 1)
+            self._weights[begin : begin + _BLOCK] = part & ((1 << _WEIGHT) - 1)
+            each = (part >> _TOKEN).astype(np.int32)
+            new = np.flatnonzero(np.diff(each, prepend=np.int32(before)))
+            tokens.append(each[new])
+            firsts.append(new + begin)
+            before = int(each[-1])
+        self._tokens = np.concatenate([np.empty(0, np.int32), *tokens])
+        self._firsts = np.concatenate([np.empty(0, np.int64), *firsts])
 
     @property
     def nbytes(self) -> int:
-        return self._begins.size * 200 + len(self._symbols) * (BYTES // 4) + 5 * self._chunks.size
+        arrays = (self._chunks, self._weights, self._tokens, self._firsts, self._spans)
+        strings = len(self._files) * _FILE + sum(map(len, self._symbols))
+        return sum(array.nbytes for array in arrays) + strings + len(self._symbols) * _STRING
 
     def best(
         self,

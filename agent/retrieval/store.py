@@ -114,6 +114,6 @@ class CodeStore(Protocol):
         ...
 
     async def forget(self, project: str, *, keep: int) -> int:
-        """Drops all but the newest trees, and the content that no tree has any more; with the last
-        tree the history, too."""
+        """Drops all but the newest trees, those that an older version stored, and the content that
+        no tree has any more; with the last tree the history, too."""
         ...

@@ -6,6 +6,9 @@ revision = "0011"
 down_revision = "0010"
 
 UP = r"""
+-- Nobody asks for what a version before the third stored: it is indexed again.
+DELETE FROM code_trees WHERE version < 3;
+DELETE FROM code_blobs WHERE version < 3;
 ALTER TABLE code_blobs
     ADD COLUMN spans integer[] NOT NULL DEFAULT '{}', -- first and last line of each chunk
     ADD COLUMN symbols text[] NOT NULL DEFAULT '{}', -- of each chunk, a line each

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import tracemalloc
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from codetrees import BareRepository
 from sqlalchemy import Connection as Raw
@@ -21,11 +24,13 @@ from agent.adapters.git_code import GitCode
 from agent.adapters.migration import config
 from agent.adapters.postgres import SCHEMA, Connection
 from agent.adapters.postgres_code import PostgresCode
-from agent.adapters.tree_cache import FROM, LARGEST
+from agent.adapters.tree_cache import FROM, LARGEST, Room, TreeCache
+from agent.errors import StoreUnavailable
 from agent.retrieval import lookup
 from agent.retrieval.indexer import bring_up
+from agent.retrieval.kinds import Kind
 from agent.retrieval.lexical import asked
-from agent.retrieval.postings import BYTES
+from agent.retrieval.postings import BYTES, Gathered, Posted, Postings
 from agent.retrieval.search import Searcher
 from agent.retrieval.store import IndexedTree
 from agent.retrieval.tokens import query_weights
@@ -195,7 +200,8 @@ async def test_what_another_version_stored_is_made_anew(
     new = await index(db, repository, commit)
     assert (new.read, new.tree.chunks) == (old.read, old.tree.chunks)
     assert new.tree.id != old.tree.id
-    assert await owner.fetchval("SELECT count(*) FROM code_blobs") == 2 * old.read
+    assert await owner.fetchval("SELECT count(*) FROM code_trees") == 1
+    assert await owner.fetchval("SELECT count(*) FROM code_blobs") == old.read
     found = await Searcher(store=db.code, tree=new.tree, now=NOW).search("tariff of a parcel")
     ids = [place.hit.id for place in found.places]
     versions = "SELECT DISTINCT version FROM code_blobs WHERE id = ANY ($1)"
@@ -212,6 +218,118 @@ async def test_what_a_name_means_is_looked_for_in_source_first(
     answer = await lookup.defined(Searcher(store=db.code, tree=tree, now=NOW), ["run"])
     assert len(answer.places) == lookup.DEFINED
     assert [place.hit.path for place in answer.places][:2] == ["src/engine.py", "examples/e0.py"]
+
+
+async def test_what_a_newer_version_stored_is_left_to_it(
+    db: Database, repository: BareRepository, owner: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    commit = repository.commit(files(5))
+    with monkeypatch.context() as patch:
+        for module in (postgres_code, postgres_trees):
+            patch.setattr(module, "VERSION", module.VERSION + 1)
+        await index(db, repository, commit)
+    await index(db, repository, commit)
+    assert await owner.fetchval("SELECT count(*) FROM code_trees") == 2
+    assert await db.code.forget("shop", keep=0) == 2
+    assert await owner.fetchval("SELECT count(*) FROM code_blobs") == 0
+
+
+async def test_what_an_older_version_stored_is_not_brought_to_the_layout_of_now(
+    db: Database, repository: BareRepository, owner: Connection, admin_url: str
+):
+    await index(db, repository, repository.commit(files(6)), "old")
+    done = await index(db, repository, repository.commit(files(7)), "new")
+    await db.code.close()
+    await to(admin_url, "0010")
+    for table in ("code_trees", "code_blobs"):
+        await owner.execute(f"UPDATE {table} SET version = 2 WHERE project = 'old'")
+    await to(admin_url, SCHEMA)
+    for table in ("code_trees", "code_blobs", "code_chunks", "code_members"):
+        left = await owner.fetch(f"SELECT DISTINCT project FROM {table}")
+        assert [row["project"] for row in left] == ["new"], table
+    assert await owner.fetchval("SELECT count(*) FROM code_chunks") == done.tree.chunks
+
+
+def test_a_tree_takes_little_more_memory_while_it_is_read():
+    chance = np.random.default_rng(1)
+    tracemalloc.start()
+    try:
+        gathered = Gathered()
+        for number in range(1500):
+            tokens = chance.integers(0, 50_000, (10, 75), dtype=np.int32)
+            posted = Posted(
+                path=f"src/package{number % 50}/file{number}.py",
+                kind=Kind.SOURCE,
+                first=number << 20,
+                spans=list(range(1000, 1020)),
+                symbols=[f"price_{number}_{n}" for n in range(10)],
+                tokens=np.sort(tokens).ravel(),
+                weights=np.full(750, 0.5, dtype=np.float32),
+                sizes=[75] * 10,
+            )
+            gathered.add(posted)
+        made = Postings(gathered)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert made.nbytes == pytest.approx(held, rel=0.25)
+    assert peak < 2.5 * made.nbytes
+
+
+class Trees:
+    """Reads what its keys name: bytes, or what comes in the way."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+        self.problem: Exception | None = None
+
+    async def read(self, key: int) -> np.ndarray:
+        self.asked.append(key)
+        if self.problem is not None:
+            raise self.problem
+        return np.zeros(key, dtype=np.uint8)
+
+
+async def remembering(cache: TreeCache[int, Any], key: int, size: int = 1) -> bool:
+    for _ in range(FROM):
+        cache.get(key, size)
+    await cache.idle()
+    return cache.get(key, size) is not None
+
+
+@pytest.mark.parametrize("problem", [ValueError("a defect"), StoreUnavailable("away")])
+async def test_a_tree_that_cannot_be_read_is_left_alone_and_told_once(
+    problem: Exception, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    trees = Trees()
+    cache = TreeCache[int, Any](read=trees.read)
+    trees.problem = problem
+    for _ in range(5):
+        assert not await remembering(cache, 7)
+    assert trees.asked == [7]
+    told = "tree_broke" if isinstance(problem, ValueError) else "tree_not_kept"
+    assert caplog.text.count(told) == 1
+    trees.problem = None
+    assert await remembering(cache, 8)
+
+
+async def test_a_tree_that_is_larger_than_was_thought_is_not_kept():
+    trees = Trees()
+    cache = TreeCache[int, Any](read=trees.read)
+    for _ in range(3):
+        assert not await remembering(cache, LARGEST + 1)
+    assert trees.asked == [LARGEST + 1]
+
+
+async def test_caches_in_one_room_keep_no_more_than_it_holds():
+    trees, room = Trees(), Room(1000)
+    one, two = (TreeCache[int, Any](read=trees.read, room=room) for _ in range(2))
+    assert await remembering(one, 400)
+    assert await remembering(two, 401)
+    assert one.get(400, 1) is not None  # asked for later than the other
+    assert await remembering(two, 402)
+    assert (one.get(400, 1) is None, two.get(401, 1) is None) == (False, True)
 
 
 async def test_words_that_say_little_are_found_in_names_and_paths_alone(

@@ -100,7 +100,7 @@ async def pushes(db: Database) -> int:
 
 async def taken(db: Database) -> None:
     async with asyncio.timeout(30):
-        while not await db.pool.fetchval("SELECT sum(attempts) FROM code_pushes"):
+        while not await db.pool.fetchval("SELECT sum(attempts) FROM code_pushes"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
@@ -247,7 +247,7 @@ async def test_a_project_that_is_slow_holds_up_no_other(
             origin.begun.clear()
             await db.pushes.tell(PROJECT, origin.push(name))
             await origin.begun.wait()
-            while await pushes(db) > 1:
+            while await pushes(db) > 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert not serving.done()
     serving.cancel()
