@@ -48,9 +48,8 @@ class Gathered:
         self.symbols: list[str] = []
         self.spans: list[Ints] = []
         self._chunks = 0
-        self._parts: list[Packed] = []
-        self._loose = 0
-        self._blocks: list[Packed] = []
+        self._packed: Packed = np.empty(0, dtype=np.int64)
+        self._end = 0
 
     def add(self, file: Posted) -> None:
         sizes = np.array(file.sizes, dtype=np.int64)
@@ -64,27 +63,22 @@ class Gathered:
         self.symbols += file.symbols
         self.spans.append(np.array(file.spans, dtype=np.int32))
         self._chunks += len(sizes)
-        self._parts.append(packed)
-        self._loose += len(packed)
-        if self._loose > _BLOCK:
-            self._close()
+        end = self._end + len(packed)
+        if end > len(self._packed):
+            self._grow(end + end // 4)
+        self._packed[self._end : end] = packed
+        self._end = end
 
     def packed(self) -> Packed:
-        """All of them, in order. Only once: what was gathered is given up on the way, so that no
-        more than one block is there twice."""
-        self._close()
-        end = sum(map(len, self._blocks))
-        found = np.empty(end, dtype=np.int64)
-        while self._blocks:
-            block = self._blocks.pop()
-            found[end - len(block) : end] = block
-            end -= len(block)
+        """All of them, in order. Nothing can be added any more."""
+        self._grow(self._end)
+        found, self._packed = self._packed, np.empty(0, dtype=np.int64)
         found.sort()
         return found
 
-    def _close(self) -> None:
-        self._blocks.append(np.concatenate([np.empty(0, np.int64), *self._parts]))
-        self._parts, self._loose = [], 0
+    def _grow(self, size: int) -> None:
+        # in place: nobody else knows of the array, and the system moves pages instead of bytes
+        self._packed.resize(size, refcheck=False)
 
 
 class Postings:
