@@ -21,7 +21,7 @@ from agent.tools.indexed import from_index, symbols
 ROWS = 60
 OF_A_FILE = 40  #: matches shown of one file
 MORE = "[… more in this file. Narrow the query.]"
-NAMED = 1_000  #: characters of a query for names
+LONGEST = 1_000  #: characters of an expression or of names
 NEAR = 8  #: lines that count as one place
 _DEFINES = (
     r"\b(def|class|func|fn|function|type|struct|enum|interface|trait|module|const|let|var|object"
@@ -78,8 +78,7 @@ def _output(why: str, found: Rows) -> str:
 
 async def _names(context: ToolContext, query: str, where: str) -> Rows:
     """Every word of the query is part of the path; `*` and `?` match as in a shell."""
-    if len(query) > NAMED:
-        raise ToolFailed(f"`query` is too long for names: give at most {NAMED:,} characters.")
+    _bounded(query)
     read = await paths(context.box, where)
     matches = globs(query)
 
@@ -91,6 +90,7 @@ async def _names(context: ToolContext, query: str, where: str) -> Rows:
 
 
 async def _text(context: ToolContext, query: str, where: str) -> Rows:
+    _bounded(query)
     query = edges("|".join(line for line in query.splitlines() if line))
     case = ["-i"] if query.startswith("(?i)") else []
     plain = extended(query.removeprefix("(?i)"))
@@ -106,6 +106,11 @@ async def _text(context: ToolContext, query: str, where: str) -> Rows:
         shown = f" {MORE}" if cut else f"{match.line}: {match.text[:LINE]}"
         rows.append(f"{match.path}:{shown}")
     return Rows(rows=rows, missing=read.missing)
+
+
+def _bounded(query: str) -> None:
+    if len(query) > LONGEST:
+        raise ToolFailed(f"`query` is too long: give at most {LONGEST:,} characters.")
 
 
 async def _ranked(context: ToolContext, query: str, where: str) -> Rows:

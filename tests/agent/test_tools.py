@@ -218,7 +218,7 @@ async def test_a_query_that_no_command_can_hold_is_refused(desk: Desk, mode: str
     with pytest.raises(ToolFailed, match=r"zero byte|nothing"):
         await desk.use("search", query="x", path="a\0b", mode=mode)
     with pytest.raises(ToolFailed, match="at most 1,000"):
-        await desk.use("search", query="x*" * 600, mode="names")
+        await desk.use("search", query="[" * 100_000, mode=mode)
 
 
 async def test_a_folder_that_is_left_out_is_looked_into_when_it_is_named(desk: Desk):
