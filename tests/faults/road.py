@@ -36,6 +36,7 @@ from playground.slack.server import SlackStandIn
 ROOT = Path(__file__).parents[2]
 ROLES = ("front", "worker", "effects")
 PROJECT = "demo/calc"
+MODEL_KEY = "sk-4f9a1c7be2d05836"
 FILES: Mapping[str, str | bytes] = {
     "calc.py": "def add(a, b):\n    return a + b\n",
     "check.sh": "set -e\nPYTHONPATH=. python3 -c 'import calc; assert calc.add(1, 2) == 3'\n",
@@ -97,6 +98,7 @@ class Road:
     folder: Path
     db: Database
     log: Path = field(init=False)
+    served: dict[str, str] = field(default_factory=dict[str, str])  #: with which it served last
 
     def __post_init__(self) -> None:
         self.log = self.folder / "serve.log"
@@ -126,12 +128,14 @@ class Road:
 
     @asynccontextmanager
     async def serving(self, **env: str) -> AsyncGenerator[Service]:
+        self.served = env
         async with open_service(load(self.env | env), ROLES) as service:
             yield service
 
     @asynccontextmanager
     async def process(self, **env: str) -> AsyncGenerator[Process]:
         """`journeyman serve`; ended at the end, unless it ended before."""
+        self.served = env
         process = Process(self, self.env | env)
         try:
             await process.ready()
@@ -423,7 +427,7 @@ async def open_road(
     slack.limits.enabled = False
     gitlab = GitLabStandIn(folder / "gitlab")
     script = Script()
-    model = ModelStandIn(answer=script, key="model-key")
+    model = ModelStandIn(answer=script, key=MODEL_KEY)
     home = folder / "home"
     async with slack, gitlab, model, open_database(home=home, url=database_url) as db:
         state = gitlab.state
@@ -445,7 +449,7 @@ async def open_road(
             "GITLAB_SIGNIN_ID": "signin",
             "JOURNEYMAN_PUBLIC_URL": "http://127.0.0.1",
             "OPENAI_BASE_URL": model.url,
-            "OPENAI_API_KEY": "model-key",
+            "OPENAI_API_KEY": MODEL_KEY,
             "JOURNEYMAN_MODEL": model.name,
             "JOURNEYMAN_HOME": str(home),
             "JOURNEYMAN_CONFIG": str(folder / "journeyman.toml"),

@@ -1,0 +1,145 @@
+"""Of what is merged and deployed: once, and only what was let pass."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from agent.delivery import GateState
+from agent.events import EffectDone, EffectKind, GateVoted
+from agent.gate import Action
+from agent.intents import Merge, PlayJob
+from agent.state import RunState
+from oracle.deeds import MERGED_BY, PLAYED, RIGHTS, begun, path_of
+from oracle.ledgers import Ledgers
+from playground.gitlab.talk_records import MergeRequest
+
+
+def i4(books: Ledgers) -> list[str]:
+    """A merge happens once, at the commit that was tested and that enough others let pass after
+    the last push; their rights were read live. Not decided here: whether a rule that asks nobody
+    was the right one (the settings are in no ledger)."""
+    found = [f"GitLab: {what}, {n} times" for what, n in _twice(books, (MERGED_BY, PLAYED))]
+    for state in books.states.values():
+        for done in state.done_effects:
+            if done.effect is EffectKind.MERGE and "meanwhile" not in done.result:
+                found += _let_pass(books, state, done)
+    return found
+
+
+def _twice(books: Ledgers, patterns: Sequence[re.Pattern[str]]) -> list[tuple[str, int]]:
+    paths = Counter(
+        path_of(seen) for seen in books.changes if any(p.search(path_of(seen)) for p in patterns)
+    )
+    return [(path, n) for path, n in paths.items() if n > 1]
+
+
+def _let_pass(books: Ledgers, state: RunState, done: EffectDone) -> Iterator[str]:
+    request = books.merge_requests.get(done.iid or 0)
+    if request is None or request.state != "merged":
+        stands = request.state if request else "not there"
+        yield f"log: !{done.iid} was merged; GitLab: it is {stands}"
+        return
+    asked = [
+        s for s in books.changes if (m := MERGED_BY.search(path_of(s))) and int(m[1]) == done.iid
+    ]
+    at = min((seen.at for seen in asked), default=None)
+    of_it = [p for p in books.pipelines if p.sha == request.sha]
+    if of_it and not any(
+        p.status == "success" and (at is None or p.updated_at <= at) for p in of_it
+    ):
+        yield f"!{done.iid} was merged at {request.sha}; pipelines: {[p.status for p in of_it]}"
+    elif not of_it:
+        yield f"!{done.iid} was merged at {request.sha}; pipelines: none of it"
+    gates = [g for g in state.gates if g.gate.iid == done.iid and not g.gate.environment]
+    if gates:
+        yield from _approved(books, state, gates[-1], request, at)
+
+
+def _approved(
+    books: Ledgers, state: RunState, gate: GateState, request: MergeRequest, at: datetime | None
+) -> Iterator[str]:
+    name, rule = f"!{request.iid}", gate.gate.rule
+    persons = {vote.gitlab_id for vote in gate.votes}
+    if not gate.approved or len(persons) < rule.approvals or len(persons) != len(gate.votes):
+        yield f"GitLab: {name} is merged; gate: {gate.closed}, votes {gate.votes}, asks {rule}"
+    if request.sha != gate.gate.commit:
+        yield f"GitLab: {name} is merged at {request.sha}; gate: {gate.gate.commit}"
+    if not rule.self_approval:
+        if state.request.requester.gitlab_id in persons:
+            yield f"{name} was approved by who asked for it: {state.request.requester}"
+        mails = books.authors.get(request.iid, frozenset())
+        names = {books.mails.get(vote.gitlab_id or 0, "") for vote in gate.votes}
+        if both := mails & names:
+            yield f"{name} was approved by {both}; repository: its commits are by {sorted(mails)}"
+    ref = f"refs/heads/{request.source_branch}"
+    pushes = [
+        seen.at
+        for seen in books.seen
+        if any(r == ref for _, _, r in seen.pushed) and (at is None or seen.at < at)
+    ]
+    if pushes and gate.opened_at < max(pushes):
+        yield f"{name} was let pass by a gate of {gate.opened_at}; last push: {max(pushes)}"
+    for vote in gate.votes:
+        read = [
+            seen
+            for seen in books.seen
+            if (m := RIGHTS.search(path_of(seen))) and int(m[1]) == vote.gitlab_id
+            if seen.at >= gate.opened_at and (at is None or seen.at <= at)
+        ]
+        if not read or read[-1].status != 200:
+            yield f"vote of {vote.name} for {name}; GitLab was asked for the rights: {read}"
+
+
+def i11(books: Ledgers) -> list[str]:
+    """Nothing passes a gate that did not say yes: not when it said no or nothing, and not when
+    what it asked GitLab was not answered. Not decided here: that each check of the gate is held by
+    a test (the mutation score), and that a missing setting refuses to start."""
+    found: list[str] = []
+    gates = {g.gate.id: (g, state) for state in books.states.values() for g in state.gates}
+    acted = {each.key: each.at for each in begun(books)}
+    for meant in books.intents:
+        if not isinstance(meant.intent, (Merge, PlayJob)) or meant.key not in acted:
+            continue
+        what = f"run {meant.run} acted on {meant.key}"
+        if meant.intent.gate is None:
+            if any(_stood(g, meant.intent) for g in books.states[meant.run].gates):
+                found.append(f"{what} without the gate that stood before it")
+            continue
+        gate, state = gates.get(meant.intent.gate, (None, None))
+        if gate is None or state is None or state.run != meant.run:
+            found.append(f"{what}; its gate is none of this run's")
+        elif not gate.approved or gate.closed_at is None or gate.closed_at > acted[meant.key]:
+            found.append(f"{what} at {acted[meant.key]}; gate: {gate.closed} at {gate.closed_at}")
+        elif gate.closed_at > gate.gate.expires_at:
+            found.append(f"{what}; gate: closed at {gate.closed_at}, after it had expired")
+    return found + [told for g, state in gates.values() for told in _unsure(books, g, state)]
+
+
+def _stood(gate: GateState, intent: Merge | PlayJob) -> bool:
+    if isinstance(intent, Merge):
+        same = gate.gate.action is Action.MERGE and gate.gate.commit == intent.commit
+        return same and gate.gate.delivery == intent.delivery
+    return gate.gate.job == intent.job
+
+
+def _unsure(books: Ledgers, gate: GateState, state: RunState) -> Iterator[str]:
+    """A vote that counted though GitLab's last word on the person's rights was none."""
+    for vote in gate.votes:
+        at = next(
+            event.at
+            for event in books.events[state.run]
+            if getattr(event.payload, "gate", None) == gate.gate.id
+            and getattr(event.payload, "by", None) == vote
+            and isinstance(event.payload, GateVoted)
+        )
+        read = [
+            seen.status
+            for seen in books.seen
+            if (m := RIGHTS.search(path_of(seen))) and int(m[1]) == vote.gitlab_id
+            if seen.at <= at
+        ]
+        if not read or read[-1] != 200:
+            yield f"vote of {vote.name} at {at}; GitLab's answers on the rights: {read}"
