@@ -134,10 +134,9 @@ async def _read(
     await store.add(project, batch)
     tell(Progress(done=len(wanted), of=len(wanted)))
     if broken:
-        problems[
-            f"{len(broken)} files are not indexed, since something broke on our side, such as"
-            f" {broken[0]}; everything else is."
-        ] = None
+        count = "1 file is" if len(broken) == 1 else f"{len(broken)} files are"
+        told = f"{count} not indexed, since something broke on our side, such as {broken[0]!r}."
+        problems[told] = None
     return {blob.path for blob in wanted} - seen, tuple(problems)
 
 
