@@ -13,7 +13,6 @@ from road import FILES, Road, make_repository, open_road
 
 from playground.gitlab.instant import InstantRunner
 
-
 #: Modules whose tests were not yet held against the oracle; each line that goes is a gain.
 UNTRIED = {
     "test_frozen_front",
