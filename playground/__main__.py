@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import webbrowser
+from itertools import count
 from pathlib import Path
 
 from playground.keep import OtherVersion
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         machine=_machine(),
     )
     try:
-        return asyncio.run(_run(options, args))
+        return _begun(options, args)
     except KeyboardInterrupt:
         return 130
     except (InUse, OtherVersion, ValueError) as problem:
@@ -51,6 +52,24 @@ def main(argv: list[str] | None = None) -> int:
     except ServiceFailed as problem:
         print(problem, file=sys.stderr)
         return 1
+
+
+def _begun(options: Options, args: argparse.Namespace) -> int:
+    """What another version has left in our own folder is moved aside, and nothing of it lost."""
+    try:
+        return asyncio.run(_run(options, args))
+    except OtherVersion:
+        if args.home:
+            raise
+        aside = _free(options.home)
+        options.home.rename(aside)
+        told = f"What another version of the playground has left is kept in {aside}."
+        print(f"{told} Starting afresh.", file=sys.stderr)
+        return asyncio.run(_run(options, args))
+
+
+def _free(home: Path) -> Path:
+    return next(path for n in count(1) if not (path := home.with_name(f"{home.name}-{n}")).exists())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from playground import __main__ as program
 from playground import seed
 from playground.gitlab.records import Job, Pipeline
 from playground.gitlab.server import GitLabStandIn
 from playground.keep import Keep, OtherVersion, Ports
 from playground.service import ROOT
 from playground.slack.world import World
+from playground.town import Options
 
 
 def workspace() -> World:
@@ -80,3 +82,25 @@ def test_addresses_stay_the_same_while_they_are_free(tmp_path: Path):
         assert Ports(tmp_path).take("slack") != first
         with pytest.raises(ValueError, match=f"Port {first} is taken"):
             Ports(tmp_path).take("page", first)
+
+
+def test_a_start_moves_aside_what_another_version_wrote_in_our_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    home = tmp_path / ".journeyman" / "playground"
+    for name in ("playground", "playground-1"):
+        (home.with_name(name)).mkdir(parents=True)
+    (home / "stand-ins.pickle").write_bytes(b"nonsense")
+
+    async def run(options: Options, _: object) -> int:
+        if options.home.exists():
+            raise OtherVersion("It was written by another version of the playground.")
+        return 0
+
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    monkeypatch.setattr(program, "_run", run)
+    assert program.main(["--demo"]) == 0
+    assert f"is kept in {home}-2. Starting afresh." in capsys.readouterr().err
+    assert (home.with_name("playground-2") / "stand-ins.pickle").exists()
+    home.mkdir()
+    assert program.main(["--demo", "--home", str(home)]) == 2
