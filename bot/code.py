@@ -44,7 +44,7 @@ async def index_command(*, repo: str, ref: str) -> int:
         edited = await _uncommitted(source, repo, ref)
     tree = done.tree
     for problem in done.problems:
-        print(f"{problem} Such files are searched in windows of lines.", file=sys.stderr)
+        print(problem, file=sys.stderr)
     print(
         f"{tree.commit[:12]} is indexed: {tree.files:,} files, {tree.lines:,} lines,"
         f" {tree.chunks:,} places; {done.read:,} files were read"

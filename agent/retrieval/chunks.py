@@ -75,7 +75,7 @@ def chunks_of(path: str, data: bytes) -> FileChunks | None:
             chunks = _by_syntax(name, data, texts)
             return FileChunks(kind=kind, language=name, lines=len(texts), chunks=tuple(chunks))
         except (GrammarBroken, RecursionError) as error:
-            problem = str(error)
+            problem = f"{error}. Such files are searched in windows of lines."
     cut = _by_headings if kind is Kind.DOC else _windows
     return FileChunks(
         kind=kind, language="", lines=len(texts), chunks=tuple(cut(texts)), problem=problem
