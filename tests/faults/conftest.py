@@ -46,9 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """After each test of the whole road that has passed, the oracle is asked: still within the
     test, where stand-ins and clocks are as the test has set them."""
     for item in items:
-        if not isinstance(item, pytest.Function) or item.path.stem in UNTRIED:
+        if not isinstance(item, pytest.Function) or item.path.parent != Path(__file__).parent:
             continue
-        if {"road", "crossing"} & set(item.fixturenames):
+        if item.path.stem not in UNTRIED and {"road", "crossing"} & set(item.fixturenames):
             item.obj = _judged(item, item.obj)
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 FAST = {"fsync": "off"}
 
 HOLDER = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from agent.adapters.embedded_postgres import EmbeddedPostgres
 
@@ -36,6 +36,8 @@ async def main():
         print("holding", flush=True)
         await asyncio.sleep(60)
 
+# what a shell starts in the background ignores SIGINT, and all that it starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     asyncio.run(main())
 except KeyboardInterrupt:

@@ -13,7 +13,14 @@ from pathlib import Path
 from playground.janitor import sweep
 
 GONE = Path(tempfile.gettempdir()) / "journeyman-that-is-gone" / "service-1"
-WAITS = "import signal; signal.pause()"
+#: Not as its parent may have it: what a shell starts in the background ignores SIGINT and SIGQUIT.
+WAITS = """
+import signal
+for each in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(each, signal.SIG_DFL)
+print("waits", flush=True)
+signal.pause()
+"""
 
 
 def left(system: Path, name: str, home: Path | str) -> Path:
@@ -26,10 +33,13 @@ def left(system: Path, name: str, home: Path | str) -> Path:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", WAITS, *arguments])
+    process = subprocess.Popen([sys.executable, "-c", WAITS, *arguments], stdout=subprocess.PIPE)
+    assert process.stdout is not None
     try:
+        assert process.stdout.readline() == b"waits\n"
         yield process
     finally:
+        process.stdout.close()
         process.kill()
         process.wait()
 
