@@ -123,11 +123,13 @@ class Page:
     async def _react(self, slot: str, ts: str, name: str) -> None:
         slack, channel = self.presenter.slack, self._now.request.thread.channel
         known = self.slots.get(slot)
-        before = known.fingerprint if known else "eyes"  # the listener's first sign of life
+        before = {known.fingerprint if known else "eyes"}  # the listener's first sign of life
+        if known and known.state != _POSTED:  # it was about to change when something broke
+            before = view.SIGNS
 
         async def react(_: str) -> str:
-            if before != name:
-                await slack.unreact(channel, ts, before)
+            for each in sorted(before - {name}):
+                await slack.unreact(channel, ts, each)
             await slack.react(channel, ts, name)
             return ts
 

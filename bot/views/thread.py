@@ -49,6 +49,10 @@ def _told(state: RunState, stands: bool) -> bool:
     return stands and state.status is RunStatus.SUCCEEDED
 
 
+#: All that may stand at a message.
+SIGNS = frozenset({"eyes", "raised_hand", "white_check_mark", "warning", "octagonal_sign"})
+
+
 def reaction(state: RunState) -> str:
     match state.status:
         case RunStatus.SUCCEEDED if state.plan_stands:

@@ -113,6 +113,21 @@ async def test_one_that_was_stopped_for_a_while_writes_nothing_before_it_is_alon
     await face.until(lambda: "planning" in face.ours(root)[0].text)
 
 
+async def test_a_crash_before_a_sign_was_changed_leaves_none_of_before(
+    slack: SlackStandIn, db: Database
+) -> None:
+    async with open_face(slack, db) as face:
+        root, run = await started(face)
+        await face.until(lambda: face.reactions(root) == ["eyes"])
+    intended = "UPDATE messages SET state = 'intended', fingerprint = 'warning' WHERE slot = $1"
+    await db.pool.execute(intended, "reaction")
+
+    async with open_face(slack, db) as again:
+        await again.runs.add(run.id, RunEnded(status=RunStatus.FAILED, reason="It broke."))
+        await again.until(lambda: "warning" in again.reactions(root))
+        assert again.reactions(root) == ["warning"]
+
+
 async def test_many_changes_are_few_edits(face: Face) -> None:
     root, run = await started(face)
     face.front.presenter.every = 0.5

@@ -59,8 +59,7 @@ def lies(books: Ledgers, run: int) -> list[str]:
         found.append(f"log: {state.status}; card: {card.text!r}")
     shown = {name for name, users in root.reactions.items() if books.bot in users}
     wanted = {"raised_hand"} if state.plan_stands else REACTIONS.get(state.status, {"eyes"})
-    # decoration may be lost on the way to Slack, which is logged: only a wrong sign is a lie
-    if shown - wanted - {"eyes"} and _newest(books, state):
+    if shown != wanted and _newest(books, state):
         found.append(f"log: {state.status}; reactions: {shown or 'none'}")
     for each in state.gates:
         slot, waits = f"gate:{each.gate.id}", state.gate is not None and state.gate == each
