@@ -162,13 +162,29 @@ class Git:
                 f"git {_command(arguments)} did not end within {seconds:.0f} seconds"
             ) from None
         finally:
-            # Helpers of git's (remote-https, index-pack) are in its session and end with it.
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.communicate()  # `wait` alone never ends while a pipe is not read
+            await end_git(process)
         code = process.returncode if process.returncode is not None else -1
         return Output(code=code, out=out, err=err.decode("utf-8", "surrogateescape"))
+
+
+async def end_git(process: asyncio.subprocess.Process) -> None:
+    """Nothing of this git, which has a session of its own, is left once this returns or raises,
+    however often the caller is cancelled meanwhile.
+
+    Its helpers (remote-https, index-pack, unpack-objects) are in its session and end with it.
+    """
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    cancelled: asyncio.CancelledError | None = None
+    while process.returncode is None:
+        try:
+            await process.communicate()  # `wait` alone never ends while a pipe is not read
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _head(process: asyncio.subprocess.Process, stdin: bytes, keep: int) -> bytes:

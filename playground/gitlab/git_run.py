@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from agent.adapters.git_command import end_git
 
 #: nothing of the machine's own git configuration counts
 ENVIRONMENT = {
@@ -56,14 +55,3 @@ async def run_git(
     if code not in ok:
         raise GitError(err.decode("utf-8", "replace").strip() or f"git {args[0]} failed")
     return code, out
-
-
-async def end_git(process: asyncio.subprocess.Process) -> None:
-    """Whoever asked is gone: nothing of this git writes any more once this returns.
-
-    Its helpers (unpack-objects, index-pack) are in its session and end with it.
-    """
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.communicate()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import git_worktree
+from agent.adapters.git_command import Git
 from agent.adapters.git_vault import GitVault, GitVaults
 from agent.errors import (
     Conflict,
@@ -709,3 +710,22 @@ async def test_a_stopped_fetch_leaves_no_process(place: Place, tmp_path: Path) -
     await asyncio.sleep(0.1)
     running = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
     assert not [line for line in running if url.encode() in line]
+
+
+async def test_whoever_is_cancelled_again_and_again_leaves_no_git(place: Place) -> None:
+    def children() -> set[str]:
+        tasks = Path("/proc/self/task").glob("*/children")
+        return {pid for each in tasks for pid in each.read_text().split()}
+
+    before = children()
+    waiting = ["-c", "alias.wait=!sleep 60", "wait"]
+    call = asyncio.create_task(Git(place.origin_path).run(waiting))
+    async with asyncio.timeout(30):
+        while children() <= before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    while not call.done():
+        call.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert children() <= before
