@@ -33,6 +33,7 @@ async def one_of_each(road: Road, asked: Message) -> None:
     assert await road.git("rev-list", "--count", "main..agent/1") == "1"
 
 
+@pytest.mark.cell("F01", "W")
 @pytest.mark.parametrize("by", ENDS)
 async def test_while_the_model_answers(road: Road, by: signal.Signals):
     waits = road.model.faults.set(fault("delay", "chat/completions", nth=3, seconds=3))
@@ -51,6 +52,7 @@ async def test_while_the_model_answers(road: Road, by: signal.Signals):
         assert len(await road.events(ModelAnswered)) == 3
 
 
+@pytest.mark.cell("F01", "W")
 @pytest.mark.parametrize("by", ENDS)
 async def test_during_a_command(road: Road, by: signal.Signals):
     road.script.replies = [PLAN, EDIT, COMMAND, FINISH]
@@ -65,6 +67,7 @@ async def test_during_a_command(road: Road, by: signal.Signals):
         assert len(await road.events(CheckpointTaken)) == 2
 
 
+@pytest.mark.cell("F01", "M")
 @pytest.mark.parametrize("by", ENDS)
 async def test_between_push_and_merge_request(road: Road, by: signal.Signals):
     """The request is on its way when its sender dies: it arrives later than the second start."""
@@ -77,6 +80,7 @@ async def test_between_push_and_merge_request(road: Road, by: signal.Signals):
         await one_of_each(road, asked)
 
 
+@pytest.mark.cell("F01", "M")
 async def test_after_the_merge_request_and_before_its_answer(road: Road):
     async with road.process() as process:
         road.gitlab.faults.set(fault("drop_after_apply", MERGE_REQUESTS))
@@ -87,6 +91,7 @@ async def test_after_the_merge_request_and_before_its_answer(road: Road):
         await one_of_each(road, asked)
 
 
+@pytest.mark.cell("F01", "T")
 async def test_while_the_tests_run(road: Road):
     slow = "sleep 1; bash check.sh"
     road.config(f'[defaults]\ntest_command = "{slow}"\nwatch_pipeline = false\n')
@@ -100,6 +105,7 @@ async def test_while_the_tests_run(road: Road):
         assert sorted(ran) == ["base", "change"]
 
 
+@pytest.mark.cell("F01", "S")
 @pytest.mark.parametrize("nth", [1, 2], ids=["card", "result"])
 async def test_after_a_message_and_before_its_answer(road: Road, nth: int):
     async with road.process() as process:
@@ -122,6 +128,7 @@ async def test_after_a_message_and_before_its_answer(road: Road, nth: int):
         await one_of_each(road, asked)
 
 
+@pytest.mark.cell("F01", "W")
 async def test_again_and_again(road: Road):
     """Each start gets only a little further."""
     road.script.replies = [PLAN, EDIT, say(run("true")), say(run("true; true")), FINISH]

@@ -20,6 +20,7 @@ def postmaster(home: Path) -> int:
     return int((lay_out(home).data / "postmaster.pid").read_text().split()[0])
 
 
+@pytest.mark.cell("F05", "W")
 @pytest.mark.without(*INVARIANTS, why="what ran is in a database that the oracle does not see")
 async def test_the_embedded_server_is_killed_in_the_middle_of_a_run(road: Road):
     road.script.replies = [PLAN, EDIT, say(run("sleep 1")), FINISH]

@@ -205,6 +205,7 @@ async def test_checking_is_waited_for(road: Road):
         assert state.status is RunStatus.SUCCEEDED, await road.story()
 
 
+@pytest.mark.cell("F01", "X")
 async def test_a_service_that_dies_at_the_merge_reads_it_back(road: Road):
     settle(road, ALONE, "approvals = 0")
     slow = road.gitlab.faults.set(fault("delay", MERGE, seconds=3))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from road import FINISH, PLAN, Road, own, run, say, sleeps, until
 
 SHORT = own(5)
 
 
+@pytest.mark.cell("F04", "S")
 async def test_another_front_takes_the_threads_of_a_frozen_one_which_then_says_nothing(road: Road):
     road.script.replies = [PLAN, say(run(f"sleep {SHORT}")), FINISH]
     async with road.process() as frozen:

@@ -26,6 +26,8 @@ async def begun(crossing: Crossing, kind: EffectKind) -> bool:
     return any(each.effect is kind for each in await crossing.road.events(EffectIntended))
 
 
+@pytest.mark.cell("F01", "G")
+@pytest.mark.cell("F02", "G")
 @BOTH
 async def test_while_the_gate_waits(crossing: Crossing, by: signal.Signals):
     road = crossing.road
@@ -40,6 +42,7 @@ async def test_while_the_gate_waits(crossing: Crossing, by: signal.Signals):
         assert len(await road.events(GateVoted)) == 1
 
 
+@pytest.mark.cell("F01", "G")
 async def test_after_the_click_was_stored_and_before_it_was_decided(crossing: Crossing):
     road = crossing.road
     async with road.process() as process:
@@ -54,6 +57,7 @@ async def test_after_the_click_was_stored_and_before_it_was_decided(crossing: Cr
         assert [vote.by.name for vote in await road.events(GateVoted)] == ["sam"]
 
 
+@pytest.mark.cell("F01", "X")
 async def test_after_the_merge_was_intended_and_before_it_was_asked_for(crossing: Crossing):
     road = crossing.road
     async with road.process() as process:
@@ -68,6 +72,7 @@ async def test_after_the_merge_was_intended_and_before_it_was_asked_for(crossing
         await crossing.merged()
 
 
+@pytest.mark.cell("F01", "X")
 async def test_after_the_merge_and_before_its_answer(crossing: Crossing):
     road = crossing.road
     async with road.process() as process:
@@ -87,6 +92,8 @@ async def test_after_the_merge_and_before_its_answer(crossing: Crossing):
         assert [e.found for e in state.done_effects if e.effect is EffectKind.MERGE] == [True]
 
 
+@pytest.mark.cell("F01", "X")
+@pytest.mark.cell("F02", "X")
 @BOTH
 @pytest.mark.parametrize("ci", [DEPLOYS])
 async def test_while_a_deployment_runs(crossing: Crossing, by: signal.Signals):
@@ -104,6 +111,7 @@ async def test_while_a_deployment_runs(crossing: Crossing, by: signal.Signals):
         assert state.reason.endswith("deployed to production.")
 
 
+@pytest.mark.cell("F02", "GX")
 async def test_stopped_again_and_again(crossing: Crossing):
     """Each start gets only a little further."""
     road = crossing.road

@@ -36,6 +36,7 @@ async def stored(crossing: Crossing, card: Message) -> None:
     await until(lambda: slow.hits, story=road.story)
 
 
+@pytest.mark.cell("F05", "G")
 async def test_a_restart_in_the_middle_of_a_click_changes_nothing(crossing: Crossing, wire: Wire):
     async with crossing.road.serving(DATABASE_URL=wire.url):
         card = await crossing.gate()
@@ -45,6 +46,7 @@ async def test_a_restart_in_the_middle_of_a_click_changes_nothing(crossing: Cros
         assert len(await crossing.road.events(GateVoted)) == 1
 
 
+@pytest.mark.cell("F06", "G")
 async def test_a_click_that_cannot_be_stored_is_not_taken(crossing: Crossing, wire: Wire):
     async with crossing.road.serving(DATABASE_URL=wire.url):
         card = await crossing.gate()
@@ -57,6 +59,7 @@ async def test_a_click_that_cannot_be_stored_is_not_taken(crossing: Crossing, wi
         await crossing.merged()
 
 
+@pytest.mark.cell("F06", "G")
 async def test_a_click_that_cannot_be_decided_is_refused_and_stays_so(
     crossing: Crossing, wire: Wire
 ):
@@ -75,6 +78,7 @@ async def test_a_click_that_cannot_be_decided_is_refused_and_stays_so(
         assert len(await crossing.road.events(GateVoted)) == 1
 
 
+@pytest.mark.cell("F05", "G")
 async def test_a_decision_that_was_stored_though_the_answer_was_lost_counts_once(
     crossing: Crossing, wire: Wire
 ):
@@ -88,6 +92,7 @@ async def test_a_decision_that_was_stored_though_the_answer_was_lost_counts_once
         assert crossing.road.whispers("sam") == []
 
 
+@pytest.mark.cell("F06", "X")
 async def test_a_merge_whose_outcome_cannot_be_stored_is_read_back(crossing: Crossing, wire: Wire):
     road = crossing.road
     async with road.serving(DATABASE_URL=wire.url):

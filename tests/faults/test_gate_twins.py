@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from crossing import RIGHTS, Crossing
 from oracle import MERGED_BY, deeds
 from road import fault, until
@@ -11,6 +12,7 @@ from road import fault, until
 from agent.events import EffectIntended, EffectKind, GateVoted
 
 
+@pytest.mark.cell("F03", "GX")
 async def test_two_services_decide_once_and_merge_once(crossing: Crossing):
     """Both get the same click of one, and another one's in the same moment."""
     road = crossing.road
@@ -32,6 +34,7 @@ async def test_two_services_decide_once_and_merge_once(crossing: Crossing):
         assert deeds(road, MERGED_BY) == ["1"]
 
 
+@pytest.mark.cell("F04", "X")
 async def test_one_that_slept_through_the_merge_does_nothing_more(crossing: Crossing):
     """It was stopped right before it would have merged, for longer than its lease."""
     road = crossing.road

@@ -48,6 +48,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.cell("F03", "N")
 async def test_two_processes_that_tick_at_once_make_and_take_each_night_once(
     db: Database, database_url: str, tmp_path: object
 ) -> None:
@@ -83,6 +84,7 @@ def nightly(road: Road, monkeypatch: pytest.MonkeyPatch) -> Nightly:
     return Nightly(road=road)
 
 
+@pytest.mark.cell("F03", "N")
 async def test_of_two_services_one_does_the_night_and_one_merge_request_comes_of_it(
     nightly: Nightly,
 ) -> None:
@@ -93,6 +95,7 @@ async def test_of_two_services_one_does_the_night_and_one_merge_request_comes_of
     assert len(nightly.road.merge_requests) == 1
 
 
+@pytest.mark.cell("F01", "N")
 async def test_a_service_killed_with_the_night_in_its_hands_leaves_one_merge_request(
     nightly: Nightly,
 ) -> None:
