@@ -394,6 +394,7 @@ def test_each_change_outside_is_preceded_by_a_look_whether_it_is_still_ours() ->
     assert seen == 16
 
 
+@pytest.mark.cell("F19", "M")
 async def test_gitlab_may_take_a_minute_to_see_a_branch(scene: Scene) -> None:
     lag = ForgeRejected("GitLab says (400): source branch does not exist.", status=400)
     scene.forge.faults["open_merge_request"] = [lag] * 6
@@ -410,6 +411,7 @@ async def test_gitlab_may_take_a_minute_to_see_a_branch(scene: Scene) -> None:
     assert len(await scene.done()) == 3
 
 
+@pytest.mark.cell("F19", "M")
 async def test_a_branch_that_gitlab_never_sees_ends_the_attempts(scene: Scene) -> None:
     lag = ForgeRejected("GitLab says (400): source branch does not exist.", status=400)
     scene.forge.faults["open_merge_request"] = [lag] * 20
@@ -436,6 +438,7 @@ async def test_gitlabs_own_wish_for_patience_is_kept(scene: Scene) -> None:
     assert len(await scene.done()) == 1
 
 
+@pytest.mark.cell("F23", "U")
 async def test_a_branch_that_a_person_moved_is_not_overwritten(scene: Scene) -> None:
     git(scene.origin, "branch", scene.branch)
     await scene.want(Push(commit=scene.commit), PublishMergeRequest(commit=scene.commit))

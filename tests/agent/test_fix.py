@@ -245,6 +245,7 @@ async def test_a_worker_that_dies_before_the_first_word_is_followed_by_one_that_
     assert len(await bench.facts(run, FixStarted)) == 1
 
 
+@pytest.mark.cell("F23", "F")
 async def test_a_commit_of_somebody_else_during_a_fix_is_never_overwritten(bench: Bench):
     here = scene(bench)
     run = await here.published()
@@ -266,6 +267,7 @@ async def test_a_commit_of_somebody_else_during_a_fix_is_never_overwritten(bench
     assert here.head == theirs
 
 
+@pytest.mark.cell("F23", "F")
 async def test_a_merge_request_closed_during_a_fix_is_not_opened_again(bench: Bench):
     here = scene(bench)
     run = await here.published()

@@ -92,6 +92,7 @@ async def test_talk_without_a_tool_is_nudged_then_ends(bench: Bench):
     assert "3 times in a row without calling a tool" in reason
 
 
+@pytest.mark.cell("F28", "W")
 async def test_the_same_call_three_times_ends_unless_its_result_changes(bench: Bench):
     same = say(call("read", path="calc.py"))
     reason = await ends_with(bench, [same, same, same])
@@ -103,6 +104,7 @@ async def test_the_same_call_three_times_ends_unless_its_result_changes(bench: B
     assert (await bench.state(run)).status is RunStatus.PUBLISHING, await bench.story(run)
 
 
+@pytest.mark.cell("F28", "W")
 async def test_a_circle_of_two_ends_after_six(bench: Bench):
     one, two = say(call("read", path="calc.py")), say(call("read", path="check.sh"))
     reason = await ends_with(bench, [one, two] * 3)

@@ -147,6 +147,7 @@ async def red(here: Scene, run: Run, log: str, **more: object) -> None:
     await here.says(run, "failed", job("unit", "failed", **more))
 
 
+@pytest.mark.cell("F22", "C")
 async def test_a_flaky_job_runs_again_once_and_is_counted(bench: Bench):
     here = scene(bench)
     run = await here.published()
@@ -166,6 +167,7 @@ async def test_a_flaky_job_runs_again_once_and_is_counted(bench: Bench):
     assert await bench.facts(run, FixStarted) == []
 
 
+@pytest.mark.cell("F18", "F")
 @pytest.mark.parametrize("late", [False, True], ids=["seen", "seen late"])
 async def test_a_retry_whose_answer_was_lost_is_found(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, late: bool

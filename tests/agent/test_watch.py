@@ -104,6 +104,7 @@ def test_a_merged_result_is_told_and_never_green():
     assert judged(merged, pipeline(SHA, "success"))[1] is Verdict.GREEN
 
 
+@pytest.mark.cell("F21", "C")
 def test_a_pipeline_that_does_not_come_is_awaited_two_minutes():
     assert judged(waited=ABSENT_AFTER - 1)[:2] == (None, Verdict.AWAITED)
     assert judged(waited=ABSENT_AFTER)[:2] == (None, Verdict.ABSENT)
@@ -223,6 +224,7 @@ async def test_a_gitlab_without_ci_says_so_in_its_own_words(bench: Bench):
     assert state.reason == "GitLab shows no pipelines of this project: 403 Forbidden"
 
 
+@pytest.mark.cell("F21", "C")
 @pytest.mark.parametrize("word", ["canceled", "skipped"])
 async def test_what_was_not_checked_needs_a_person(bench: Bench, word: str):
     here = scene(bench)
@@ -234,6 +236,7 @@ async def test_what_was_not_checked_needs_a_person(bench: Bench, word: str):
     assert state.reason.endswith(f"Branch {run.branch} is kept with 1 commit.")
 
 
+@pytest.mark.cell("F22", "C")
 @pytest.mark.parametrize("word", ["running", "manual", "waiting_for_resource"])
 async def test_every_wait_has_an_end_that_is_told(bench: Bench, word: str):
     here = scene(bench)
@@ -249,6 +252,7 @@ async def test_every_wait_has_an_end_that_is_told(bench: Bench, word: str):
     assert state.reason.startswith("The pipeline was waited for 10 minutes, and no longer: ")
 
 
+@pytest.mark.cell("F17", "C")
 async def test_a_gitlab_that_is_down_is_asked_again_until_the_end_of_the_wait(bench: Bench):
     here = scene(bench)
     run = await here.published(limits={"pipeline_seconds": 600.0})
@@ -302,6 +306,7 @@ async def test_a_question_while_watching_changes_nothing_and_the_run_watches_on(
     assert await here.status(run) is RunStatus.SUCCEEDED
 
 
+@pytest.mark.cell("F23", "C")
 async def test_a_commit_of_somebody_else_stops_the_run_and_stands(bench: Bench):
     here = scene(bench)
     run = await here.published()
@@ -317,6 +322,7 @@ async def test_a_commit_of_somebody_else_stops_the_run_and_stands(bench: Bench):
     assert await bench.wants(run) == []
 
 
+@pytest.mark.cell("F19", "C")
 async def test_a_merge_request_that_lags_behind_the_push_is_no_other_commit(bench: Bench):
     here = scene(bench)
     run = await here.published()
@@ -346,6 +352,7 @@ async def test_people_may_do_what_they_like_with_the_merge_request(
     assert "pipelines" not in here.forge.calls
 
 
+@pytest.mark.cell("F23", "C")
 async def test_a_merge_request_that_was_deleted_stops_the_run(bench: Bench):
     here = scene(bench)
     run = await here.published()

@@ -217,6 +217,7 @@ def test_nights_fire_by_the_clock_of_their_zone_once_each(cron: str, moment: str
     assert fires(cron, "Europe/Berlin")(at) == datetime.fromisoformat(f"{next_}+00:00")
 
 
+@pytest.mark.cell("F31", "N")
 @pytest.mark.parametrize(
     ("zone", "cron", "day"),
     [

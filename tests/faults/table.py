@@ -59,10 +59,10 @@ def marked() -> _Marks:
     marks = _Marks()
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
-        options = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        options = ["--collect-only", "-q", "-p", "no:cacheprovider"]
         code = pytest.main([*options, *files], plugins=[marks])
     if code != pytest.ExitCode.OK:
-        raise SystemExit(told.getvalue())
+        raise SystemExit(told.getvalue()[-4000:])
     return marks
 
 
@@ -135,36 +135,30 @@ def _tests(fault: str, found: Mapping[Cell, list[Tried]]) -> list[str]:
 
 
 def _cut_points() -> str:
-    """From `cut_points.py` beside this file, once it is there: CUT_POINTS, each of them (effect,
-    moment, way); NOT_RUN, their reasons; QUICK, what belongs to `make test`."""
+    """From `cut_points.py` beside this file, once it is there."""
     if importlib.util.find_spec("tests.faults.cut_points") is None:
         return ""
     from tests.faults import cut_points
 
-    points = [tuple(map(str, point)) for point in cut_points.CUT_POINTS]
-    reasons = {tuple(map(str, point)): why for point, why in cut_points.NOT_RUN.items()}
-    quick = {tuple(map(str, point)) for point in getattr(cut_points, "QUICK", ())}
+    points, reasons, fast = cut_points.CUT_POINTS, cut_points.NOT_RUN, cut_points.fast
+    tried = [point for point in points if point not in reasons]
     moments = list(dict.fromkeys(moment for _, moment, _ in points))
     lines = [
         "",
         "## Cut points",
         "",
-        f"The service dies at {len(points)} points: {len(points) - len(reasons)} are tried "
-        f"(of them {len(quick)} in `make test`, ●), {len(reasons)} are not.",
+        f"The service dies or fails at {len(points)} points around its effects: {len(tried)} are "
+        f"tried, {sum(map(fast, tried))} of them in `make test` (●), {len(reasons)} are not.",
         "",
         "| Effect | " + " | ".join(moments) + " |",
         "|--|" + "--|" * len(moments),
     ]
     for effect in dict.fromkeys(effect for effect, _, _ in points):
-        tried = [
-            ", ".join(
-                way + (" ●" if (e, m, way) in quick else "")
-                for e, m, way in points
-                if (e, m) == (effect, moment) and (e, m, way) not in reasons
-            )
+        ways = [
+            ", ".join(p[2] + (" ●" if fast(p) else "") for p in tried if p[:2] == (effect, moment))
             for moment in moments
         ]
-        lines.append(f"| {effect} | " + " | ".join(tried) + " |")
+        lines.append(f"| {effect} | " + " | ".join(ways) + " |")
     lines += ["", *(f"- {' '.join(point)}: {why}" for point, why in sorted(reasons.items()))]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -14,6 +14,7 @@ FIRST, SECOND = own(4321), own(4322)
 DAEMON = f"(setsid sleep {FIRST} >/dev/null 2>&1 &); setsid nohup sleep {SECOND} & echo left"
 
 
+@pytest.mark.cell("F29", "W")
 @pytest.mark.parametrize(
     ("call", "told"),
     [
@@ -47,6 +48,7 @@ async def test_the_model_is_told_and_the_run_goes_on(road: Road, call: Call, tol
         assert "return b + a" in await road.read("agent/1", "calc.py")
 
 
+@pytest.mark.cell("F29", "W")
 async def test_what_a_command_leaves_running_is_gone_with_the_run(road: Road):
     road.script.replies = [PLAN, say(run(DAEMON)), EDIT, FINISH]
     async with road.serving():

@@ -42,6 +42,7 @@ async def deciding(crossing: Crossing) -> None:
 # --- while the click is checked
 
 
+@pytest.mark.cell("F17", "G")
 @pytest.mark.parametrize(
     ("call", "check"),
     [
@@ -72,6 +73,7 @@ async def _refused(crossing: Crossing, count: int) -> bool:
     return len(await crossing.refusals()) >= count
 
 
+@pytest.mark.cell("F24", "G")
 async def test_a_token_that_is_refused_at_the_click_decides_nothing(open_gate: Crossing):
     card, state = await open_gate.card(), open_gate.road.gitlab.state
     for token in state.tokens.values():
@@ -88,6 +90,8 @@ async def test_a_token_that_is_refused_at_the_click_decides_nothing(open_gate: C
 # --- while it is merged
 
 
+@pytest.mark.cell("F17", "X")
+@pytest.mark.cell("F18", "X")
 @pytest.mark.parametrize(
     ("mode", "more"),
     [
@@ -107,6 +111,7 @@ async def test_a_merge_that_fails_for_a_while_is_done_once(
     assert deeds(open_gate.road, MERGED_BY) == ["1"]
 
 
+@pytest.mark.cell("F18", "X")
 async def test_a_merge_whose_answer_is_late_and_that_cannot_be_read_back_waits(
     open_gate: Crossing,
 ):
@@ -132,6 +137,7 @@ async def test_a_merge_whose_answer_is_late_and_that_cannot_be_read_back_waits(
     assert deeds(road, MERGED_BY) == ["1"]
 
 
+@pytest.mark.cell("F20", "GX")
 async def test_what_gitlab_still_checks_is_waited_for(crossing: Crossing):
     crossing.road.gitlab.state.lags.merge_check = 3.0
     crossing.road.gitlab.state.lags.approvals = 3.0
@@ -141,6 +147,7 @@ async def test_what_gitlab_still_checks_is_waited_for(crossing: Crossing):
         await crossing.merged(60)
 
 
+@pytest.mark.cell("F20", "GX")
 async def test_stale_reads_merge_nothing_else(open_gate: Crossing):
     """GitLab's replica knows nothing of a push yet; git itself does."""
     road = open_gate.road
@@ -217,6 +224,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.cell("F23", "G")
 @pytest.mark.parametrize(
     ("change", "check"), [pytest.param(*each, id=name) for name, each in CHANGES.items()]
 )
@@ -231,6 +239,7 @@ async def test_a_click_for_what_has_changed_is_refused(
     await open_gate.waits_or_left()
 
 
+@pytest.mark.cell("F23", "X")
 @pytest.mark.parametrize(
     "change", [_push, _force, _close, _retarget, _delete], ids=lambda change: change.__name__
 )
@@ -249,6 +258,7 @@ async def test_what_changes_between_click_and_merge_is_not_merged(
         assert "is kept with" not in state.reason  # nobody knows by now what stands there
 
 
+@pytest.mark.cell("F24", "X")
 async def test_a_role_that_is_lowered_after_the_click_counts_no_more(open_gate: Crossing):
     road = open_gate.road
     slow = road.gitlab.faults.set(fault("fail", MERGE, times=0, status=503))
@@ -260,6 +270,7 @@ async def test_a_role_that_is_lowered_after_the_click_counts_no_more(open_gate: 
     open_gate.access("sam", MAINTAINER)
 
 
+@pytest.mark.cell("F24", "X")
 async def test_a_merge_token_that_is_refused_is_told(open_gate: Crossing):
     road = open_gate.road
     road.gitlab.faults.set(fault("fail", MERGE, times=0, status=401))
@@ -267,6 +278,7 @@ async def test_a_merge_token_that_is_refused_is_told(open_gate: Crossing):
     await open_gate.unmerged("I may not merge into `main`")
 
 
+@pytest.mark.cell("F23", "G")
 async def test_a_target_that_moved_without_a_conflict_is_merged(open_gate: Crossing):
     await open_gate.road.commit("main", "other.txt", "theirs")
     await deciding(open_gate)
@@ -275,6 +287,7 @@ async def test_a_target_that_moved_without_a_conflict_is_merged(open_gate: Cross
     assert await open_gate.road.read("main", "calc.py") == "def add(a, b):\n    return b + a"
 
 
+@pytest.mark.cell("F23", "X")
 async def test_a_target_that_moved_into_a_conflict_is_told(open_gate: Crossing):
     text = "def add(a, b):\n    return sum((a, b))\n"
     theirs = await open_gate.road.commit("main", "calc.py", text)
@@ -286,6 +299,7 @@ async def test_a_target_that_moved_into_a_conflict_is_told(open_gate: Crossing):
 # --- pipelines
 
 
+@pytest.mark.cell("F21", "G")
 async def test_a_pipeline_that_is_not_green_any_more_lets_nothing_pass(open_gate: Crossing):
     card, road = await open_gate.card(), open_gate.road
     pipeline = _pipeline(open_gate)
@@ -308,6 +322,7 @@ async def test_a_pipeline_that_is_not_green_any_more_lets_nothing_pass(open_gate
     await open_gate.merged()
 
 
+@pytest.mark.cell("F21", "X")
 async def test_a_pipeline_that_goes_red_between_click_and_merge(open_gate: Crossing):
     road = open_gate.road
     slow = road.gitlab.faults.set(fault("fail", MERGE, times=0, status=503))
@@ -332,6 +347,7 @@ def _set(pipeline: Pipeline, what: dict[str, Any]) -> None:
 # --- webhooks
 
 
+@pytest.mark.cell("F25", "G")
 async def test_without_any_webhook_the_schedule_finds_what_changed(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ):
@@ -344,6 +360,7 @@ async def test_without_any_webhook_the_schedule_finds_what_changed(
         await crossing.unmerged("closed")
 
 
+@pytest.mark.cell("F25", "C")
 async def test_webhooks_that_are_doubled_forged_or_late_decide_nothing(crossing: Crossing):
     road = crossing.road
     async with road.serving(GITLAB_WEBHOOK_SECRET=SECRET) as service:

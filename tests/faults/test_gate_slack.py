@@ -54,6 +54,9 @@ async def waiting(crossing: Crossing) -> None:
 # --- posting the card
 
 
+@pytest.mark.cell("F10", "G")
+@pytest.mark.cell("F11", "G")
+@pytest.mark.cell("F12", "G")
 @pytest.mark.parametrize(
     ("mode", "times"), [("429", 3), ("drop_after_apply", 0), ("fail", 3)], ids=str
 )
@@ -72,6 +75,7 @@ async def test_the_card_stands_once(crossing: Crossing, mode: str, times: int):
         await crossing.merged()
 
 
+@pytest.mark.cell("F12", "G")
 async def test_no_card_no_merge_while_slack_is_dark(crossing: Crossing):
     road = crossing.road
     async with road.serving():
@@ -105,6 +109,7 @@ async def _refused(crossing: Crossing, check: str = "") -> bool:
     return any(check in (each.check, "") for each in found)
 
 
+@pytest.mark.cell("F12", "X")
 async def test_what_was_decided_is_done_and_told_though_slack_is_dark_by_then(crossing: Crossing):
     road = crossing.road
     async with road.serving():
@@ -120,6 +125,7 @@ async def test_what_was_decided_is_done_and_told_though_slack_is_dark_by_then(cr
 # --- clicks
 
 
+@pytest.mark.cell("F13", "G")
 async def test_a_click_that_is_delivered_four_times_counts_once(crossing: Crossing):
     async with crossing.road.serving():
         card = await crossing.gate()
@@ -132,6 +138,7 @@ async def test_a_click_that_is_delivered_four_times_counts_once(crossing: Crossi
         assert await crossing.refusals() == []
 
 
+@pytest.mark.cell("F13", "G")
 async def test_a_click_that_comes_after_the_decision_is_refused(crossing: Crossing):
     async with crossing.road.serving():
         card = await crossing.gate()
@@ -157,6 +164,7 @@ async def test_a_click_that_comes_after_the_request_expired_is_refused(
         await crossing.waits()
 
 
+@pytest.mark.cell("F31", "G")
 async def test_a_request_that_nobody_decides_about_ends_and_says_so(
     crossing: Crossing, ahead: type[Ahead]
 ):
@@ -170,6 +178,7 @@ async def test_a_request_that_nobody_decides_about_ends_and_says_so(
         await crossing.unmerged()
 
 
+@pytest.mark.cell("F14", "G")
 async def test_the_socket_drops_between_card_and_click(crossing: Crossing):
     async with crossing.road.serving():
         card = await crossing.gate()
@@ -181,6 +190,7 @@ async def test_the_socket_drops_between_card_and_click(crossing: Crossing):
 # --- the place
 
 
+@pytest.mark.cell("F15", "G")
 @pytest.mark.parametrize("what", ["archived", "removed", "thread"])
 async def test_without_a_thread_nothing_is_merged_who_asked_is_told_and_the_run_ends(
     crossing: Crossing, ahead: type[Ahead], what: str

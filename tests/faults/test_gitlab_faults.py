@@ -13,6 +13,7 @@ PUSH = "POST git-receive-pack"
 FETCH = "POST git-upload-pack"
 
 
+@pytest.mark.cell("F18", "UM")
 @pytest.mark.parametrize("call", [MERGE_REQUESTS, PUSH])
 async def test_what_was_done_though_its_answer_was_lost_is_done_once(road: Road, call: str):
     cut = road.gitlab.faults.set(fault("drop_after_apply", call))
@@ -24,6 +25,7 @@ async def test_what_was_done_though_its_answer_was_lost_is_done_once(road: Road,
         assert len(await road.events(EffectDone)) == 2
 
 
+@pytest.mark.cell("F17", "PUM")
 @pytest.mark.parametrize("call", [MERGE_REQUESTS, PUSH, "GET /projects/:id", FETCH])
 @pytest.mark.parametrize("fails", [("fail", 503), ("429", 429)], ids=["503", "429"])
 async def test_an_outage_is_waited_for(road: Road, call: str, fails: tuple[str, int]):
@@ -38,6 +40,7 @@ async def test_an_outage_is_waited_for(road: Road, call: str, fails: tuple[str, 
         assert await road.runs() == [1]
 
 
+@pytest.mark.cell("F17", "P")
 @pytest.mark.parametrize("call", ["GET /projects/:id", FETCH])
 async def test_a_run_that_begins_in_a_long_outage_waits_for_its_end(road: Road, call: str):
     async with road.serving():
@@ -84,6 +87,7 @@ async def test_the_base_branch_moves_during_the_run(road: Road):
         assert (await road.state()).status is RunStatus.SUCCEEDED
 
 
+@pytest.mark.cell("F23", "U")
 async def test_somebody_pushed_to_the_branch_of_the_run(road: Road):
     more = say(("write", {"path": "README", "content": "It adds.\n"}))
     road.script.replies = [*ROUND, more, FINISH]
@@ -100,6 +104,7 @@ async def test_somebody_pushed_to_the_branch_of_the_run(road: Road):
         assert len(road.merge_requests) == 1
 
 
+@pytest.mark.cell("F23", "U")
 async def test_the_name_of_the_branch_is_taken(road: Road):
     await road.git("branch", "agent/1", "main")
     theirs = await road.git("rev-parse", "agent/1")
@@ -110,6 +115,7 @@ async def test_the_name_of_the_branch_is_taken(road: Road):
         assert road.merge_requests == []
 
 
+@pytest.mark.cell("F24", "U")
 async def test_the_token_may_not_write(road: Road):
     """It was taken away after the start."""
     async with road.serving():

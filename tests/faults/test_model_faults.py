@@ -21,6 +21,7 @@ CUT = {"content": "I begin to expl", "finish_reason": "length"}
 CUT_CALL = say(("write", '{"path": "calc.py", "content": "def a'), finish_reason="length")
 
 
+@pytest.mark.cell("F27", "W")
 @pytest.mark.parametrize(
     "nonsense", [BROKEN, LIST, UNKNOWN, EMPTY, TALK, CUT, CUT_CALL], ids=range(7)
 )
@@ -33,6 +34,7 @@ async def test_nonsense_is_answered_and_the_run_goes_on(road: Road, nonsense: Re
         assert "Invalid call: " in told or "Every answer must call a tool" in told
 
 
+@pytest.mark.cell("F27", "W")
 @pytest.mark.parametrize(
     ("nonsense", "told"),
     [
@@ -59,6 +61,7 @@ async def test_nonsense_three_times_ends_the_run_and_the_thread_says_why(
         assert "return b + a" in await road.read("agent/1", "calc.py")
 
 
+@pytest.mark.cell("F27", "W")
 async def test_a_refusal_ends_the_run_in_the_models_words(road: Road):
     road.script.replies = [PLAN, {"content": None, "refusal": "I will not do <!channel> that."}]
     async with road.serving():
@@ -68,6 +71,7 @@ async def test_a_refusal_ends_the_run_in_the_models_words(road: Road):
         assert len(road.model.requests) == 2
 
 
+@pytest.mark.cell("F27", "W")
 async def test_a_prompt_that_is_too_long_is_compacted_once(road: Road):
     road.script.replies = ROUND
     road.model.faults.set(fault("fail", CALL, nth=3, status=400, error="context_length_exceeded"))
@@ -77,6 +81,7 @@ async def test_a_prompt_that_is_too_long_is_compacted_once(road: Road):
         assert len(await road.events(ContextCompacted)) == 1
 
 
+@pytest.mark.cell("F27", "P")
 async def test_a_window_that_is_always_too_small_ends_the_run(road: Road):
     road.model.faults.set(fault("fail", CALL, times=0, status=400, error="context_length_exceeded"))
     async with road.serving():
@@ -110,6 +115,7 @@ async def test_what_would_be_refused_again_is_not_asked_again(
         assert len(road.merge_requests) == 1
 
 
+@pytest.mark.cell("F26", "W")
 async def test_too_many_requests_are_waited_for(road: Road):
     road.model.faults.set(fault("429", CALL, nth=2, seconds=1))
     async with road.serving():
@@ -119,6 +125,7 @@ async def test_too_many_requests_are_waited_for(road: Road):
         assert failed.retry_in >= 1
 
 
+@pytest.mark.cell("F26", "W")
 async def test_the_thread_tells_of_an_outage_and_what_it_does_about_it(road: Road):
     road.model.faults.set(fault("fail", CALL, nth=2, times=2, status=503))
     async with road.serving():
@@ -129,6 +136,7 @@ async def test_the_thread_tells_of_an_outage_and_what_it_does_about_it(road: Roa
         assert re.search(told, shown)
 
 
+@pytest.mark.cell("F26", "W")
 async def test_an_outage_without_end_keeps_the_work_and_retry_goes_on(road: Road):
     road.model.faults.set(fault("fail", CALL, nth=3, times=5, status=503))
     async with road.serving():
@@ -142,6 +150,7 @@ async def test_an_outage_without_end_keeps_the_work_and_retry_goes_on(road: Road
         assert len(road.script.prompts) == 3  # nothing was asked twice
 
 
+@pytest.mark.cell("F26", "W")
 async def test_an_answer_that_is_lost_is_asked_for_again(road: Road):
     road.model.faults.set(fault("drop_after_apply", CALL, nth=2))
     async with road.serving():
@@ -152,6 +161,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again(road: Road):
         assert tools == ["update_plan", "edit", "finish"]
 
 
+@pytest.mark.cell("F26", "P")
 async def test_a_model_that_is_not_there(road: Road):
     async with road.serving(OPENAI_BASE_URL="http://127.0.0.1:9/v1"):
         result = await road.result(road.ask())

@@ -59,6 +59,7 @@ async def without_role(road: Road) -> None:
     road.project.members[seed.account(road.gitlab.state, "journeyman").id].access_level = 20
 
 
+@pytest.mark.cell("F24", "N")
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -90,6 +91,7 @@ async def test_a_project_that_is_gone_is_told_three_times_and_then_left_in_peace
     assert await road.runs() == []
 
 
+@pytest.mark.cell("F17", "N")
 async def test_while_gitlab_is_away_a_night_waits_and_is_not_lost(nightly: Nightly) -> None:
     road = nightly.road
     async with road.serving():
@@ -107,6 +109,7 @@ async def test_while_gitlab_is_away_a_night_waits_and_is_not_lost(nightly: Night
     assert len(road.merge_requests) == 1
 
 
+@pytest.mark.cell("F17", "N")
 async def test_a_gitlab_that_stays_away_is_the_night_s_report(nightly: Nightly) -> None:
     road = nightly.road
     async with road.serving():

@@ -72,6 +72,7 @@ async def test_one_whose_tests_fail_already(opening: Opening, tmp_path: Path):
             assert {ran.where for ran in await road.events(TestsRan)} == {"base", "change"}
 
 
+@pytest.mark.cell("F30", "PW")
 async def test_submodules_lfs_pointers_and_odd_files(opening: Opening, tmp_path: Path):
     """All of it comes through unharmed, byte for byte."""
     other = make_repository(tmp_path / "library", {"lib.py": "x = 1\n"})

@@ -20,6 +20,7 @@ async def one_card_and_one_result(road: Road) -> None:
     assert (await road.state()).status is RunStatus.SUCCEEDED
 
 
+@pytest.mark.cell("F11", "S")
 @pytest.mark.parametrize("nth", [1, 2], ids=["card", "result"])
 async def test_a_message_whose_answer_was_lost_stands_once(road: Road, nth: int):
     async with road.serving():
@@ -28,6 +29,8 @@ async def test_a_message_whose_answer_was_lost_stands_once(road: Road, nth: int)
         assert cut.hits == 1
 
 
+@pytest.mark.cell("F10", "S")
+@pytest.mark.cell("F12", "S")
 @pytest.mark.parametrize("mode", ["fail", "429"])
 async def test_a_message_that_is_refused_for_a_while_comes_once(road: Road, mode: str):
     async with road.serving():
@@ -35,6 +38,7 @@ async def test_a_message_that_is_refused_for_a_while_comes_once(road: Road, mode
         await one_card_and_one_result(road)
 
 
+@pytest.mark.cell("F12", "PS")
 async def test_slack_is_down_during_the_whole_run(road: Road):
     async with road.serving():
         road.slack.faults.set(fault("fail", "chat.*", times=0, status=503))
@@ -48,6 +52,7 @@ async def test_slack_is_down_during_the_whole_run(road: Road):
         assert len(road.merge_requests) == 1
 
 
+@pytest.mark.cell("F14", "A")
 async def test_the_socket_is_cut_again_and_again(road: Road):
     async with road.serving():
         for _ in range(3):
@@ -57,6 +62,7 @@ async def test_the_socket_is_cut_again_and_again(road: Road):
         assert len(road.merge_requests) == 1
 
 
+@pytest.mark.cell("F13", "A")
 async def test_mention_and_message_twins_each_delivered_twice_are_one_run(road: Road):
     road.slack.faults.set(fault("duplicate", "event:*", times=0))
     async with road.serving():
@@ -96,6 +102,7 @@ async def test_signed_requests_by_http_and_nothing_else(road: Road):
         assert await road.runs() == [1]
 
 
+@pytest.mark.cell("F15", "S")
 async def test_a_channel_that_the_app_may_not_write_to(road: Road):
     """The work is done all the same, and nothing hangs."""
     async with road.serving():

@@ -277,6 +277,7 @@ async def test_the_schema_that_the_code_names_is_the_newest_revision() -> None:
     assert ScriptDirectory.from_config(config()).get_current_head() == SCHEMA
 
 
+@pytest.mark.cell("F32", "A")
 async def test_a_foreign_schema_is_refused_with_what_to_do(
     database_url: str, admin_url: str, owner: Connection, tmp_path: Path
 ) -> None:

@@ -423,6 +423,7 @@ async def test_a_daemon_that_holds_the_output_does_not_hold_us(box: BubblewrapBo
     assert alive(marker) == []
 
 
+@pytest.mark.cell("F29", "W")
 async def test_a_gigabyte_of_output_is_drained_and_cut(box: BubblewrapBox):
     result = await shell(
         box, "echo first; head -c 1000000000 /dev/zero | tr '\\0' x; echo last", seconds=60
@@ -435,6 +436,7 @@ async def test_a_gigabyte_of_output_is_drained_and_cut(box: BubblewrapBox):
     assert len(result.output) < 66_000
 
 
+@pytest.mark.cell("F29", "W")
 @pytest.mark.alone
 async def test_a_fork_bomb_is_contained(limited: BubblewrapBox):
     marker = f"{time.time_ns()}"
@@ -462,6 +464,7 @@ print(count)
     assert result.stopped == "processes" or 20 < int(result.output) < 40
 
 
+@pytest.mark.cell("F29", "W")
 async def test_memory_is_bounded(limited: BubblewrapBox):
     program = "x = b'x' * 400_000_000; import time; time.sleep(2); print('had it')"
     limits = CommandLimits(seconds=10, memory_mb=128)

@@ -396,6 +396,7 @@ async def test_the_fleet_takes_no_more_than_it_may(db: Database) -> None:
     assert refused[0].retry_after
 
 
+@pytest.mark.cell("F32", "W")
 async def test_a_run_of_a_newer_version_waits_for_a_worker_of_that_version(db: Database) -> None:
     newer = PostgresStore(db.pool, db.listener, code=CODE + 1)
     run, _ = await newer.create("newer", asked(), Limits())
@@ -407,6 +408,7 @@ async def test_a_run_of_a_newer_version_waits_for_a_worker_of_that_version(db: D
     assert await newer.claim((await started(db)).id, "w2")  # and older ones it takes as well
 
 
+@pytest.mark.cell("F32", "W")
 async def test_what_a_newer_version_has_gone_on_with_is_left_to_it(db: Database) -> None:
     newer = PostgresStore(db.pool, db.listener, code=CODE + 1)
     run = await working(db)
