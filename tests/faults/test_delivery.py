@@ -145,6 +145,7 @@ async def test_gates_lead_to_production(road: Road):
         assert [g.approved for g in state.gates] == [True, True]
 
 
+@pytest.mark.cell("F18", "X")
 async def test_a_merge_that_was_done_though_its_answer_was_lost_is_done_once(road: Road):
     settle(road, ALONE, "approvals = 0")
     lost = road.gitlab.faults.set(fault("drop_after_apply", MERGE))
@@ -169,6 +170,7 @@ async def test_a_refusal_without_a_reason_is_tried_again(road: Road, status: int
         assert state.status is RunStatus.SUCCEEDED, await road.story()
 
 
+@pytest.mark.cell("F23", "X")
 async def test_a_conflict_is_told(road: Road):
     settle(road, ALONE)
     road.gitlab.faults.set(fault("fail", MERGE, status=422))
@@ -180,6 +182,7 @@ async def test_a_conflict_is_told(road: Road):
         assert road.merge_requests[0].state == "opened"
 
 
+@pytest.mark.cell("F23", "X")
 async def test_a_commit_pushed_before_the_merge_merges_nothing(road: Road):
     settle(road)
     async with road.serving(), desk(road) as people:
@@ -196,6 +199,7 @@ async def test_a_commit_pushed_before_the_merge_merges_nothing(road: Road):
         assert await road.git("rev-parse", "agent/1") == theirs
 
 
+@pytest.mark.cell("F20", "X")
 async def test_checking_is_waited_for(road: Road):
     settle(road, ALONE, "approvals = 0")
     road.gitlab.state.lags.merge_check = 4.0
