@@ -11,14 +11,20 @@ from rich.console import Console
 
 from benchmarks.table import show
 
-NAMES = ("steps", "worker", "prompt", "slack", "workspace", "joblog", "watching", "findings")
+NAMES = (
+    *("steps", "worker", "prompt", "slack", "workspace", "joblog", "watching", "findings"),
+    *("takeover",),
+)
+SIZED = ("takeover",)  #: small by default, as large as they are told of with --full
 OTHERS = ("renovate", "nights")  #: only when named: they take minutes and package registries
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*NAMES, *OTHERS)))
-    names = parser.parse_args().names or NAMES
+    parser.add_argument("--full", action="store_true", help=f"{', '.join(SIZED)} in full size")
+    arguments = parser.parse_args()
+    names = arguments.names or NAMES
     if wrong := [name for name in names if name not in (*NAMES, *OTHERS)]:
         parser.error(f"{wrong[0]} is none of {', '.join((*NAMES, *OTHERS))}")
     console = Console(width=None if Console().is_terminal else 150)
@@ -29,7 +35,8 @@ def main() -> None:
     )
     for name in names:
         module = importlib.import_module(f"benchmarks.{name}")
-        for table in getattr(module, name)():
+        measure = getattr(module, name)
+        for table in measure(full=arguments.full) if name in SIZED else measure():
             show(table, console)
 
 
