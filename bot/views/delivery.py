@@ -86,7 +86,9 @@ def _merged(state: RunState, delivery: Delivery, links: w.Links) -> Message:
         told = t.quoted(ended.reason, 600)
     else:
         told = "\n".join(t.quoted(f"{each}.", 300) for each in (ended.unreached if ended else ()))
-    if ended and ended.reason:
+    if ended and bad:
+        spoken = f"{title}: {said(delivery)}. {t.quoted(ended.reason, 400)}"
+    elif ended and ended.reason:
         spoken = t.quoted(ended.reason, 400)
     else:
         spoken = f"{kind}: {said(delivery)}. Its pipeline is watched."

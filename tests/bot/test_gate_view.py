@@ -407,6 +407,8 @@ def test_what_people_let_into_production_is_told_once_it_runs_there_with_the_way
 def test_what_went_red_after_the_merge_can_be_taken_back():
     lines = shown("went red", "delivery:1")
     assert lines[0].startswith("<@U0MIA> *Merged, but it needs a person:*")
+    spoken = messages(RUNS["went red"], LINKS)["delivery:1"].text
+    assert spoken.startswith("@mia: Merged, but it needs a person: !318 into main as d4d4d4d4. ")
     assert "[Look again] [Revert…]" in lines
     assert reaction(RUNS["went red"]) == "warning"
 

@@ -223,7 +223,6 @@ async def test_a_service_that_dies_at_the_merge_reads_it_back(road: Road):
         assert (await road.git("rev-list", "--merges", "--count", "main")) == "1"
 
 
-@pytest.mark.without("I6", why="open: no text names the merge that was taken back")
 async def test_a_target_that_goes_red_is_reverted_through_a_gate(road: Road):
     settle(road, production="approvals = 0")
     async with road.serving(), desk(road) as people:
