@@ -10,12 +10,19 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
+from agent.adapters import postgres_links as links
+from agent.adapters.postgres_links import BoundedPool, WatchedConnection
 from agent.errors import SettingsError, StoreUnavailable
 
 #: Newest revision in alembic/versions, the one that this code works with.
 SCHEMA = "0013"
 
-#: What a lost, refused or restarting server raises.
+#: Of two transactions that are in each other's way, PostgreSQL gives up one.
+CONTENTION: tuple[type[Exception], ...] = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+#: What a lost, refused or restarting server raises, and one that cannot do it now.
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
@@ -25,8 +32,37 @@ CONNECTION_ERRORS: tuple[type[Exception], ...] = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # disk, memory, connections
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    *CONTENTION,
+)
+#: What a person can do about it; the first that fits.
+REMEDIES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    (
+        (asyncpg.DiskFullError,),
+        "has no room left on its disk",
+        "work goes on by itself as soon as there is room: free some, or give it a larger disk.",
+    ),
+    (
+        (asyncpg.TooManyConnectionsError,),
+        "has no connection left",
+        "work goes on by itself as soon as there is one: raise max_connections or the role's "
+        "limit, or start fewer processes.",
+    ),
+    (
+        (asyncpg.ReadOnlySQLTransactionError,),
+        "takes no changes at present",
+        "work goes on by itself as soon as it does: check why the server is read only, and that "
+        "DATABASE_URL leads to the one that is not.",
+    ),
+    (
+        CONTENTION,
+        "gave this up time and again, since something else was in its way",
+        "it is tried again by itself; tell us if it stays so.",
+    ),
 )
 
 Row = Mapping[str, Any]
@@ -52,12 +88,14 @@ class Pool(Protocol):
     async def fetchrow(self, query: str, *args: object) -> Row | None: ...
     async def fetchval(self, query: str, *args: object) -> Any: ...
     async def execute(self, query: str, *args: object) -> str: ...
-    def acquire(self) -> AbstractAsyncContextManager[Connection]: ...
+    def acquire(
+        self, *, timeout: float | None = None
+    ) -> AbstractAsyncContextManager[Connection]: ...
     async def close(self) -> None: ...
     def terminate(self) -> None: ...
 
 
-_create_pool = cast("Callable[..., Awaitable[Pool]]", asyncpg.create_pool)  # pyright: ignore[reportUnknownMemberType]
+_create_pool = cast("Callable[..., Awaitable[Pool]]", BoundedPool)
 _connect = cast("Callable[..., Awaitable[Connection]]", asyncpg.connect)  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -75,20 +113,29 @@ async def open_pool(
     size: int,
     first: Callable[[Any], Awaitable[None]] | None = None,
     reserved: bool = False,
+    answer: float | None = None,
 ) -> Pool:
     """A pool that keeps one connection open; the others come with demand. `first` is done with
     each when it is opened. `reserved`: all are open from the beginning and never given up, so
-    that they are there when the server has none left."""
-    idle: dict[str, float] = {"max_inactive_connection_lifetime": 0.0} if reserved else {}
+    that they are there when the server has none left. `answer`: seconds for any one statement;
+    whoever sets it may leave a transaction alone meanwhile."""
+    abandoned = {} if answer else {"idle_in_transaction_session_timeout": "15s"}
     with translated(), _explained(dsn):
         return await _create_pool(
             dsn,
             min_size=size if reserved else 1,
             max_size=size,
-            timeout=10,
-            reset=_as_it_is,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=0.0 if reserved else 300.0,
+            timeout=links.CONNECTED,
+            command_timeout=answer or links.ANSWER,
+            server_settings={**links.SETTINGS, **abandoned},
+            connection_class=WatchedConnection,
+            record_class=asyncpg.Record,
+            loop=None,
+            setup=None,
             init=first,
-            **idle,
+            reset=_as_it_is,
         )
 
 
@@ -99,7 +146,12 @@ async def _as_it_is(_: Connection) -> None:
 
 async def connect(dsn: str) -> Connection:
     with translated(), _explained(dsn):
-        return await _connect(dsn, timeout=10)
+        return await _connect(
+            dsn,
+            timeout=links.CONNECTED,
+            server_settings=links.SETTINGS,
+            connection_class=WatchedConnection,
+        )
 
 
 @contextmanager
@@ -108,9 +160,14 @@ def translated() -> Generator[None]:
     try:
         yield
     except CONNECTION_ERRORS as error:
+        what, remedy = "does not answer", "check that the server runs and DATABASE_URL leads to it."
+        for kinds, its, advice in REMEDIES:
+            if isinstance(error, kinds):
+                what, remedy = its, advice
+                break
         raise StoreUnavailable(
-            f"PostgreSQL does not answer ({error or type(error).__name__}). What was stored "
-            "before is kept; check that the server runs and DATABASE_URL leads to it.",
+            f"PostgreSQL {what} ({str(error) or type(error).__name__}). What was stored before is "
+            f"kept; {remedy}",
             retry_after=5.0,
         ) from error
 

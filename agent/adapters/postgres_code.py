@@ -44,6 +44,8 @@ _POOL = 4
 _LOCK = 7008  #: of one project's trees
 _TURN = 7009  #: of whoever indexes a project
 _AT_ONCE = 200  #: files that are stored in one transaction
+_ANSWER = 300.0  #: seconds for one statement; a large project's may take long
+_LONGEST = 3600.0  #: seconds in which another process has indexed a project
 
 _TREE = "SELECT id, project, commit, files, lines, chunks, built_at FROM code_trees"
 _MISSING = """
@@ -94,7 +96,8 @@ class PostgresCode:
     async def alone(self, project: str) -> AsyncGenerator[None]:
         """Holds one of the pool's connections; a few at once, so that some are left to work."""
         async with self._turns, self.of_project(project) as db:
-            await db.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _TURN, project)
+            turn = "SELECT pg_advisory_xact_lock($1, hashtext($2))"
+            await db.execute(turn, _TURN, project, timeout=_LONGEST)
             yield
 
     async def missing(self, project: str, files: Sequence[TreeFile]) -> Sequence[TreeFile]:
@@ -223,7 +226,9 @@ class PostgresCode:
     async def of_project(self, project: str) -> AsyncGenerator[Connection]:
         async with self._opening:
             if self._pool is None:
-                self._pool = await open_pool(self._dsn, size=_POOL, first=register_vector)
+                self._pool = await open_pool(
+                    self._dsn, size=_POOL, first=register_vector, answer=_ANSWER
+                )
         with translated():
             async with self._pool.acquire() as db, db.transaction():
                 await db.execute("SELECT set_config('journeyman.project', $1, true)", project)

@@ -1,4 +1,4 @@
-"""Patience with a server that restarts."""
+"""Patience with a server that restarts, has nothing left, or is asked for too much at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool, translated
+from agent.adapters.postgres import CONNECTION_ERRORS, CONTENTION, Connection, Pool, translated
 
 _PATIENCE = 15.0  # seconds
 _SLOWEST = 1.0  # seconds between two attempts
+_FIGHTS = 3  # more, with what is in the way
 
 T = TypeVar("T")
 
@@ -29,13 +30,17 @@ async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
     """Raises `StoreUnavailable` when the server stays away."""
     deadline = time.monotonic() + _PATIENCE
     pause = 0.05
+    fights = 0
     with translated():
         while True:
             try:
                 return await attempt()
             except ValueError:
                 raise  # asyncpg's errors about wrong arguments are among the connection's
-            except CONNECTION_ERRORS:
+            except CONNECTION_ERRORS as error:
+                fights += isinstance(error, CONTENTION)
+                if fights > _FIGHTS:
+                    raise
                 if time.monotonic() + pause > deadline:
                     raise
             await asyncio.sleep(pause)

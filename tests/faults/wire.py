@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 class Wire:
     """Listens on loopback. `lose`: after the next COMMIT of a connection that has sent this, the
-    server has it and the client never hears so."""
+    server has it and the client never hears so. `deaf`: what is sent is lost on the way, and
+    nobody is told."""
 
     def __init__(self, dsn: str) -> None:
         parts = urlsplit(dsn)
@@ -19,6 +20,7 @@ class Wire:
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.down = False
+        self.deaf = False
         self.lose = b""
         self.lost = 0
 
@@ -76,6 +78,8 @@ class Wire:
         armed = False
         try:
             while data := await reader.read(65_536):
+                if self.deaf:
+                    continue
                 armed = armed or bool(self.lose and self.lose in data)
                 there.write(data)
                 await there.drain()
