@@ -7,12 +7,12 @@ import contextlib
 import os
 import re
 import resource
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agent.adapters.git_process import git_process
 from agent.errors import ForgeRejected, ForgeUnavailable, GitFailed, NotFound, Refused
 from agent.ports import Origin
 
@@ -137,19 +137,17 @@ class Git:
             environment["GIT_WORK_TREE"] = str(work_tree)
         if index is not None:
             environment["GIT_INDEX_FILE"] = str(index)
-        process = await asyncio.create_subprocess_exec(
-            "git",
-            *FLAGS,
-            *arguments,
-            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            cwd=work_tree or self.repository,
-            start_new_session=True,
-        )
         try:
-            async with asyncio.timeout(seconds):
+            async with (
+                asyncio.timeout(seconds),
+                git_process(
+                    *FLAGS,
+                    *arguments,
+                    env=environment,
+                    cwd=work_tree or self.repository,
+                    stdin=bool(stdin),
+                ) as process,
+            ):
                 if work_tree is not None:
                     with contextlib.suppress(ProcessLookupError):
                         resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -161,30 +159,8 @@ class Git:
             raise GitFailed(
                 f"git {_command(arguments)} did not end within {seconds:.0f} seconds"
             ) from None
-        finally:
-            await end_git(process)
         code = process.returncode if process.returncode is not None else -1
         return Output(code=code, out=out, err=err.decode("utf-8", "surrogateescape"))
-
-
-async def end_git(process: asyncio.subprocess.Process) -> None:
-    """Nothing of this git, which has a session of its own, is left once this returns or raises,
-    however often the caller is cancelled meanwhile.
-
-    Its helpers (remote-https, index-pack, unpack-objects) are in its session and end with it.
-    """
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    cancelled: asyncio.CancelledError | None = None
-    while process.returncode is None:
-        try:
-            await process.communicate()  # `wait` alone never ends while a pipe is not read
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
 
 
 async def _head(process: asyncio.subprocess.Process, stdin: bytes, keep: int) -> bytes:

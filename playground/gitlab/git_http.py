@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from agent.adapters.git_process import git_process
 from playground.gitlab.git_run import ENVIRONMENT
 from playground.gitlab.http import ACTOR, PUSHED
 from playground.gitlab.records import DEVELOPER, REPORTER, Project, User
@@ -169,41 +170,29 @@ def _environment(
 
 async def _cgi(request: web.Request, env: dict[str, str], *, body: bool) -> web.StreamResponse:
     """Streams both ways; the answer to a push is held back until the push is known."""
-    process = await asyncio.create_subprocess_exec(
-        "git",
-        "http-backend",
-        env=env,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=1 << 20,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    feeder = asyncio.create_task(_feed(request, process.stdin))
-    try:
-        status, headers = 200, {}
-        while line := (await process.stdout.readline()).decode().strip():
-            key, _, value = line.partition(": ")
-            if key.lower() == "status":
-                status = int(value.split()[0])
-            else:
-                headers[key] = value
-        if body:
-            data = await process.stdout.read()
+    async with git_process("http-backend", env=env, stdin=True, stderr=False) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        feeder = asyncio.create_task(_feed(request, process.stdin))
+        try:
+            status, headers = 200, {}
+            while line := (await process.stdout.readline()).decode().strip():
+                key, _, value = line.partition(": ")
+                if key.lower() == "status":
+                    status = int(value.split()[0])
+                else:
+                    headers[key] = value
+            if body:
+                data, _ = await process.communicate()
+                return web.Response(body=data, status=status, headers=headers)
+            response = web.StreamResponse(status=status, headers=headers)
+            await response.prepare(request)
+            while chunk := await process.stdout.read(1 << 16):
+                await response.write(chunk)
             await process.wait()
-            return web.Response(body=data, status=status, headers=headers)
-        response = web.StreamResponse(status=status, headers=headers)
-        await response.prepare(request)
-        while chunk := await process.stdout.read(1 << 16):
-            await response.write(chunk)
-        await process.wait()
-        return response
-    finally:
-        feeder.cancel()
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+            return response
+        finally:
+            feeder.cancel()
 
 
 async def _feed(request: web.Request, stdin: asyncio.StreamWriter) -> None:

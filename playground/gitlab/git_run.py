@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agent.adapters.git_command import end_git
+from agent.adapters.git_process import git_process
 
 #: nothing of the machine's own git configuration counts
 ENVIRONMENT = {
@@ -37,20 +36,10 @@ async def run_git(
     env: Mapping[str, str] | None = None,
     ok: Sequence[int] = (0,),
 ) -> tuple[int, bytes]:
-    process = await asyncio.create_subprocess_exec(
-        "git",
-        *args,
-        cwd=cwd,
-        env={**ENVIRONMENT, **(env or {})},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
+    async with git_process(
+        *args, cwd=cwd, env={**ENVIRONMENT, **(env or {})}, stdin=True
+    ) as process:
         out, err = await process.communicate(stdin)
-    finally:
-        await end_git(process)
     code = process.returncode or 0
     if code not in ok:
         raise GitError(err.decode("utf-8", "replace").strip() or f"git {args[0]} failed")

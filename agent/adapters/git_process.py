@@ -1,0 +1,63 @@
+"""A git of which nothing is left behind, whenever and however often its caller is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.asynccontextmanager
+async def git_process(
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: bool = False,
+    stderr: bool = True,
+) -> AsyncIterator[Process]:
+    """Runs in a session of its own, which its helpers (remote-https, index-pack, upload-pack)
+    share; both are ended, and its pipes closed, when the block is left.
+    """
+    # By itself: asyncio leaves pipes open when it is cancelled while it starts a process.
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            "git",
+            *arguments,
+            stdin=PIPE if stdin else DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE if stderr else DEVNULL,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    )
+    cancelled = await _done(starting)
+    process = starting.result()
+    try:
+        if cancelled is not None:
+            raise cancelled
+        yield process
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        # `wait` alone never ends while a pipe is not read
+        cancelled = await _done(asyncio.create_task(process.communicate()))
+        if cancelled is not None:
+            raise cancelled
+
+
+async def _done(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Waits for it, and returns the caller's last cancellation meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
