@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from agent.events import EffectDone, EffectFailed, EffectIntended, EffectKind
 from agent.intents import Merge, OpenDelivery, PlayJob, Push, RetryJob
@@ -92,12 +93,16 @@ def requests(state: RunState) -> set[int]:
     return known | ({follows.iid} if follows else set())
 
 
+@lru_cache(10_000)
+def _kinds(path: str) -> frozenset[EffectKind]:
+    return frozenset(next((kinds for found, kinds in ANSWERS if found.search(path)), ()))
+
+
 def meant(books: Ledgers, seen: Seen, each: Begun) -> bool:
     """Is this request what that effect does?"""
     path, state = path_of(seen), each.state
-    intent = next((m.intent for m in books.intents if m.key == each.key), None)
-    kinds = next((kinds for found, kinds in ANSWERS if found.search(path)), set[EffectKind]())
-    if each.kind not in kinds or books.project_of(seen) != state.request.project:
+    intent = books.by_key.get(each.key)
+    if each.kind not in _kinds(path) or books.project_of(seen) != state.request.project:
         return False
     if seen.pushed:
         if isinstance(intent, Push):

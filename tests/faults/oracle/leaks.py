@@ -21,11 +21,12 @@ def i7(books: Ledgers) -> list[str]:
     Not decided here: other ways to disguise one, and what packages that commands install send;
     headers are not looked at, since they carry them to whom they belong."""
     found: list[str] = []
+    sinks = tuple(_sinks(books))
     for name, secret in books.secrets.items():
         if len(secret) < SHORTEST:
             continue
         forms = _forms(secret)
-        for sink, data in _sinks(books):
+        for sink, data in sinks:
             if any(form in data for form in forms):
                 found.append(f"{name} is in {sink}")
             elif secret.encode() in data.translate(None, _BETWEEN):

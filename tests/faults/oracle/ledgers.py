@@ -158,11 +158,31 @@ class Ledgers:
 
     def thread(self, run: int) -> Mapping[str, Sequence[Message]]:
         """The agent's messages about a run, by slot."""
-        found: dict[str, list[Message]] = {}
+        return self._threads.get(run, {})
+
+    @cached_property
+    def _threads(self) -> Mapping[int, Mapping[str, Sequence[Message]]]:
+        found: dict[int, dict[str, list[Message]]] = {}
         for message in self.messages:
             about = about_of(message)
-            if about.get("run") == run:
-                found.setdefault(str(about["slot"]), []).append(message)
+            if "run" in about:
+                slots = found.setdefault(about["run"], {})
+                slots.setdefault(str(about["slot"]), []).append(message)
+        return found
+
+    @cached_property
+    def by_key(self) -> Mapping[str, Intent]:
+        """The intents."""
+        return {each.key: each.intent for each in self.intents}
+
+    @cached_property
+    def written(self) -> Mapping[int, Sequence[tuple[ApiCall, str]]]:
+        """Everything that was sent to be read, as JSON, by run; 0 for what is about none."""
+        found: dict[int, list[tuple[ApiCall, str]]] = {}
+        for call in self.calls:
+            if call.method in ("chat.postMessage", "chat.update", "chat.postEphemeral"):
+                text = json.dumps(call.args, ensure_ascii=False)
+                found.setdefault(_about_call(call), []).append((call, text))
         return found
 
     @staticmethod
@@ -194,7 +214,7 @@ class Ledgers:
             prompts=tuple(road.model.requests),
             log=road.log.read_bytes() if road.log.exists() else b"",
             secrets={k: v for k, v in road.env.items() if k.endswith(("TOKEN", "KEY"))},
-            processes=await asyncio.to_thread(_processes, folder),
+            processes=await asyncio.to_thread(processes_below, folder),
             home=frozenset(each.name for each in Path(road.env["JOURNEYMAN_HOME"]).glob("*")),
         )
 
@@ -209,6 +229,15 @@ def changes_something(seen: Seen) -> bool:
 
 def about_of(message: Message) -> Mapping[str, Any]:
     return (message.metadata or {}).get("event_payload") or {}
+
+
+def _about_call(call: ApiCall) -> int:
+    about = call.args.get("metadata") or {}
+    try:
+        about = json.loads(about) if isinstance(about, str) else about
+        return int(about["event_payload"]["run"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def body_of(seen: Seen) -> Mapping[str, Any]:
@@ -260,7 +289,7 @@ async def _of_git(road: Road, merge_requests: Mapping[int, MergeRequest]) -> dic
     }
 
 
-def _processes(folder: str) -> list[str]:
+def processes_below(folder: str) -> list[str]:
     found: list[str] = []
     for each in Path("/proc").glob("[0-9]*"):
         try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from agent.events import EffectDone, EffectKind, ModelAsked, RunEvent, StatusChanged
 from agent.run import ACTIVE, ENDED, PARKED, RunStatus
 from agent.state import RunState
 from oracle.ledgers import Ledgers
 from playground.slack.records import Message
-from playground.slack.server import ApiCall
 
 REACTIONS = {
     RunStatus.SUCCEEDED: {"white_check_mark"},
@@ -101,23 +101,8 @@ def buttons(message: Message) -> set[str]:
     return {each["action_id"] for each in elements if "action_id" in each}
 
 
-def _written(books: Ledgers) -> Iterator[tuple[ApiCall, str]]:
-    for call in books.calls:
-        if call.method in ("chat.postMessage", "chat.update", "chat.postEphemeral"):
-            yield call, json.dumps(call.args, ensure_ascii=False)
-
-
-def _about(call: ApiCall) -> int:
-    about = call.args.get("metadata") or {}
-    try:
-        about = json.loads(about) if isinstance(about, str) else about
-        return int(about["event_payload"]["run"])
-    except (ValueError, KeyError, TypeError):
-        return 0
-
-
 def _shouts(books: Ledgers) -> Iterator[str]:
-    for call, _ in _written(books):
+    for call, _ in chain.from_iterable(books.written.values()):
         for text in _marked_up(call.args):
             if found := _ALL.search(text):
                 yield f"Slack: {call.method} calls everybody with {found[0]!r}: {text[:200]!r}"
@@ -154,9 +139,7 @@ def _early(books: Ledgers, run: int) -> Iterator[str]:
         if isinstance(e.payload, EffectDone) and e.payload.effect is EffectKind.MERGE
     }
     ends = [e.at.timestamp() for e in events if _success(e)]
-    for call, text in _written(books):
-        if _about(call) != run:
-            continue
+    for call, text in books.written.get(run, ()):
         for found in _CLAIMS.finditer(text):
             known = merged.get(int(found[1]))
             if known is None or known > call.at:
@@ -174,7 +157,7 @@ def _success(event: RunEvent) -> bool:
 
 def _silence(books: Ledgers, run: int) -> Iterator[str]:
     """While it is at work, from one request to the model to the next thing that the log has."""
-    said = sorted(call.at for call, _ in _written(books) if _about(call) == run)
+    said = sorted(call.at for call, _ in books.written.get(run, ()))
     for since, until in _at_work(books.events[run]):
         last = since
         for at in (*(at for at in said if since < at < until), until):
