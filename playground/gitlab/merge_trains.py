@@ -55,7 +55,9 @@ async def board(
 
 
 async def _ride(forge: Forge, project: Project, mr: MergeRequest, car: TrainCar) -> None:
-    await asyncio.sleep(forge.state.lags.train)
+    began = forge.state.monotonic()
+    while forge.state.younger(began, forge.state.lags.train):  # noqa: ASYNC110 (its own clock)
+        await asyncio.sleep(0.02)
     car.status = "fresh"
     pipeline = head_pipeline(forge, project, mr)
     if mr.auto_merge is not None and not (pipeline and pipeline.status in ACTIVE):

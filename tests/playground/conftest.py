@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gitlab_schema
 import pytest
-from gitlab_scene import PEOPLE, Scene
+from gitlab_scene import PEOPLE, HeldClock, Scene
 from slack_schema import SPECS, problems_of
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -54,6 +54,13 @@ async def gitlab(tmp_path: Path) -> AsyncIterator[GitLabStandIn]:
 @pytest.fixture
 async def scene(gitlab: GitLabStandIn, tmp_path: Path) -> Scene:
     return await _scene(gitlab, tmp_path)
+
+
+@pytest.fixture
+def clock(gitlab: GitLabStandIn, monkeypatch: pytest.MonkeyPatch) -> HeldClock:
+    held = HeldClock()
+    monkeypatch.setattr(gitlab.state, "monotonic", held.monotonic)
+    return held
 
 
 @pytest.fixture

@@ -20,6 +20,16 @@ Result = TypeVar("Result")
 PEOPLE = {"sam": MAINTAINER, "mia": DEVELOPER, "gus": GUEST}
 
 
+class HeldClock:
+    """Stands still until a test lets it go on."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
 @dataclass(kw_only=True)
 class Scene:
     """`demo/app` with a maintainer, a developer and a guest; `stranger` is no member."""

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import gitlab as python_gitlab
 import pytest
-from gitlab_scene import Scene
+from gitlab_scene import HeldClock, Scene
 
 from playground.faults import Fault, FaultMode
 from playground.gitlab.instant import InstantRunner
@@ -133,22 +133,24 @@ async def test_a_draft_is_undone_by_its_title(road: Scene) -> None:
     assert main.commit["parent_ids"][1] == done["squash_commit_sha"]
 
 
-async def test_gitlab_thinks_after_a_push_for_as_long_as_it_is_told(road: Scene) -> None:
+async def test_gitlab_thinks_after_a_push_for_as_long_as_it_is_told(
+    road: Scene, clock: HeldClock
+) -> None:
     async with aiohttp.ClientSession() as http:
         url = f"{road.server.url}/control/lags"
-        async with http.put(url, json={"merge_check": 0.3, "approvals": 0.3}) as answer:
-            assert (await answer.json())["merge_check"] == 0.3
+        async with http.put(url, json={"merge_check": 30, "approvals": 30}) as answer:
+            assert (await answer.json())["merge_check"] == 30
         async with http.put(url, json={"patience": 1}) as answer:
             assert answer.status == 400
         mr = await road.merge_request()
-        seen = [await status(road, mr.iid)]
-        while seen[-1] != "mergeable":
-            await asyncio.sleep(0.02)
+        seen: list[str] = []
+        for seconds in (0, 9, 1, 19, 1, 29, 1):
+            clock.seconds += seconds
             seen.append(await status(road, mr.iid))
-        assert list(dict.fromkeys(seen)) == [
-            "preparing",
-            "checking",
-            "approvals_syncing",
+        assert seen == [
+            *("preparing", "preparing"),
+            *("checking", "checking"),
+            *("approvals_syncing", "approvals_syncing"),
             "mergeable",
         ]
         held = {"project": "demo/app", "iid": mr.iid, "status": "status_checks_must_pass"}
@@ -159,9 +161,9 @@ async def test_gitlab_thinks_after_a_push_for_as_long_as_it_is_told(road: Scene)
         await merge(road, mr.iid, sha=mr.sha)
 
 
-async def test_a_merge_train_answers_now_and_merges_later(road: Scene) -> None:
+async def test_a_merge_train_answers_now_and_merges_later(road: Scene, clock: HeldClock) -> None:
     road.project.settings |= {"merge_pipelines_enabled": True, "merge_trains_enabled": True}
-    road.server.state.lags.train = 0.2
+    road.server.state.lags.train = 30
     mr = await road.merge_request()
     await road.pipeline()
     with refused(409):
@@ -170,6 +172,7 @@ async def test_a_merge_train_answers_now_and_merges_later(road: Scene) -> None:
     assert (waiting["state"], waiting["merge_when_pipeline_succeeds"]) == ("opened", True)
     (car,) = await road.do(road.api("mia").merge_trains.list, scope="active")
     assert (car.merge_request["iid"], car.target_branch) == (mr.iid, "main")
+    clock.seconds += 30
     await road.until(lambda: road.project.merge_train[mr.iid].status == "merged")
     assert road.project.merge_requests[mr.iid].state == "merged"
     car = await call(road, "mia", "get", f"merge_trains/merge_requests/{mr.iid}")
@@ -177,13 +180,14 @@ async def test_a_merge_train_answers_now_and_merges_later(road: Scene) -> None:
     assert await call(road, "mia", "get", "merge_trains/main?scope=active") == []
 
 
-async def test_who_is_no_longer_mergeable_leaves_the_train(road: Scene) -> None:
+async def test_who_is_no_longer_mergeable_leaves_the_train(road: Scene, clock: HeldClock) -> None:
     road.project.settings |= {"merge_pipelines_enabled": True, "merge_trains_enabled": True}
-    road.server.state.lags.train = 0.2
+    road.server.state.lags.train = 30
     mr = await road.merge_request()
     await road.pipeline()
     await merge(road, mr.iid, sha=mr.sha)
     await road.commit({"late.txt": "slipped in\n"}, "topic")
+    clock.seconds += 30
     await road.until(lambda: not road.project.merge_train)
     found = await road.do(road.api("mia").mergerequests.get, mr.iid)
     assert (found.state, found.merge_when_pipeline_succeeds) == ("opened", False)

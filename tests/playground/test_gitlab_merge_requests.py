@@ -7,7 +7,7 @@ from typing import Any
 
 import gitlab as python_gitlab
 import pytest
-from gitlab_scene import Scene
+from gitlab_scene import HeldClock, Scene
 
 from playground.gitlab.quick_actions import extract
 
@@ -60,26 +60,28 @@ async def test_one_branch_has_one_open_merge_request(scene: Scene) -> None:
     assert [getattr(each, "response_code", 201) for each in done].count(409) == 1
 
 
-async def test_a_fresh_branch_is_unknown_for_a_while(scene: Scene) -> None:
-    scene.server.state.lags.branch = 0.3
+async def test_a_fresh_branch_is_unknown_for_a_while(scene: Scene, clock: HeldClock) -> None:
+    scene.server.state.lags.branch = 30
     with _refused(400) as refusal:
         await scene.merge_request()
     assert "source_branch" in str(refusal.value)
-    await asyncio.sleep(0.3)
+    clock.seconds += 30
     data = {"source_branch": "topic", "target_branch": "main", "title": "Now"}
     assert (await scene.do(scene.api("mia").mergerequests.create, data)).iid == 1
 
 
-async def test_the_state_of_mergeability_settles_after_a_while(scene: Scene) -> None:
-    scene.server.state.lags.merge_check = 0.3
+async def test_the_state_of_mergeability_settles_after_a_while(
+    scene: Scene, clock: HeldClock
+) -> None:
+    scene.server.state.lags.merge_check = 30
     mr = await scene.merge_request()
     assert mr.detailed_merge_status == "preparing"
     with _refused(405):
         await _merge(scene, 1, sha=mr.sha)
-    await asyncio.sleep(0.15)
+    clock.seconds += 15
     api = scene.api("mia")
     assert (await scene.do(api.mergerequests.get, 1)).detailed_merge_status == "checking"
-    await asyncio.sleep(0.2)
+    clock.seconds += 15
     assert (await scene.do(api.mergerequests.get, 1)).detailed_merge_status == "mergeable"
 
 

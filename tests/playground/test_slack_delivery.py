@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -183,10 +182,9 @@ async def test_the_app_follows_a_request_to_reconnect(
 async def test_a_connection_stays_up_by_ping_and_pong(
     slack: SlackStandIn, connected: AsyncSocketModeHandler
 ) -> None:
-    before = connected.client.last_ping_pong_time
-    await asyncio.sleep(0.5)
+    before = connected.client.last_ping_pong_time or 0
+    await until(lambda: (connected.client.last_ping_pong_time or 0) > before)
 
-    assert connected.client.last_ping_pong_time > (before or 0)
     assert await connected.client.is_connected()
 
 
