@@ -7,7 +7,6 @@ may be on a disk that is not there either.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from agent.adapters.sandbox_owner import is_held
 from bot.build import SYSTEM_FOLDER
 
 _YOUNG = 3600.0  # seconds in which the home itself may still be made
@@ -82,14 +82,7 @@ def _temporary(home: Path) -> bool:
 
 def _open(folder: Path) -> bool:
     """Whether a service holds the folder's database."""
-    try:
-        with (folder / "users.lock").open("rb") as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return is_held(folder / "users.lock")
 
 
 def _end_server(folder: Path) -> None:

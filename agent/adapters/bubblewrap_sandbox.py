@@ -19,6 +19,7 @@ from agent.adapters import bubblewrap_args as arguments
 from agent.adapters import seccomp
 from agent.adapters.cgroups import Group, Parents, find_parents
 from agent.adapters.fetch_access import FetchAccess
+from agent.adapters.sandbox_owner import Owner
 from agent.adapters.sandbox_process import Ended, run
 from agent.adapters.sandbox_start import Start, end_strays
 from agent.adapters.sandbox_users import SandboxUsers, own
@@ -56,6 +57,7 @@ class BubblewrapSandbox:
         self.fetch = fetch
         self.toolchains = tuple(toolchains)
         self.users = SandboxUsers(self.folder / "users", uids)
+        self._owner = Owner(self.folder / "owners")
 
     async def check(self) -> Sequence[Check]:
         from agent.adapters.sandbox_check import check
@@ -64,8 +66,8 @@ class BubblewrapSandbox:
 
     def new_folder(self, name: str) -> Path:
         work = self.host.work
-        prefix = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60] + "-"
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=work))
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:60]
+        folder = Path(tempfile.mkdtemp(prefix=f"{plain}-{self._owner.name}-", dir=work))
         self.users.give(folder)
         return folder
 
@@ -96,6 +98,14 @@ class BubblewrapSandbox:
             await asyncio.shield(removing)
         finally:  # whoever is cancelled meanwhile leaves no thread at work on it
             await removing
+
+    def sweep(self) -> int:
+        """Removes what processes that were killed have left; how much that was."""
+        left = self._owner.left(self.host.work)
+        for folder in left:
+            _remove(folder)
+        self._owner.forget()
+        return len(left)
 
     @cached_property
     def host(self) -> Host:

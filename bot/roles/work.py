@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection
 
 from agent.adapters.git_vault import GitVaults
@@ -35,6 +37,8 @@ from bot.build import (
 from bot.roles.health import Watched, check_forge, check_queue, check_sandbox
 from bot.roles.opening import Opening, check_gitlab
 
+log = logging.getLogger("journeyman")
+
 Deed = Callable[[RunId], Awaitable[None]]
 
 
@@ -59,6 +63,8 @@ async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:
             f"The sandbox does not hold here ({failed[0].name}: {failed[0].detail}). "
             f"{failed[0].remedy or 'Run `journeyman sandbox check` for the whole list.'}"
         )
+    if left := await asyncio.to_thread(sandbox.sweep):
+        log.info("sandbox_swept", extra={"folders": left})
 
     async def origin(path: str) -> Origin:
         return reader.origin(await reader.project(path))
