@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-import asyncpg
-
 from agent.adapters.embedded_postgres import ADMIN, APP
+from agent.adapters.postgres import connect
 
 
 async def commits(dsn: str, count: int) -> list[float]:
     """Milliseconds of inserting one row of a step's size, each with its own commit."""
-    connection = await asyncpg.connect(_owner(dsn))
+    connection = await connect(owner(dsn))
     try:
         await connection.execute("CREATE TABLE bench_plain (id bigserial PRIMARY KEY, data text)")
         took: list[float] = []
@@ -29,7 +28,7 @@ async def commits(dsn: str, count: int) -> list[float]:
 
 async def notified(dsn: str, count: int) -> list[float]:
     """Milliseconds from a committed insert to its row taken by a connection that was told."""
-    sender, taker = await asyncpg.connect(_owner(dsn)), await asyncpg.connect(_owner(dsn))
+    sender, taker = await connect(owner(dsn)), await connect(owner(dsn))
     try:
         await sender.execute("CREATE TABLE bench_told (id bigserial PRIMARY KEY, data text)")
         told = asyncio.Event()
@@ -55,6 +54,6 @@ async def notified(dsn: str, count: int) -> list[float]:
         await taker.close()
 
 
-def _owner(dsn: str) -> str:
+def owner(dsn: str) -> str:
     """The service's own role may make no tables."""
     return dsn.replace(f"{APP}@", f"{ADMIN}@")

@@ -39,7 +39,7 @@ async def _measured(folder: Path, rounds: int) -> Table:
         steps = await journaled(town.db)
         plain, waked = await commits(town.db.dsn, STEPS), await notified(town.db.dsn, PICKUPS)
         workers = await town.up("worker", "worker")
-        picked = [await _picked(town) for _ in range(PICKUPS)]
+        waited = [await picked(town) for _ in range(PICKUPS)]
         took: list[float] = []
         for _ in range(rounds):
             took.append(await _killed(town, workers))
@@ -57,11 +57,11 @@ async def _measured(folder: Path, rounds: int) -> Table:
             Row(what="the slowest of them", value=max(took), unit="s", limit=10),
             Row(
                 what="stored request to claim by a worker at rest, p50",
-                value=median(picked),
+                value=median(waited),
                 unit="ms",
                 limit=50,
                 baseline=f"NOTIFY and SKIP LOCKED alone {median(waked):.1f}",
-                note=f"p95 {of(picked, 0.95):.1f}, worst {max(picked):.1f} in {PICKUPS}",
+                note=f"p95 {of(waited, 0.95):.1f}, worst {max(waited):.1f} in {PICKUPS}",
             ),
             Row(
                 what="a step written down (answer, call, result, two texts), p50",
@@ -93,8 +93,8 @@ async def _killed(town: Town, workers: list[Process]) -> float:
     return claimed[1].at.timestamp() - killed
 
 
-async def _picked(town: Town) -> float:
-    """Milliseconds by the database's own clock."""
+async def picked(town: Town) -> float:
+    """Milliseconds from a stored request to its claim, by the database's own clock."""
     run = (await town.ask()).id
     await town.until(run, "run_claimed")
     events = await town.db.store.events(run)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -20,8 +21,8 @@ from typing import Any
 
 from agent.adapters.database import Database, open_database
 from agent.linking import Account
-from agent.ports import Write
 from agent.run import ENDED, Limits, Person, Request, Run, RunId, RunStatus, Thread
+from benchmarks.lag import quantile, read
 from benchmarks.measure import MB
 from benchmarks.script import call
 from benchmarks.scripted import ROOT, Endpoint, endpoint, environment
@@ -53,6 +54,7 @@ class Process:
     log: Path
     began: float
     lag: Path  #: where its event loop's lag is written
+    started: float = 0.0  #: seconds until it was ready
 
     @property
     def pid(self) -> int:
@@ -84,6 +86,11 @@ class Process:
                 if self.process.poll() is not None:
                     raise SystemExit(f"It did not start:\n{self.log.read_text()[-2000:]}")
                 await asyncio.sleep(0.02)
+        self.started = time.monotonic() - self.began
+
+    def late(self, share: float) -> int:
+        """Milliseconds by which its event loop was late at most, in this share of looks."""
+        return quantile(read(self.lag), share)
 
 
 @dataclass(kw_only=True)
@@ -103,8 +110,7 @@ class Town:
         """With a home of its own, as on a host of its own. `prefix`: a command before it."""
         name = name or f"{role}-{len(self.processes)}"
         log, lag = self.folder / f"{name}.log", self.folder / f"{name}.lag"
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [*prefix, *PROBED, str(lag), "serve", "--role", role],
@@ -127,18 +133,18 @@ class Town:
     async def down(self, *processes: Process) -> None:
         await asyncio.gather(*(asyncio.to_thread(each.stop) for each in processes))
 
-    async def ask(self, channel: str = "C", born: Write | None = None) -> Run:
-        """What the front stores of a request, without Slack."""
+    async def ask(self, channel: str = "", *, ts: str = "", team: str = "") -> Run:
+        """What the front stores of a request; without a channel no thread is written."""
         once = uuid.uuid4().hex
         request = Request(
             text="turn it around",
             project=PROJECT,
             base_branch=None,
             requester=Person(id="U0MIA", name="mia", gitlab_id=2, access=30),
-            thread=Thread(team="T", channel=channel, ts=once),
+            thread=Thread(team=team or self.slack.world.team_id, channel=channel, ts=ts or once),
             message=once,
         )
-        run, _ = await self.db.store.create(once, request, Limits(), born=born)
+        run, _ = await self.db.store.create(once, request, Limits())
         return run
 
     async def ended(self, runs: Sequence[RunId], seconds: float) -> dict[RunId, RunStatus]:
