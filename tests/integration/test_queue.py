@@ -281,6 +281,7 @@ async def test_a_run_whose_job_was_lost_is_found_again(db: Database, owner: Any)
     ]
 
 
+@pytest.mark.alone
 async def test_a_watching_run_sleeps_until_its_time_and_waits_for_no_place(db: Database) -> None:
     """Its project's only place, and the only one of all, is taken all the while."""
     looks: list[float] = []
@@ -306,6 +307,7 @@ async def test_a_watching_run_sleeps_until_its_time_and_waits_for_no_place(db: D
     assert kinds == [RunAccepted, RunClaimed, StatusChanged]  # looking leaves no trace
 
 
+@pytest.mark.alone
 async def test_nothing_wakes_a_parked_run_early_but_a_hint(db: Database) -> None:
     run = await queued(db)
     assert not await db.store.hint(run.id)  # nothing is parked
@@ -327,6 +329,7 @@ async def test_nothing_wakes_a_parked_run_early_but_a_hint(db: Database) -> None
     assert not await db.store.hint(run.id)  # it came already
 
 
+@pytest.mark.alone
 async def test_hints_come_in_swarms_and_wake_once(db: Database) -> None:
     run = await queued(db)
     await park(db, run)
