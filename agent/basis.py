@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from agent import failpoints
 from agent.branch import on_branch
+from agent.errors import ForgeUnavailable
 from agent.outage import patient
 from agent.ports import Origin
 from agent.rebuild import Rebuild
@@ -18,7 +20,13 @@ async def basis(hold: Hold, origin: Callable[[str], Awaitable[Origin]]) -> tuple
     request, state, vault = hold.state.request, hold.state, hold.vault
 
     async def chosen() -> tuple[CommitSha, str]:
-        return await vault.fetch(await origin(request.project), request.base_branch)
+        where = await origin(request.project)
+        if failpoints.armed:
+            failpoints.reached("clone", "before_call", ForgeUnavailable)
+        fetched = await vault.fetch(where, request.base_branch)
+        if failpoints.armed:
+            failpoints.reached("clone", "after_call", ForgeUnavailable)
+        return fetched
 
     async def made() -> tuple[CommitSha, str]:
         assert state.workspace is not None

@@ -31,6 +31,9 @@ The text of each error is a whole sentence for the person who reads it.
 
 from __future__ import annotations
 
+#: How people are told of a defect of ours; its id follows.
+BROKE = "Something broke on our side"
+
 
 class JourneymanError(Exception):
     """Root of the tree."""
@@ -144,6 +147,6 @@ class Broken(JourneymanError):
     """A defect of ours, caught by `agent.guard`; `cause` is the name of what was raised."""
 
     def __init__(self, *, cause: str, error_id: str) -> None:
-        super().__init__(f"Something broke on our side (error {error_id}).")
+        super().__init__(f"{BROKE} (error {error_id}).")
         self.cause = cause
         self.error_id = error_id

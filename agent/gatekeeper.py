@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 
-from agent import onward
+from agent import failpoints, onward
 from agent.access import checked
 from agent.checks import (
     AT_CLICK,
@@ -22,7 +22,7 @@ from agent.checks import (
 )
 from agent.decision import approval, expiry, moot, rejection, unmerged_change
 from agent.delivery import GateState
-from agent.errors import Conflict, JourneymanError, Refused
+from agent.errors import Conflict, JourneymanError, Refused, StoreUnavailable
 from agent.events import (
     DeliveryBegun,
     GateRefused,
@@ -81,10 +81,14 @@ class Gatekeeper:
                 raise Refused("I know no such request, so nothing was decided.")
             if said := await refusal(case, _checks(case, revise=click.revise)):
                 raise await self._no(click, said)
+            if failpoints.armed:
+                failpoints.reached("decide", "before_call", StoreUnavailable)
             try:
                 row = await self._write(case, click)
             except Conflict:
                 continue  # whoever was first is told of in the next refusal
+            if failpoints.armed:
+                failpoints.reached("decide", "after_call", StoreUnavailable)
             log.info("gate_clicked", extra={"run": row.id, "gate": click.gate, "deed": click.deed})
             return await self._revised(row, case, click)
         told = "This is changing all the time; nothing was decided. Press again."

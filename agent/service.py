@@ -6,10 +6,11 @@ import re
 import secrets
 from dataclasses import replace
 
+from agent import failpoints
 from agent.access import checked
 from agent.changing import Change, changed, set_going
 from agent.decision import overtaken
-from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Refused
+from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Refused, StoreUnavailable
 from agent.events import (
     HoldLifted,
     HoldRefused,
@@ -64,6 +65,8 @@ class RunService:
         thread = request.thread
         key = key or f"{thread.team}:{thread.channel}:{request.message}"
         request = replace(request, requester=by, linked=linked)
+        if failpoints.armed:
+            failpoints.reached("claim", "before_intent", StoreUnavailable)
         run, made = await self._store.create(key, request, project.limits)
         return await self._in_line(run, project) if made else run
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from agent import failpoints
 from agent.adapters.database import open_database
 from agent.adapters.gitlab_forge import GitLabReader
 from agent.errors import SettingsError
@@ -31,6 +33,16 @@ class Service:
 async def serve_command(roles: Collection[str]) -> int:
     settings = load()
     set_up_logs(settings.secrets)
+    if surplus := settings.surplus(roles):
+        told = f"Not used by {', '.join(roles)}, and better not given to it: {', '.join(surplus)}."
+        print(told, file=sys.stderr, flush=True)
+    if settings.failpoints:
+        print(
+            f"JOURNEYMAN_FAILPOINTS is set ({settings.failpoints}): this process will die or fail "
+            "on purpose. It is for tests only; remove it.",
+            file=sys.stderr,
+            flush=True,
+        )
     await serve(settings, roles)
     return 0
 
@@ -69,8 +81,12 @@ async def _serve_until(stop: asyncio.Event, settings: Settings, roles: Collectio
 @asynccontextmanager
 async def open_service(settings: Settings, roles: Collection[str]) -> AsyncGenerator[Service]:
     """Everything of the roles is up; closed in reverse. Raises `SettingsError`."""
+    settings = settings.only(roles)
     require(settings, roles)
     async with AsyncExitStack() as stack:
+        if settings.failpoints:
+            stack.callback(failpoints.disarm)
+            failpoints.arm(settings.failpoints, settings.home)
         database = await stack.enter_async_context(
             open_database(
                 home=settings.home, url=settings.database_url, fleet=settings.parallel_runs

@@ -49,6 +49,10 @@ async def _settings(settings: Settings) -> Checks:
     detail = f"{len(projects)} projects"
     checks.append(Check(name="Projects", ok=not remedy, detail=detail, remedy=remedy))
     checks.append(_sign_in(settings))
+    if settings.failpoints:
+        detail = f"JOURNEYMAN_FAILPOINTS is set: {settings.failpoints}"
+        remedy = "The service would die or fail on purpose, which is for tests only: remove it."
+        checks.append(Check(name="Failpoints", ok=False, detail=detail, remedy=remedy))
     return checks
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from agent.errors import Unavailable
+from agent import failpoints
+from agent.errors import StoreUnavailable, Unavailable
 from agent.run import WAITING
 from agent.state import RunState
 from bot.slack import DECISION, PROGRESS
-from bot.slack_api import SlackRejected
+from bot.slack_api import SlackRejected, SlackUnavailable
 from bot.views import thread as view
 from bot.views.blocks import Message
 from bot.views.outcome import stranded
@@ -67,6 +68,12 @@ class Page:
         await self._put(view.CARD, card)
         return None
 
+    def forget(self, names: Iterable[str]) -> None:
+        """These do not stand as they should: they are looked for, and posted where they are not
+        found."""
+        for name in names:
+            self.slots[name] = _Standing(ts="", fingerprint="", state="")
+
     async def stranded(self) -> None:
         """Whoever asked is told where a run waits that nobody can see, once for each wait."""
         state, slack = self._now, self.presenter.slack
@@ -87,20 +94,24 @@ class Page:
         async def send(ts: str) -> str:
             return await self._send(slot, message, ts)
 
-        await self._once(slot, _fingerprint(message), send)
+        known = self.slots.get(slot)
+        effect = "edit" if known and known.ts else "post"
+        await self._once(slot, _fingerprint(message), send, effect)
 
     async def _send(self, slot: str, message: Message, ts: str) -> str:
         state, slack, sure = self._now, self.presenter.slack, self.presenter.sure
         thread, mark = state.request.thread, (state.run, slot)
         if not ts and slot in self.slots:  # it was about to be posted when something broke
             ts = await slack.find(thread, mark) or ""
-        if ts:
+        tried = ""
+        while ts and ts != tried:
             try:
                 await slack.edit(thread.channel, ts, message, mark=mark, sure=sure)
                 return ts
             except SlackRejected as error:
                 if error.code not in _GONE:
                     raise
+            tried, ts = ts, await slack.find(thread, mark) or ""  # it may stand there once more
         priority = PROGRESS if slot == view.CARD else DECISION
         return await slack.post(thread, message, mark=mark, priority=priority, sure=sure)
 
@@ -136,12 +147,18 @@ class Page:
         await self._once(slot, name, react)
 
     async def _once(
-        self, slot: str, fingerprint: str, act: Callable[[str], Awaitable[str]]
+        self,
+        slot: str,
+        fingerprint: str,
+        act: Callable[[str], Awaitable[str]],
+        effect: str = "decorate",
     ) -> None:
         """Stores the intent, acts, stores the outcome; nothing when it stands there already."""
         if self._stands(slot, fingerprint):
             return
         state, threads = self._now, self.presenter.threads
+        if failpoints.armed:
+            failpoints.reached(effect, "before_intent", StoreUnavailable)
         intent = await threads.intend(
             state.run,
             slot,
@@ -152,9 +169,15 @@ class Page:
         if intent is None:  # another process shows a newer state already
             self.slots = dict(await threads.slots(state.run))
             return
+        if failpoints.armed:
+            failpoints.reached(effect, "before_call", SlackUnavailable)
         self.presenter.sure()
         ts = await act(intent.ts)
+        if failpoints.armed:
+            failpoints.reached(effect, "after_call", SlackUnavailable)
         await threads.posted(state.run, slot, ts=ts, version=state.seq)
+        if failpoints.armed:
+            failpoints.reached(effect, "after_outcome", StoreUnavailable)
         self.slots[slot] = _Standing(ts=ts, fingerprint=fingerprint)
 
     def _stands(self, slot: str, fingerprint: str) -> bool:

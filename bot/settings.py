@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agent import failpoints
 from agent.errors import SettingsError
 from agent.gate import EnvironmentRule, TargetRule
 from agent.outside import Place
@@ -101,6 +102,7 @@ class Settings:
     config: Path | None = None  #: the file that was read
     public_url: str = ""
     listen: str = "127.0.0.1:8080"
+    failpoints: str = ""  #: as `agent.failpoints` reads it
     parallel_runs: int = 4  #: at once, over all projects
     #: what is left of the environment: package managers are configured there, too
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -135,6 +137,18 @@ class Settings:
         by_channel = (path for paths in self.channels.values() for path in paths)
         return tuple(dict.fromkeys((*self.projects, *by_channel)))
 
+    def only(self, roles: Collection[str]) -> Settings:
+        """Without the credentials that are none of these roles' business."""
+        return replace(self, **{name: "" for name in CREDENTIALS if not _theirs(name, roles)})
+
+    def surplus(self, roles: Collection[str]) -> tuple[str, ...]:
+        """The variables of what is set here beyond that."""
+        return tuple(
+            v.name
+            for v in VARIABLES
+            if v.field in CREDENTIALS and getattr(self, v.field) and not _theirs(v.field, roles)
+        )
+
     def project(self, path: str) -> ProjectEntry:
         return self.projects.get(path) or replace(self.defaults, path=path)
 
@@ -147,6 +161,21 @@ class Settings:
     def default_project(self, channel: str) -> str | None:
         return next((p.path for p in self.projects.values() if channel in p.channels), None)
 
+
+#: Which roles each credential is for. That of the schema's owner is for `migrate` alone.
+CREDENTIALS: Mapping[str, frozenset[str]] = {
+    "slack_bot_token": frozenset({"front"}),
+    "slack_app_token": frozenset({"front"}),
+    "slack_signing_secret": frozenset({"front"}),
+    "gitlab_signin_secret": frozenset({"front"}),
+    "gitlab_webhook_secret": frozenset({"front"}),
+    "gitlab_read_token": frozenset({"front", "worker"}),
+    "gitlab_token": frozenset({"effects"}),
+    "gitlab_merge_token": frozenset({"effects"}),
+    "openai_api_key": frozenset({"worker"}),
+    "embeddings_api_key": frozenset({"worker"}),
+    "database_admin_url": frozenset(),
+}
 
 #: What each role cannot do without, and the sentence that says how to get it.
 _NEEDED: Mapping[str, Mapping[str, str]] = {
@@ -192,6 +221,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     own = {name for v in VARIABLES for name in (v.name, f"{v.name}_FILE")}
     others = {name: value for name, value in env.items() if name not in own}
     settings = Settings(home=home, environment=others, **_checked(values))
+    if settings.failpoints:
+        failpoints.parse(settings.failpoints, home)
     if not path.is_file():
         return settings
     from bot.projectfile import read
@@ -212,6 +243,10 @@ def require(settings: Settings, roles: Collection[str]) -> None:
             "Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set: give the app-level token "
             "(xapp-…) for Socket Mode, or the signing secret for HTTP."
         )
+
+
+def _theirs(credential: str, roles: Collection[str]) -> bool:
+    return not CREDENTIALS[credential].isdisjoint(roles)
 
 
 def _value(env: Mapping[str, str], name: str) -> str:

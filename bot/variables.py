@@ -113,4 +113,9 @@ VARIABLES = (
         field="listen",
         about="address and port of our pages, health and Slack's requests; default 127.0.0.1:8080",
     ),
+    Variable(
+        name="JOURNEYMAN_FAILPOINTS",
+        field="failpoints",
+        about="for tests only: where this process dies or fails on purpose; empty: nowhere",
+    ),
 )

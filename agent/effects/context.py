@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from agent.canaries import CREDENTIAL, Canaries
-from agent.errors import Frozen, Refused
+from agent.errors import Frozen, JourneymanError, Refused
 from agent.events import EffectDone, RunEvent
 from agent.grip import held
 from agent.intents import Intent
@@ -21,11 +21,11 @@ from agent.work import Holder
 I = TypeVar("I", bound=Intent)  # noqa: E741  (the intent's class)
 
 
-class NotYet(Exception):
+class NotYet(JourneymanError):
     """What was just made is not seen everywhere yet: the effect is tried again soon."""
 
 
-class Later(Exception):
+class Later(JourneymanError):
     """GitLab has accepted it and does it when it likes: looked at again for two hours."""
 
 

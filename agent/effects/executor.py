@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
+from agent import failpoints
 from agent.canaries import Canaries
 from agent.effects.context import Effect, EffectContext, Handler, Later, NotYet
 from agent.effects.delivery import OPEN_DELIVERY
@@ -17,12 +19,16 @@ from agent.effects.play import PLAY_JOB
 from agent.effects.push import PUSH
 from agent.effects.review import REPLY
 from agent.errors import (
+    BROKE,
+    Broken,
     Conflict,
     ForgeRejected,
     ForgeUnavailable,
     Frozen,
     GitFailed,
+    JourneymanError,
     Refused,
+    StoreUnavailable,
     Unavailable,
 )
 from agent.events import (
@@ -33,6 +39,7 @@ from agent.events import (
     Payload,
     RunEvent,
 )
+from agent.guard import guarded
 from agent.intents import (
     KIND,
     HandOver,
@@ -52,12 +59,16 @@ from agent.run import RunId
 from agent.state import fold
 from agent.work import Holder
 
+log = logging.getLogger(__name__)
+
 #: GitLab shows a pushed branch to its merge requests up to 40 s later; in all 121 s.
 BRANCH_LAG = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 #: For a GitLab that is down; in all about an hour.
 OUTAGE = (*BRANCH_LAG, *(120.0,) * 30)
 #: For what GitLab has accepted and not done; in all two hours.
 TRAIN = (5.0, 15.0, 30.0, *(60.0,) * 119)
+#: For a defect of ours, which may be one of a moment.
+BREAKS = (1.0, 8.0, 60.0)
 MOST = len(OUTAGE) + len(TRAIN)  #: attempts in all
 TRIES = 25  #: people may say something at any moment
 #: Seconds until a freeze is looked at again; its end wakes what it held sooner.
@@ -115,7 +126,12 @@ class EffectExecutor:
                 await self._context.heed(run)
                 outcome = await self._settled(run, key, intent)
                 wake = number == len(pending) or isinstance(outcome, EffectFailed)
-                await self._store.settle(run, key, outcome, wake=wake)
+                with guarded(log, "outcome_broke", run=run):
+                    await self._store.settle(run, key, outcome, wake=wake)
+                    if failpoints.armed:
+                        failpoints.reached(_point(intent), "after_outcome", StoreUnavailable)
+        except Broken as defect:  # what is done is read back
+            raise Unavailable(str(defect), retry_after=BREAKS[0]) from defect
         except Frozen as freeze:
             raise ForgeUnavailable(str(freeze), retry_after=FROZEN) from freeze
 
@@ -134,17 +150,25 @@ class EffectExecutor:
         state, kind, handler = fold(events), KIND[type(intent)], HANDLERS[type(intent)]
         before = any(isinstance(e.payload, EffectIntended) and e.payload.key == key for e in events)
         try:
-            if not before:
-                if handler.stands:
-                    handler.stands(state, intent)
-                subject = handler.subject(state, intent)
-                await self._intend(
-                    EffectIntended(key=key, effect=kind, subject=subject),
-                    run,
-                    state.seq if handler.stands else None,
-                )
-            effect = Effect(key=key, intent=intent, state=state, events=events, before=before)
-            return await handler.act(self._context, effect)
+            with guarded(log, "effect_broke", run=run, effect=kind):
+                if not before:
+                    if failpoints.armed:
+                        failpoints.reached(_point(intent), "before_intent", StoreUnavailable)
+                    if handler.stands:
+                        handler.stands(state, intent)
+                    subject = handler.subject(state, intent)
+                    await self._intend(
+                        EffectIntended(key=key, effect=kind, subject=subject),
+                        run,
+                        state.seq if handler.stands else None,
+                    )
+                effect = Effect(key=key, intent=intent, state=state, events=events, before=before)
+                if failpoints.armed:
+                    failpoints.reached(_point(intent), "before_call", ForgeUnavailable)
+                done = await handler.act(self._context, effect)
+                if failpoints.armed:
+                    failpoints.reached(_point(intent), "after_call", ForgeUnavailable)
+            return done
         except NotYet as lag:
             return await self._later(run, key, kind, events, str(lag), BRANCH_LAG)
         except Later as train:
@@ -153,6 +177,8 @@ class EffectExecutor:
             return await self._later(
                 run, key, kind, events, str(outage), OUTAGE, at_least=outage.retry_after or 0
             )
+        except Broken as defect:
+            return await self._later(run, key, kind, events, str(defect), BREAKS)
         except (ForgeRejected, Refused, GitFailed) as refusal:
             return EffectFailed(key=key, effect=kind, problem=str(refusal))
 
@@ -170,7 +196,10 @@ class EffectExecutor:
         """The attempts are counted in the log, so that they survive a restart. What GitLab says
         has its own patience, whatever outage came before."""
         before = [e.payload.problem for e in events if _failed(e.payload, key)]
-        failed = len(before) if delays is OUTAGE else before.count(problem)
+        if delays is BREAKS:  # each has an id of its own
+            failed = sum(each.startswith(BROKE) for each in before)
+        else:
+            failed = len(before) if delays is OUTAGE else before.count(problem)
         if failed >= len(delays) or len(before) >= MOST:
             return EffectFailed(key=key, effect=kind, problem=problem)
         delay = max(delays[failed], at_least)
@@ -188,9 +217,14 @@ class EffectExecutor:
         await self._store.write(run, Write(payloads=(payload,)), actor="effects")
 
 
+def _point(intent: Intent) -> str:
+    kind = KIND[type(intent)]
+    return "merge_request" if kind is EffectKind.OPEN_MERGE_REQUEST else kind.value
+
+
 def _failed(payload: Payload, key: str) -> TypeGuard[EffectFailed]:
     return isinstance(payload, EffectFailed) and payload.key == key
 
 
-class _Overtaken(Exception):
+class _Overtaken(JourneymanError):
     """Something else came into the log."""

@@ -14,10 +14,11 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from agent import failpoints
 from agent.errors import StoreUnavailable
 from bot.inbox import SOURCE, Deliveries, key_of
 from bot.listeners.controls import Controls
-from bot.listeners.desk import Desk, Work
+from bot.listeners.desk import Desk, Work, effect_of
 from bot.listeners.gates import GateControls
 from bot.listeners.mentions import Mentions
 from bot.listeners.nights import NightControls
@@ -107,6 +108,8 @@ def _store_first(app: AsyncApp, identity: Identity, deliveries: Deliveries) -> N
         if key is None:
             return BoltResponse(status=200, body="")
         try:
+            if failpoints.armed:
+                failpoints.reached(effect_of(body), "before_intent", StoreUnavailable)
             delivery = await deliveries.accept(SOURCE, key, body)
         except StoreUnavailable:
             return BoltResponse(status=503, body="")  # Slack delivers it again
@@ -128,7 +131,11 @@ def _listen(
 ) -> None:
     def listener(work: Work) -> Callable[..., Awaitable[None]]:
         async def listen(ack: Ack, body: Json, context: dict[str, Any]) -> None:
+            if failpoints.armed:
+                failpoints.reached("ack", "before_call", ConnectionResetError)
             await ack()
+            if failpoints.armed:
+                failpoints.reached("ack", "after_call", StoreUnavailable)
             again = bool(context.get(_AGAIN))
             await desk.handle(context[_DELIVERY], body, work, again=again)
 

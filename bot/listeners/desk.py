@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.errors import JourneymanError, NotLinked, Refused, Unavailable
+from agent import failpoints
+from agent.errors import JourneymanError, NotLinked, Refused, StoreUnavailable, Unavailable
 from bot.inbox import Deliveries
 from bot.linking import Linking
-from bot.records import Json, record
+from bot.records import Json, first, record
 from bot.slack import Slack
 from bot.views import errors
 
@@ -41,7 +42,7 @@ class Desk:
             if delivery not in self._unmarked:
                 await self._guarded(delivery, body, work, again)
             else:  # whoever was told what came of it can rely on that
-                await self._mark(delivery)
+                await self._mark(delivery, body)
         finally:
             del self._working[delivery]
 
@@ -72,12 +73,14 @@ class Desk:
             error_id = secrets.token_hex(4)
             log.exception("listener_broke", extra={"delivery": delivery, "error_id": error_id})
             await self._tell(body, errors.broken(error_id))
-        await self._mark(delivery)
+        await self._mark(delivery, body)
 
-    async def _mark(self, delivery: int) -> None:
+    async def _mark(self, delivery: int, body: Json) -> None:
         try:
             await self.deliveries.handled(delivery)
             self._unmarked.discard(delivery)
+            if failpoints.armed:
+                failpoints.reached(effect_of(body), "after_outcome", StoreUnavailable)
         except Unavailable as error:
             self._unmarked.add(delivery)
             log.warning("delivery_unmarked", extra={"delivery": delivery, "reason": str(error)})
@@ -95,6 +98,12 @@ class Desk:
         if not place.channel or not place.user:
             return True
         return await self.slack.tell(place.channel, place.user, place.thread_ts, text)
+
+
+def effect_of(body: Json) -> str:
+    """What is brought about by handling it, beside the answer that it has come."""
+    pressed = first(body.get("actions")).get("action_id")
+    return "decide" if pressed == "gate_approve" else "ack"
 
 
 @dataclass(frozen=True, kw_only=True)
