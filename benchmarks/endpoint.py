@@ -1,5 +1,5 @@
 """The scripted endpoint of the step benchmark, in a process of its own so that its CPU is not
-charged to anybody. `python -m benchmarks.endpoint SCRIPT LOG [LATENCY]` prints its URL; each
+charged to anybody. `python -m benchmarks.endpoint SCRIPT LOG [LATENCY [HOST]]` prints its URL; each
 answered request appends a line to LOG: when it arrived, when it was answered, and its size."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 
-async def serve(script: list[dict[str, Any]], log: Path, latency: float) -> None:
+async def serve(script: list[dict[str, Any]], log: Path, latency: float, host: str) -> None:
     before: dict[str, str] = {}
 
     async def completions(request: web.Request) -> web.Response:
@@ -48,8 +48,8 @@ async def serve(script: list[dict[str, Any]], log: Path, latency: float) -> None
     app.router.add_post("/v1/chat/completions", completions)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
+    await web.TCPSite(runner, host, 0).start()
+    print(f"http://{host}:{runner.addresses[0][1]}/v1", flush=True)
     # the parent closes our standard input when it is done with us
     await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
@@ -99,5 +99,6 @@ if __name__ == "__main__":
             json.loads(Path(script_path).read_text()),
             Path(log_path),
             float(rest[0]) if rest else 0.0,
+            rest[1] if len(rest) > 1 else "127.0.0.1",
         )
     )

@@ -27,13 +27,16 @@ class Endpoint:
 
 @contextmanager
 def endpoint(
-    folder: Path, script: Sequence[Mapping[str, Any]], latency: float = 0.0
+    folder: Path,
+    script: Sequence[Mapping[str, Any]],
+    latency: float = 0.0,
+    host: str = "127.0.0.1",
 ) -> Generator[Endpoint]:
     script_path, log = folder / "script.json", folder / "endpoint.log"
     script_path.write_text(json.dumps(list(script)))
     log.write_text("")
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.endpoint", script_path, log, str(latency)],
+        [sys.executable, "-m", "benchmarks.endpoint", script_path, log, str(latency), host],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

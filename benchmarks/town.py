@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters.database import Database, open_database
+from agent.adapters.postgres_files import lay_out
 from agent.linking import Account
 from agent.run import ENDED, Limits, Person, Request, Run, RunId, RunStatus, Thread
 from benchmarks.lag import quantile, read
@@ -173,20 +174,14 @@ class Town:
         return "\n".join((*told, *(each.log.read_text()[-1500:] for each in self.processes)))
 
     def postgres_cpu(self) -> float:
-        """Seconds of the server and of all its connections, closed ones too."""
-        children = Path(f"/proc/{self._postmaster()}/task/{self._postmaster()}/children")
-        return cpu_of(self._postmaster()) + sum(
-            cpu_of(int(child)) for child in children.read_text().split()
-        )
-
-    def _postmaster(self) -> int:
-        return postmaster(self.folder / "home")
+        return postgres_cpu(self.folder / "home")
 
 
-def postmaster(home: Path) -> int:
-    from agent.adapters.postgres_files import lay_out
-
-    return int((lay_out(home).data / "postmaster.pid").read_text().split()[0])
+def postgres_cpu(home: Path) -> float:
+    """Seconds of the server of a home and of all its connections, closed ones too."""
+    pid = int((lay_out(home).data / "postmaster.pid").read_text().split()[0])
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return cpu_of(pid) + sum(cpu_of(int(child)) for child in children)
 
 
 def cpu_of(pid: int) -> float:
@@ -214,16 +209,17 @@ async def open_town(
     latency: float = 0.0,
     parallel: int = 4,
     watch: bool = False,
+    host: str = "127.0.0.1",
 ) -> AsyncGenerator[Town]:
     """`latency`: of the model, a request; `parallel`: runs at once in a process, and over all of
-    them until somebody says otherwise."""
+    them until somebody says otherwise; `host`: where GitLab and the model listen."""
     slack = SlackStandIn(seed.make_world(ROOT / "slack-manifest.json"), speed=1000)
     slack.limits.enabled = False
-    gitlab = GitLabStandIn(folder / "gitlab")
+    gitlab = GitLabStandIn(folder / "gitlab", host=host)
     source = _source(folder / "source")
     answers = [{"content": "", "tool_calls": [each]} for each in script]
     (folder / "model").mkdir()
-    with endpoint(folder / "model", answers, latency) as model:
+    with endpoint(folder / "model", answers, latency, host) as model:
         async with slack, gitlab, open_database(home=folder / "home", fleet=parallel) as db:
             state = gitlab.state
             people = {p.name: state.add_user(p.name, name=p.real_name) for p in seed.PEOPLE}
