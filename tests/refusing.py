@@ -20,12 +20,10 @@ async def refusing(
     state: str,
     *,
     which: str = "<= 1",
-    when: str = "true",
     told: str = "refused by a test",
 ) -> AsyncGenerator[Callable[[], Awaitable[int]]]:
-    """Refuses the nth row that is written and for which `when` holds, if n is `which`; `told` is
-    what it says then. Gives how many rows were tried. A sequence counts, which no rollback undoes.
-    """
+    """Refuses the nth statement that writes there, if n is `which`; `told` is what it says then.
+    Gives how many there were. A sequence counts, which no rollback undoes."""
     name = f"refusing_{next(_numbers)}"
     owner = await connect(admin_url)
     try:
@@ -36,10 +34,10 @@ async def refusing(
                 IF nextval('public.{name}') {which} THEN
                     RAISE EXCEPTION '{told}' USING ERRCODE = '{state}';
                 END IF;
-                RETURN NEW;
+                RETURN NULL;
             END $$;
             CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table}
-            FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION {name}()""")
+            FOR EACH STATEMENT EXECUTE FUNCTION {name}()""")
 
         async def tried() -> int:
             return int(
