@@ -7,11 +7,10 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.errors import SettingsError
@@ -35,7 +34,7 @@ from bot.records import record
 from bot.runs import Gates, Operating, Runs
 from bot.settings import Settings
 from bot.slack import Identity, Slack
-from bot.slack_api import TIMEOUT, SlackApi
+from bot.slack_api import TIMEOUT, SlackApi, SlackRejected
 from bot.views.words import Links
 
 log = logging.getLogger("journeyman.front")
@@ -159,15 +158,22 @@ async def open_front(
 async def _connect(stack: AsyncExitStack, door: Door, app_token: str) -> AsyncSocketModeHandler:
     handler = AsyncSocketModeHandler(door.app, app_token)
     stack.push_async_callback(handler.close_async)
+    client = door.app.client
+    api = AsyncWebClient(
+        token=app_token,
+        base_url=client.base_url,
+        session=client.session,
+        timeout=TIMEOUT,
+        retry_handlers=[],
+    )
     try:
         # asked for here, since `connect_async` would try a refused token for ever
-        client = cast("Any", door.app.client)
-        answer = await client.apps_connections_open(app_token=app_token)
-        handler.client.wss_uri = answer["url"]
-        await handler.connect_async()
-    except SlackApiError as error:
+        answer = await SlackApi(client=api).patiently("apps.connections.open", {})
+    except SlackRejected as error:
         raise SettingsError(
             "SLACK_APP_TOKEN is refused by Slack: copy the app-level token, with the scope "
             "connections:write, again."
         ) from error
+    handler.client.wss_uri = answer["url"]
+    await handler.connect_async()
     return handler

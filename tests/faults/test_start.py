@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from road import ROOT, Road
+from road import ROOT, Road, fault, until
 
 
 async def start(road: Road, change: Mapping[str, str]) -> tuple[int, str]:
@@ -67,6 +67,14 @@ async def test_a_database_that_is_down_is_no_wrong_setting(road: Road):
     assert "What was stored before is kept" in said
     assert len(said.splitlines()) == 1
     assert code == 1
+
+
+@pytest.mark.parametrize("mode", ["fail", "429", "drop_after_apply"])
+async def test_a_slack_that_is_away_for_a_moment_is_no_wrong_token(road: Road, mode: str):
+    hit = road.slack.faults.set(fault(mode, "apps.connections.open", status=503))
+    async with road.serving():
+        assert hit.hits == 1
+        await until(lambda: road.slack.sockets.connections)
 
 
 @pytest.mark.parametrize(
