@@ -13,7 +13,7 @@ from benchmarks.table import show
 
 NAMES = (
     *("steps", "worker", "prompt", "slack", "workspace", "joblog", "watching", "findings"),
-    *("takeover",),
+    *("takeover", "failpoints"),
 )
 SIZED = ("takeover",)  #: small by default, as large as they are told of with --full
 OTHERS = ("renovate", "nights")  #: only when named: they take minutes and package registries

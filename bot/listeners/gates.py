@@ -16,7 +16,10 @@ from bot.runs import Gates
 from bot.slack import Slack
 from bot.views import reject
 
-UNSURE = "Nothing was decided, since I could not check whether you may: {} Press it again later."
+UNSURE = (
+    "I could not bring this to its end: {} As long as the request in the thread waits for you, "
+    "nothing was decided: press it again later."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

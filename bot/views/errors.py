@@ -21,8 +21,9 @@ def unavailable(reason: str) -> str:
 
 def broken(error_id: str) -> str:
     return (
-        f"Something broke on our side (error `{error_id}`). No run was changed. Please try again; "
-        "if it happens again, give this number to the operator."
+        f"Something broke on our side (error `{error_id}`). What you asked for may have been done "
+        "before that: look in the thread, and try again if it was not. If it happens again, give "
+        "this number to the operator."
     )
 
 

@@ -426,6 +426,31 @@ async def test_a_branch_that_gitlab_never_sees_ends_the_attempts(scene: Scene) -
     assert await scene.store.pending_intents(scene.run) == []
 
 
+async def test_a_defect_of_ours_is_tried_again_and_read_back(scene: Scene) -> None:
+    scene.forge.faults["note"] = [("after", RuntimeError("a defect"))]
+    await scene.want_all()
+    with pytest.raises(Unavailable) as waits:
+        await scene.carry_out()
+    assert waits.value.retry_after == 1
+    assert str(waits.value).startswith("Something broke on our side (error ")
+    await scene.carry_out()
+    assert len(scene.forge.notes) == 1
+    assert (await scene.done())[-1].found
+
+
+async def test_what_always_breaks_is_given_up_and_told(scene: Scene) -> None:
+    scene.forge.faults["project"] = [RuntimeError("a defect")] * 9
+    await scene.want(Push(commit=scene.commit))
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await scene.carry_out()
+    await scene.carry_out()
+    failed = await scene.failed()
+    assert [each.retry_in for each in failed] == [1, 8, 60, None]
+    assert failed[-1].problem.startswith("Something broke on our side (error ")
+    assert await scene.store.pending_intents(scene.run) == []
+
+
 async def test_gitlabs_own_wish_for_patience_is_kept(scene: Scene) -> None:
     scene.forge.faults["project"] = [ForgeUnavailable("Too many requests.", retry_after=42)]
     await scene.want(Push(commit=scene.commit))
