@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -139,7 +140,7 @@ class GitLabStandIn:
 
     @web.middleware
     async def _recorded(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        status = 500
+        status, arrived = 500, self.state.now()
         try:
             response = await handler(request)
             status = response.status
@@ -148,11 +149,12 @@ class GitLabStandIn:
             raise
         finally:
             if not request.raw_path.startswith("/control/"):
-                self._remember(request, status, await _sent(request))
+                self._remember(request, arrived, status, await _sent(request))
         return response
 
-    def _remember(self, request: web.Request, status: int, body: bytes) -> None:
+    def _remember(self, request: web.Request, arrived: datetime, status: int, body: bytes) -> None:
         seen = Seen(
+            arrived=arrived,
             at=self.state.now(),
             actor=request.get(ACTOR, ""),
             method=request.method,

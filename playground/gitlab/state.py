@@ -27,9 +27,10 @@ from playground.ledger import Ledger
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One request as it arrived, for who checks afterwards what was done to GitLab."""
+    """One request as it was, for who checks afterwards what was done to GitLab."""
 
-    at: datetime
+    arrived: datetime
+    at: datetime  #: when it had been carried out
     actor: str  #: username; empty without a valid token
     method: str
     path: str  #: raw, with query

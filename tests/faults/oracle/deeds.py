@@ -53,6 +53,7 @@ class Begun:
     kind: EffectKind
     at: datetime
     answered: tuple[datetime, ...]
+    done: tuple[datetime, ...]  #: those of them that say that it was
 
 
 def path_of(seen: Seen) -> str:
@@ -63,9 +64,12 @@ def begun(books: Ledgers) -> list[Begun]:
     found: list[Begun] = []
     for run, events in books.events.items():
         answers: dict[str, list[datetime]] = {}
+        done: dict[str, list[datetime]] = {}
         for event in events:
             if isinstance(event.payload, (EffectDone, EffectFailed)):
                 answers.setdefault(event.payload.key, []).append(event.at)
+            if isinstance(event.payload, EffectDone):
+                done.setdefault(event.payload.key, []).append(event.at)
         for event in events:
             if isinstance(p := event.payload, EffectIntended):
                 told = tuple(answers.get(p.key, ()))
@@ -76,6 +80,7 @@ def begun(books: Ledgers) -> list[Begun]:
                         kind=p.effect,
                         at=event.at,
                         answered=told,
+                        done=tuple(done.get(p.key, ())),
                     )
                 )
     return found

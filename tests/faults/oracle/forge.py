@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from agent.events import EffectKind
 from agent.run import RunStatus
-from oracle.deeds import ANSWERS, ONCE, begun, branches, meant, path_of
+from oracle.deeds import ANSWERS, ONCE, Begun, begun, branches, meant, path_of
 from oracle.ledgers import Ledgers, about_of
 from playground.gitlab.state import Seen
 from playground.gitlab.talk_records import MergeRequest
@@ -65,10 +65,10 @@ def i5(books: Ledgers) -> list[str]:
     by: dict[str, set[str]] = {}
     done: dict[str, list[Seen]] = {}
     for seen in books.changes:
-        fits = [each for each in announced if meant(books, seen, each) and each.at <= seen.at]
+        fits = [each for each in announced if meant(books, seen, each) and each.at <= seen.arrived]
         if not fits:
             found.append(f"GitLab: {_short(seen)}; log: nothing announced it")
-        elif not any(answer >= seen.at for each in fits for answer in each.answered):
+        elif not any(_answered(each, seen) for each in fits):
             found.append(f"GitLab: {_short(seen)}; log: {fits[-1].key} was never answered for")
         if any(pattern.search(path_of(seen)) for pattern in ONCE):
             deed = f"{seen.method} {path_of(seen)} {seen.pushed or seen.body[:200]!r}"
@@ -78,6 +78,11 @@ def i5(books: Ledgers) -> list[str]:
         if len(times) > max(1, len(by[deed])):
             found.append(f"GitLab: {deed}, {len(times)} times; log: {sorted(by[deed])}")
     return found + _messages(books)
+
+
+def _answered(each: Begun, seen: Seen) -> bool:
+    """Whoever got no answer in time may have read that it was done before it was answered."""
+    return any(at >= seen.at for at in each.answered) or any(at >= seen.arrived for at in each.done)
 
 
 def _messages(books: Ledgers) -> list[str]:

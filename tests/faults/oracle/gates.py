@@ -11,10 +11,14 @@ from agent.delivery import GateState
 from agent.events import EffectDone, EffectKind, GateVoted
 from agent.gate import Action
 from agent.intents import Merge, PlayJob
+from agent.run import Person
 from agent.state import RunState
 from oracle.deeds import MERGED_BY, PLAYED, RIGHTS, begun, path_of
 from oracle.ledgers import Ledgers
 from playground.gitlab.talk_records import MergeRequest
+
+#: Seconds for which a press may still be looked into when another one comes.
+TOGETHER = 60.0
 
 
 def i4(books: Ledgers) -> list[str]:
@@ -136,10 +140,33 @@ def _unsure(books: Ledgers, gate: GateState, state: RunState) -> Iterator[str]:
             and isinstance(event.payload, GateVoted)
         )
         read = [
-            seen.status
+            seen
             for seen in books.seen
             if (m := RIGHTS.search(path_of(seen))) and int(m[1]) == vote.gitlab_id
             if seen.at <= at
         ]
-        if not read or read[-1] != 200:
-            yield f"vote of {vote.name} at {at}; GitLab's answers on the rights: {read}"
+        own, others = _clicks(books, gate, vote, at)
+        if others:  # which of the reads were for this click is not told
+            good = any(seen.status == 200 and seen.at.timestamp() >= own for seen in read)
+        else:
+            good = bool(read) and read[-1].status == 200
+        if not good:
+            told = [seen.status for seen in read]
+            yield f"vote of {vote.name} at {at}; GitLab's answers on the rights: {told}"
+
+
+def _clicks(books: Ledgers, gate: GateState, vote: Person, at: datetime) -> tuple[float, bool]:
+    """When the person last pressed on this gate before the vote, and whether other presses of
+    theirs may have been looked into at the same time."""
+    pressed = [
+        (float(action["action_ts"]), action.get("value"))
+        for sent in books.delivered
+        if sent.payload.get("user", {}).get("id") == vote.id
+        for action in sent.payload.get("actions", ())
+        if str(action.get("action_id", "")).startswith("gate_")
+    ]
+    before = [(ts, value) for ts, value in pressed if ts <= at.timestamp()]
+    own = max((ts for ts, value in before if value == gate.gate.id), default=0.0)
+    return own, any(
+        ts > own - TOGETHER and (ts, value) != (own, gate.gate.id) for ts, value in before
+    )
