@@ -43,7 +43,9 @@ UPDATE inbox SET handled_at = clock_timestamp(),
 WHERE id = $1"""
 HANDLED = "UPDATE inbox SET handled_at = clock_timestamp(), error = '' WHERE id = $1"
 #: Whose service was away did not end whoever tried: only those attempts count.
-FAILED = "UPDATE inbox SET error = $2, attempts = greatest(attempts - 1, 0) WHERE id = $1"
+FAILED = """
+UPDATE inbox SET error = $2, attempts = greatest(attempts - 1, 0)
+WHERE id = $1 AND handled_at IS NULL"""
 PRUNE = "DELETE FROM inbox WHERE handled_at < clock_timestamp() - $1::interval"
 
 
@@ -95,7 +97,7 @@ class Inbox:
         await retried(lambda: self._pool.execute(HANDLED, id))
 
     async def failed(self, id: int, error: str) -> None:
-        """Keeps the delivery for another attempt, with what was away."""
+        """Keeps the delivery for another attempt, with why it is not done yet."""
         await retried(lambda: self._pool.execute(FAILED, id, error))
 
     async def prune(self, older_than: timedelta) -> None:

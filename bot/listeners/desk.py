@@ -36,6 +36,8 @@ class Desk:
     async def handle(self, delivery: int, body: Json, work: Work, *, again: bool = False) -> None:
         task = asyncio.current_task()
         if delivery in self._working or task is None:
+            if again:  # it takes long, and nobody has died of it
+                await self.deliveries.failed(delivery, "It is still being dealt with.")
             return
         self._working[delivery] = task
         try:
