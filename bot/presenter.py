@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.errors import Unavailable
+from agent.errors import Broken, Unavailable
+from agent.guard import guarded
 from agent.ports import Clock, Store
 from agent.run import ACTIVE, PARKED, RunId
 from agent.state import RunState, fold, step
@@ -125,20 +126,25 @@ class Presenter:
     async def _follow(self, run: RunId, changed: asyncio.Event) -> None:
         """Until the run rests: it may do so for days, and nothing of it is kept here meanwhile."""
         page: Page | None = None
+        broken = 0
         while True:
             changed.clear()
             rests: RunState | None = None
             try:
-                page = page or Page(presenter=self, slots=dict(await self.threads.slots(run)))
-                state = await self._state(run, page.state)
-                if not state.request.thread.channel:  # a night's: the digest tells of it
-                    return await self._rest(state)
-                wait = await page.show(state)
+                with guarded(log, "thread_broke", run=run):
+                    page = page or Page(presenter=self, slots=dict(await self.threads.slots(run)))
+                    state = await self._state(run, page.state)
+                    if not state.request.thread.channel:  # a night's: the digest tells of it
+                        return await self._rest(state)
+                    wait = await page.show(state)
                 if wait is None and state.status not in _AT_WORK:
                     rests, wait = state, self.every
             except Unavailable as error:
                 log.warning("thread_waits", extra={"run": run, "reason": str(error)})
                 page, wait = None, _AGAIN
+            except Broken:  # a defect of ours may be one of a moment
+                page, wait = None, _AGAIN * 2 ** min(broken, 6)
+                broken += 1
             except SlackRejected as error:
                 log.warning("thread_refused", extra={"run": run, "code": error.code})
                 if page is not None and error.code in _LOST:

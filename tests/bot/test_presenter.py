@@ -54,6 +54,34 @@ async def test_a_crash_between_intent_and_post_posts_once(
         assert [message.ts for message in again.ours(root)] == [card.ts]
 
 
+async def test_what_breaks_by_a_defect_is_shown_all_the_same(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing comes into the log afterwards."""
+    posted, broke = ThreadStore.posted, 0
+
+    async def breaking(threads: ThreadStore, run: RunId, slot: str, **more: Any) -> None:
+        nonlocal broke
+        if slot == "card" and broke < 2:
+            broke += 1
+            raise RuntimeError("a defect")
+        await posted(threads, run, slot, **more)
+
+    monkeypatch.setattr("bot.presenter._AGAIN", 0.1)
+    monkeypatch.setattr(ThreadStore, "posted", breaking)
+    root, run = await started(face)
+
+    async def stands() -> bool:
+        slots = await face.front.presenter.threads.slots(run.id)
+        return slots["card"].state == "posted"
+
+    async with asyncio.timeout(60):
+        while not await stands():  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(0.02)
+    assert broke == 2
+    assert len(face.ours(root)) == 1
+
+
 async def test_of_a_run_that_waits_nothing_is_kept_and_nothing_is_read_at_the_next_start(
     slack: SlackStandIn, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
