@@ -203,7 +203,15 @@ class EffectExecutor:
         if failed >= len(delays) or len(before) >= MOST:
             return EffectFailed(key=key, effect=kind, problem=problem)
         delay = max(delays[failed], at_least)
-        await self._log(run, EffectFailed(key=key, effect=kind, problem=problem, retry_in=delay))
+        again = EffectFailed(
+            key=key,
+            effect=kind,
+            problem=problem,
+            retry_in=delay,
+            attempt=failed + 1,
+            attempts=len(delays) + 1,
+        )
+        await self._log(run, again)
         raise ForgeUnavailable(problem, retry_after=delay)
 
     async def _intend(self, intended: EffectIntended, run: RunId, seq: int | None) -> None:

@@ -51,6 +51,8 @@ class EffectFailed:
     effect: EffectKind
     problem: str  #: a sentence for people
     retry_in: float | None = None
+    attempt: int = 0
+    attempts: int = 0  #: 0: of a time when they were not told
 
 
 @dataclass(frozen=True, kw_only=True)

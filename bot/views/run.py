@@ -100,7 +100,7 @@ def _trouble(trouble: e.ModelFailed | e.EffectFailed) -> str:
     if trouble.retry_in is None:
         return told
     again = f"Retrying in {t.duration(trouble.retry_in)}"
-    if isinstance(trouble, e.ModelFailed):
+    if trouble.attempts:
         again += f", {trouble.attempt + 1} of {trouble.attempts}"
     return f"{told} {again}. Nothing is lost."
 

@@ -406,6 +406,7 @@ async def test_gitlab_may_take_a_minute_to_see_a_branch(scene: Scene) -> None:
         waited += waits.value.retry_after or 0
     assert waited >= 61
     assert [f.retry_in for f in await scene.failed()] == [1, 2, 4, 8, 16, 30]
+    assert [(f.attempt, f.attempts) for f in await scene.failed()] == [(n, 8) for n in range(1, 7)]
     await scene.carry_out()
     assert len(scene.forge.requests) == 1
     assert len(await scene.done()) == 3
@@ -458,7 +459,7 @@ async def test_gitlabs_own_wish_for_patience_is_kept(scene: Scene) -> None:
         await scene.carry_out()
     assert waits.value.retry_after == 42
     (failed,) = await scene.failed()
-    assert failed.retry_in == 42
+    assert (failed.retry_in, failed.attempt, failed.attempts) == (42, 1, 38)
     await scene.carry_out()
     assert len(await scene.done()) == 1
 

@@ -95,6 +95,17 @@ RUNS: dict[str, RunState] = {
             retry_in=120,
         ),
     ),
+    "waiting for GitLab": state(
+        *WORKING,
+        e.EffectFailed(
+            key="k",
+            effect=e.EffectKind.PUSH,
+            problem="GitLab is not answering (502).",
+            retry_in=120,
+            attempt=1,
+            attempts=5,
+        ),
+    ),
     "following": state(
         *WORKING,
         e.InstructionGiven(text="use semicolons", by=SAM, message="1.2"),
@@ -446,6 +457,16 @@ def test_a_version_alone_is_no_reason_to_edit() -> None:
             "`platform/api` from `main`, for <@U0MIA>",
             "The model provider is not answering (503). Retrying in 2 min, 3 of 5. "
             "Nothing is lost.",
+            "Plan — 0 of 3 done",
+            "in_progress: Read the router",
+            "pending: Add the route",
+            "pending: Test it",
+            "3 min · 1 step · 184k tokens, $0.92 of $5.00 · updated 10:25 UTC",
+        ],
+        "waiting for GitLab card": [
+            "*Run 42 · Working* — add endpoint for invoices export",
+            "`platform/api` from `main`, for <@U0MIA>",
+            "GitLab is not answering (502). Retrying in 2 min, 2 of 5. Nothing is lost.",
             "Plan — 0 of 3 done",
             "in_progress: Read the router",
             "pending: Add the route",
