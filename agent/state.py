@@ -101,6 +101,7 @@ class RunState:
     reminded: int = 0  #: the `held_seq` of which people were told once more
     taken_over: e.TakenOver | None = None  #: since people last set the run going
     judged: e.ChangeJudged | None = None
+    mismatches: tuple[e.MismatchFound, ...] = ()
     gates: tuple[GateState, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     frozen: e.RunFrozen | None = None  #: a freeze holds it
@@ -281,6 +282,8 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
             return replace(state, fixes=(*state.fixes, p), watched=watched, heals=())
         case e.JobRehearsed():
             return state
+        case e.MismatchFound():
+            return replace(state, mismatches=(*state.mismatches, p))
         case e.ChangeJudged():
             return replace(state, judged=p)
         case e.PushHeld():

@@ -28,6 +28,7 @@ from agent.adapters.postgres_nights import NightStore
 from agent.adapters.postgres_outcomes import OutcomeLogs
 from agent.adapters.postgres_people import PeopleStore
 from agent.adapters.postgres_pushes import PushStore
+from agent.adapters.postgres_rounds import RoundStore
 from agent.adapters.postgres_store import PostgresStore
 from agent.adapters.postgres_threads import ThreadStore
 from agent.adapters.postgres_vectors import PostgresVectors
@@ -65,6 +66,7 @@ class Database:
     merges: PostgresMerges
     pushes: PushStore
     waits: WaitingRuns
+    rounds: RoundStore
 
     async def check(self) -> None:
         """Raises `StoreUnavailable`, or `SettingsError` where the schema is not this version's."""
@@ -140,6 +142,7 @@ async def open_database(
             merges=PostgresMerges(code),
             pushes=PushStore(pool, listener),
             waits=WaitingRuns(pool),
+            rounds=RoundStore(pool),
         )
 
 

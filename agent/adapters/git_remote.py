@@ -28,6 +28,12 @@ async def default_branch(origin: Origin) -> str | None:
     return default if refs else None
 
 
+async def branch_names(origin: Origin) -> Sequence[str]:
+    _, refs = await remote_refs(Git(Path("/")), Path("/nonexistent"), origin, None, every=True)
+    heads = "refs/heads/"
+    return [name.removeprefix(heads) for name in refs if name.startswith(heads)]
+
+
 async def remote_refs(
     git: Git, askpass: Path, origin: Origin, branch: str | None, *, every: bool = False
 ) -> tuple[str | None, dict[str, CommitSha]]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from agent.adapters import gitlab_changes as changes
 from agent.adapters import gitlab_merged as merges
 from agent.adapters import gitlab_merging as merging
+from agent.adapters import gitlab_own as own
 from agent.adapters import gitlab_people as people
 from agent.adapters import gitlab_pipelines as pipelines
 from agent.adapters import gitlab_reviews as reviews
@@ -94,6 +95,15 @@ class GitLabReader(GitLabClient):
             per_page=20,
         )
         return [merge_request(project, item) for item in records(found)]
+
+    async def merge_requests_of(
+        self, project: str, author: int, *, since: datetime, most: int
+    ) -> Sequence[MergeRequest]:
+        found = await own.merge_requests(self._get, _project(project), author, since, most)
+        return [merge_request(project, each) for each in found]
+
+    async def branch_names(self, project: str, prefix: str, *, most: int) -> Sequence[str]:
+        return await own.branches(self._get, _project(project), prefix, most)
 
     async def merge_request(self, project: str, iid: int) -> MergeRequest:
         found = await self._get(f"{_project(project)}/merge_requests/{iid}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from agent.adapters.git_remote import default_branch
+from agent.adapters.git_remote import branch_names, default_branch
 from agent.errors import NotFound, Refused
 from agent.pipeline import Job, Pipeline
 from agent.ports import (
@@ -55,6 +56,15 @@ class LocalForge:
 
     async def merge_requests(self, project: str, source_branch: str) -> Sequence[MergeRequest]:
         return ()
+
+    async def merge_requests_of(
+        self, project: str, author: int, *, since: datetime, most: int
+    ) -> Sequence[MergeRequest]:
+        return ()
+
+    async def branch_names(self, project: str, prefix: str, *, most: int) -> Sequence[str]:
+        names = await branch_names(self._origin(project))
+        return [name for name in names if name.startswith(prefix)][:most]
 
     async def merge_request(self, project: str, iid: int) -> MergeRequest:
         raise NotFound(_NO_GITLAB, status=404)

@@ -42,6 +42,7 @@ from agent.events.outside import (
     EffectKind,
     FixStarted,
     JobRehearsed,
+    MismatchFound,
     PipelineSeen,
     PipelineTriaged,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "InstructionGiven",
     "InstructionTaken",
     "JobRehearsed",
+    "MismatchFound",
     "ModelAnswered",
     "ModelAsked",
     "ModelFailed",
@@ -168,6 +170,7 @@ Payload = (
     | PipelineTriaged
     | FixStarted
     | JobRehearsed
+    | MismatchFound
     | ChangeJudged
     | PushHeld
     | HoldLifted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from agent.pipeline import Judgement, Pipeline, Triage
 from agent.run import CommitSha, Digest, TreeSha
@@ -53,6 +54,17 @@ class EffectFailed:
     retry_in: float | None = None
     attempt: int = 0
     attempts: int = 0  #: 0: of a time when they were not told
+    attempt: int = 0
+    attempts: int = 0  #: 0: of a time when they were not told
+
+
+@dataclass(frozen=True, kw_only=True)
+class MismatchFound:
+    """What stands at GitLab is not what this log makes people think. Each is told once."""
+
+    what: Literal["branch_left", "twice", "merged", "closed", "retargeted"]
+    reason: str  #: for people: what stands there, what is kept, what to do
+    iids: tuple[int, ...] = ()  #: of the merge requests that it is about
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,6 +139,16 @@ class ForgeReader(Protocol):
         """Newest first, in every state."""
         ...
 
+    async def merge_requests_of(
+        self, project: str, author: int, *, since: datetime, most: int
+    ) -> Sequence[MergeRequest]:
+        """One user's that were changed since then, in every state, the newest change first."""
+        ...
+
+    async def branch_names(self, project: str, prefix: str, *, most: int) -> Sequence[str]:
+        """Those that begin so; the branch that was pushed to last first."""
+        ...
+
     async def merge_request(self, project: str, iid: int) -> MergeRequest:
         """As it is at this moment."""
         ...

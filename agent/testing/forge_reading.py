@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Literal
 
 from agent.errors import NotFound
@@ -74,6 +75,17 @@ class Reading(ForgeState):
     async def merge_requests(self, project: str, source_branch: str) -> Sequence[MergeRequest]:
         self.begin("merge_requests")
         return [r for r in reversed(self.requests) if r.source_branch == source_branch]
+
+    async def merge_requests_of(
+        self, project: str, author: int, *, since: datetime, most: int
+    ) -> Sequence[MergeRequest]:
+        """Whenever they were changed."""
+        self.begin("merge_requests_of")
+        return [r for r in reversed(self.requests) if r.author_id == author][:most]
+
+    async def branch_names(self, project: str, prefix: str, *, most: int) -> Sequence[str]:
+        self.begin("branch_names")
+        return [name for name in self.branches if name.startswith(prefix)][:most]
 
     async def merge_request(self, project: str, iid: int) -> MergeRequest:
         self.begin("merge_request")

@@ -11,7 +11,10 @@ from agent.adapters.gitlab_forge import GitLabWriter
 from agent.adapters.outside_log import OutsideLogs
 from agent.adapters.system_clock import SystemClock
 from agent.effects import EffectExecutor
+from agent.effects.reconciler import Reconciler
 from agent.errors import SandboxUnusable
+from agent.gatekeeper import Gatekeeper
+from agent.hints import Hints
 from agent.maintenance.acceptance import NightAcceptance
 from agent.maintenance.shift import NightShift
 from agent.pace import Pace
@@ -20,6 +23,7 @@ from agent.retrieval.backfill import Backfill
 from agent.retrieval.library import Library
 from agent.retrieval.pushes import Follower
 from agent.retrieval.vectors import Similarity
+from agent.rounds import Round
 from agent.run import CommitSha, RunId
 from agent.work import Lookout
 from agent.worker import Worker
@@ -34,6 +38,7 @@ from bot.build import (
     night_schedules,
     tended_origin,
 )
+from bot.cards import places
 from bot.roles.health import Watched, check_forge, check_queue, check_sandbox
 from bot.roles.opening import Opening, check_gitlab
 
@@ -188,7 +193,32 @@ async def _open_effects(opening: Opening, vaults: GitVaults) -> Deed:
         canaries=make_canaries(settings),
         holder=database.people.holder,
     )
+    _reconcile(opening, writer)
     return executor.run_pending
+
+
+def _reconcile(opening: Opening, writer: GitLabWriter) -> None:
+    database, reader, clock = opening.database, opening.reader, SystemClock()
+    gatekeeper = Gatekeeper(
+        store=database.store,
+        forge=reader,
+        projects=opening.project,
+        clock=clock,
+        cards=places(database.store, database.threads),
+    )
+    hints = Hints(database.store, on_waiting=gatekeeper.look_after)
+    for project in opening.settings.listed_projects:
+        reconciler = Reconciler(
+            store=database.store,
+            reader=reader,
+            writer=writer,
+            runs=database.rounds,
+            hints=hints,
+            project=project,
+        )
+        name = f"reconcile {project}"
+        round_ = Round(name=name, make=reconciler.make, rounds=database.rounds, clock=clock)
+        opening.go(round_.serve(), name)
 
 
 async def _writer(opening: Opening, token: str, name: str) -> GitLabWriter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.run import ENDED, RunStatus
 from agent.state import RunState
-from bot.views import delivery, gate, gate_reminder, pipeline
+from bot.views import delivery, gate, gate_reminder, mismatch, pipeline
 from bot.views.blocks import Message
 from bot.views.hold import hold, reminder
 from bot.views.outcome import outcome, proposal, result
@@ -38,7 +38,7 @@ def messages(state: RunState, links: Links) -> dict[str, Message]:
     shown |= delivery.messages(state, links)
     if state.status in ENDED and not _told(state, stands):
         shown[f"outcome:{state.rounds}"] = outcome(state, links)
-    return shown
+    return shown | mismatch.messages(state)
 
 
 def _told(state: RunState, stands: bool) -> bool:

@@ -154,6 +154,8 @@ def _told(p: e.Payload) -> _Told:
             return title, f"pipeline #{p.pipeline}: {', '.join(p.jobs)}", "", ()
         case e.JobRehearsed():
             return _rehearsed(p)
+        case e.MismatchFound():
+            return "GitLab shows something else", p.reason, "bad", ()
         case e.ChangeJudged():
             return "Change compared with the base", _violations(p.violations), "bad", ()
         case e.PushHeld():

@@ -132,6 +132,7 @@ PAYLOADS: list[e.Payload] = [
     e.JobRehearsed(
         attempt=1, job="lint", tree=TreeSha("c" * 40), exit_code=0, seconds=0.5, output=BODY
     ),
+    e.MismatchFound(what="twice", reason="Two merge requests are open.", iids=(1, 2)),
     e.ChangeJudged(
         tree=TreeSha("c" * 40),
         violations=(Violation(rule="size", path="a.py", line=0, detail="is large"),),

@@ -15,12 +15,12 @@ async def test_another_front_takes_the_threads_of_a_frozen_one_which_then_says_n
         asked = road.ask()
         await until(lambda: sleeps(SHORT), story=road.story)
         await until(lambda: "working" in road.said(asked)[0].text, story=road.story)
-        held = await road.db.pool.fetchval("SELECT holder FROM leases")
+        held = await road.db.pool.fetchval("SELECT holder FROM leases WHERE name = 'threads'")
         frozen.pause()
         async with road.serving():
 
             async def taken() -> bool:
-                by = await road.db.pool.fetchval("SELECT holder FROM leases")
+                by = await road.db.pool.fetchval("SELECT holder FROM leases WHERE name = 'threads'")
                 return by not in (held, None)
 
             await until(taken, 30, road.story)
