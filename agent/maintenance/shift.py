@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 PAUSE = 5.0  #: seconds between two looks for a night that is due
 AWAY = timedelta(minutes=5)  #: between two attempts while GitLab does not answer
+_HAND_BACK = 5.0  # seconds
 
 
 @dataclass(kw_only=True)
@@ -66,8 +67,18 @@ class NightShift:
         due = await self.diary.claim(self.name, self.lease)
         if due is None:
             return False
-        await self.work_on(due)
+        try:
+            await self.work_on(due)
+        except asyncio.CancelledError:
+            await self._hand_back(due)
+            raise
         return True
+
+    async def _hand_back(self, due: Due) -> None:
+        """Whoever is told to stop, by a deployment say, has not died of the night."""
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_HAND_BACK):
+                await self.diary.put_off(due.id, self.name, timedelta(0))
 
     async def work_on(self, due: Due) -> TaskReport | None:
         """None: the night comes again later, or somebody else has it by now."""

@@ -11,7 +11,7 @@ from turned import turned
 from agent.errors import JourneymanError
 from agent.events import CheckpointTaken, RunEnded
 from agent.intents import PublishMergeRequest, Push
-from agent.maintenance.diary import Entry
+from agent.maintenance.diary import ATTEMPTS, Entry
 from agent.maintenance.findings import Aside
 from agent.maintenance.handing import NIGHT
 from agent.maintenance.night import Task, TaskReport
@@ -135,6 +135,29 @@ async def test_a_project_that_is_gone_from_the_settings_is_told(bench: Bench):
     report = (await the_entry(bench)).report
     assert report is not None
     assert "no longer among the projects" in report.problems[0]
+
+
+async def test_who_is_stopped_hands_the_night_back_and_it_counts_for_nothing(bench: Bench):
+    """A night would be given up after three deployments, and each would hold it up for a minute."""
+    await bench.db.nights.add(bench.project.path, Task.LINT)
+    going = asyncio.Event()
+
+    async def slow(night: Night) -> TaskReport:
+        going.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    for number in range(ATTEMPTS):
+        going.clear()
+        stopped = asyncio.create_task(shift(bench, slow, name=f"n{number}").work())
+        await asyncio.wait_for(going.wait(), timeout=20)
+        stopped.cancel()
+        await asyncio.wait({stopped})
+        assert stopped.cancelled()
+    assert await shift(bench, quiet, name="last").work()
+    report = (await the_entry(bench)).report
+    assert report is not None
+    assert report.status == "nothing"
 
 
 async def test_who_lost_the_lease_stores_nothing(bench: Bench):
