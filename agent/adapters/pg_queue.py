@@ -29,6 +29,7 @@ from pgqueuer.domain.types import QueueEntrypoint
 
 from agent.adapters.pgqueuer_parts import Beats, FencedQueries, ResilientDriver
 from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool
+from agent.adapters.postgres_broken import WAKE_LOST_EFFECTS, give_up_broken
 from agent.adapters.postgres_claim import LEASE, end_broken, lock_fleet
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_retry import retried
@@ -76,19 +77,6 @@ INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
 SELECT priority, kind || project, convert_to(json_build_object('run', id)::text, 'UTF8'),
     'run:' || id || ':' || wake, 'queued'
 FROM woken"""
-WAKE_LOST_EFFECTS = """
-INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
-SELECT DISTINCT 0, 'effects.' || r.project,
-    convert_to(json_build_object('run', run)::text, 'UTF8'),
-    'effects:' || run || ':again', 'queued'::engine.pgqueuer_status
-FROM intents i JOIN runs r ON r.id = i.run
-WHERE outcome_seq IS NULL AND i.created_at < clock_timestamp() - $1::interval
-    AND NOT EXISTS (
-        SELECT FROM engine.pgqueuer q
-        WHERE q.status IN ('queued', 'picked')
-            AND starts_with(q.dedupe_key, 'effects:')
-            AND split_part(q.dedupe_key, ':', 2) = run::text)
-ON CONFLICT DO NOTHING"""
 #: Failed jobs were there to be looked at; a run that ended before its job came needs none.
 PRUNE = """
 WITH failed AS (
@@ -129,6 +117,7 @@ class PgQueue:
         self._lease = lease
         self._hung = hung
         self._hand_back = hand_back
+        self.mended = 0  #: wake-ups that were lost, since this process began
 
     async def work(
         self, *, on_run: Call | None = None, on_effects: Call | None = None, slots: int = 4
@@ -211,14 +200,21 @@ class PgQueue:
         while True:
             try:
                 await end_broken(self._pool)
-                runs = await self._pool.execute(WAKE_LOST_RUNS, working, patience)
-                effects = await self._pool.execute(WAKE_LOST_EFFECTS, patience)
-                if {runs, effects} != {"INSERT 0 0"}:  # nothing should ever be lost
-                    _log.warning("queue.mended runs=%r effects=%r", runs, effects)
+                await give_up_broken(self._pool)
+                runs = _count(await self._pool.execute(WAKE_LOST_RUNS, working, patience))
+                effects = _count(await self._pool.execute(WAKE_LOST_EFFECTS, patience))
+                if runs or effects:  # nothing should ever be lost
+                    self.mended += runs + effects
+                    _log.warning("queue.mended runs=%d effects=%d", runs, effects)
                 await self._pool.execute(PRUNE, ended)
             except (*CONNECTION_ERRORS, asyncpg.PostgresError, StoreUnavailable) as error:
                 _log.warning("queue.not_mended error=%r", error)
             await asyncio.sleep(_MEND)
+
+
+def _count(command: str) -> int:
+    """The rows of what PostgreSQL says of an INSERT."""
+    return int(command.rsplit(" ", 1)[-1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from agent.run import ACTIVE, ENDED, PARKED, WAITING, Run, RunId, RunStatus
 #: every second, who was killed is replaced within ten.
 LEASE = 8.0
 _BUSY = 3.0  # seconds until a run that found no place asks again
-_DEATHS = 5  # in a row, without any progress between
+DEATHS = 5  # in a row, without any progress between
 
 #: Who counts holds the lock: two cannot both take the last place. Who freezes with it loses it.
 LOCK_FLEET = """
@@ -71,7 +71,7 @@ async def claim(
         row = await locked(connection, run)  # it was told of its thaw
     if row["min_code"] > code:
         raise too_new(run)
-    if await connection.fetchval(TAKEN, run, f"run:{run}:{row['wake']}") > _DEATHS:
+    if await connection.fetchval(TAKEN, run, f"run:{run}:{row['wake']}") > DEATHS:
         await _give_up(connection, row)
         return None
     watches = status in PARKED
@@ -93,7 +93,7 @@ async def end_broken(pool: Pool) -> None:
     idle = [str(status) for status in ENDED | WAITING]
 
     async def once(connection: Connection) -> None:
-        for each in await connection.fetch(BROKEN, _DEATHS, idle):
+        for each in await connection.fetch(BROKEN, DEATHS, idle):
             row = await locked(connection, RunId(each["id"]))
             if row["status"] not in idle:
                 await _give_up(connection, row)
@@ -103,7 +103,7 @@ async def end_broken(pool: Pool) -> None:
 
 async def _give_up(connection: Connection, row: Row) -> None:
     told = (
-        f"It was begun {_DEATHS} times in a row, and each time what worked on it ended before it"
+        f"It was begun {DEATHS} times in a row, and each time what worked on it ended before it"
         " got any further, so I stopped trying. What was done before is kept. Have somebody look"
         " at the workers' logs, then try again."
     )

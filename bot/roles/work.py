@@ -55,6 +55,7 @@ async def open_work(opening: Opening, roles: Collection[str]) -> None:
     queue = opening.database.queue()
     working = queue.work(on_run=on_run, on_effects=on_effects, slots=slots)
     check_queue(opening, opening.go(working, "queue"))
+    opening.health.count("mended", lambda: queue.mended)
 
 
 async def _open_worker(opening: Opening, vaults: GitVaults) -> Deed:

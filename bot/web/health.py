@@ -39,6 +39,11 @@ class _Part:
 @dataclass(kw_only=True)
 class Health:
     _parts: dict[str, _Part] = field(default_factory=dict[str, "_Part"])
+    _counts: dict[str, Callable[[], int]] = field(default_factory=dict[str, Callable[[], int]])
+
+    def count(self, name: str, of: Callable[[], int]) -> None:
+        """A number since the process began, of what should hardly ever be."""
+        self._counts[name] = of
 
     def add(self, name: str, check: Check, *, keep: float = 2.0) -> None:
         """`keep`: seconds for which an answer is good; whoever asks often costs no more."""
@@ -51,7 +56,10 @@ class Health:
     async def alive(self, request: web.Request) -> web.Response:
         """What is missing as far as it is known: a restart of this process would not bring it."""
         known = [part.missing for part in self._parts.values() if part.missing]
-        return web.json_response({"status": "ok", **_told(known)})
+        counts = {name: of() for name, of in self._counts.items()}
+        return web.json_response(
+            {"status": "ok", **({"counts": counts} if counts else {}), **_told(known)}
+        )
 
     async def ready(self, request: web.Request) -> web.Response:
         if missing := await self.missing():

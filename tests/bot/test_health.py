@@ -158,3 +158,12 @@ async def test_jobs_that_nobody_takes_from_the_dead_are_told(db: Database) -> No
             " VALUES (0, 'run.g/p', 'picked', now() - interval '10 minutes')"
         )
         assert "1 jobs are held by processes that are gone" in await db.queue_problem()
+
+
+async def test_what_was_mended_is_counted() -> None:
+    health, mended = Health(), 0
+    health.count("mended", lambda: mended)
+    mended = 3
+    answer = await health.alive(cast("web.Request", None))
+    assert json.loads(answer.text or "") == {"status": "ok", "counts": {"mended": 3}}
+    assert await asked(health) == (200, {"status": "ok"})
