@@ -13,9 +13,10 @@ from benchmarks.table import show
 
 NAMES = (
     *("steps", "worker", "prompt", "slack", "workspace", "joblog", "watching", "findings"),
-    *("takeover", "failpoints"),
+    *("output", "longthread", "load", "takeover", "waiting", "fleet", "hosts", "capacity"),
 )
-SIZED = ("takeover",)  #: small by default, as large as they are told of with --full
+#: Small by default, as large as they are told of with --full.
+SIZED = ("load", "takeover", "waiting", "fleet", "hosts", "capacity")
 OTHERS = ("renovate", "nights")  #: only when named: they take minutes and package registries
 
 

@@ -212,10 +212,10 @@ async def open_town(
     host: str = "127.0.0.1",
 ) -> AsyncGenerator[Town]:
     """`latency`: of the model, a request; `parallel`: runs at once in a process, and over all of
-    them until somebody says otherwise; `host`: where GitLab and the model listen."""
+    them until somebody says otherwise; `host`: where the model listens."""
     slack = SlackStandIn(seed.make_world(ROOT / "slack-manifest.json"), speed=1000)
     slack.limits.enabled = False
-    gitlab = GitLabStandIn(folder / "gitlab", host=host)
+    gitlab = GitLabStandIn(folder / "gitlab")
     source = _source(folder / "source")
     answers = [{"content": "", "tool_calls": [each]} for each in script]
     (folder / "model").mkdir()
