@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout
@@ -35,6 +36,7 @@ from bot.runs import Gates, Operating, Runs
 from bot.settings import Settings
 from bot.slack import Identity, Slack
 from bot.slack_api import TIMEOUT, SlackApi, SlackRejected
+from bot.standing import ThreadRounds, compared
 from bot.views.words import Links
 
 log = logging.getLogger("journeyman.front")
@@ -82,6 +84,7 @@ async def open_front(
     diary: Diary,
     book: Digested,
     again: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]],
+    rounds: ThreadRounds | None = None,
 ) -> AsyncGenerator[Front]:
     """Connected to Slack. Raises `SettingsError` when Slack refuses a token. `again`: for what
     other sources delivered and nobody finished, by source."""
@@ -145,7 +148,12 @@ async def open_front(
             linking=linking,
             socket=socket,
             presenter=Presenter(
-                store=store, threads=threads, slack=slack, clock=clock, links=links
+                store=store,
+                threads=threads,
+                slack=slack,
+                clock=clock,
+                links=links,
+                round=partial(compared, rounds=rounds) if rounds else None,
             ),
             redelivery=Redelivery(
                 deliveries=deliveries,

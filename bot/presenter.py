@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.errors import Broken, Unavailable
 from agent.guard import guarded
 from agent.ports import Clock, Store
+from agent.rounds import Round
 from agent.run import ACTIVE, PARKED, RunId
 from agent.state import RunState, fold, step
 from bot.page import Page, Slot
@@ -53,6 +54,9 @@ class Presenter:
     clock: Clock
     links: Links = field(default_factory=Links)
     every: float = 3.0  #: seconds between two edits of a card
+    #: Compares threads with what is stored of them; None: nobody does.
+    round: Callable[[Presenter], Round] | None = None
+    _renewed: dict[RunId, frozenset[str]] = field(default_factory=dict["RunId", "frozenset[str]"])
     _following: dict[RunId, _Following] = field(default_factory=dict["RunId", "_Following"])
     _hold: Hold | None = None
 
@@ -74,17 +78,28 @@ class Presenter:
         if self._hold is None or not self._hold.sure():
             raise Unavailable("Another process writes to the threads by now.")
 
+    def renew(self, run: RunId, slots: frozenset[str]) -> None:
+        """Shows these anew, as far as they still belong in the thread."""
+        self._renewed[run] = slots
+        self._wake(run)
+
     async def _write_until(self, lost: asyncio.Event) -> None:
         writing = asyncio.create_task(self._write())
         losing = asyncio.create_task(lost.wait())
+        comparing = asyncio.create_task(self._compare())
         try:
             await asyncio.wait({writing, losing}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
                 writing.result()
         finally:
-            writing.cancel()
-            losing.cancel()
-            await asyncio.wait({writing, losing})
+            for task in (comparing, writing, losing):
+                task.cancel()
+            await asyncio.wait({comparing, writing, losing})
+
+    async def _compare(self) -> None:
+        if self.round is not None:
+            with suppress(Broken), guarded(log, "round_broke"):
+                await self.round(self).serve()
 
     async def _write(self) -> None:
         try:
@@ -133,6 +148,7 @@ class Presenter:
             try:
                 with guarded(log, "thread_broke", run=run):
                     page = page or Page(presenter=self, slots=dict(await self.threads.slots(run)))
+                    page.forget(self._renewed.pop(run, ()))
                     state = await self._state(run, page.state)
                     if not state.request.thread.channel:  # a night's: the digest tells of it
                         return await self._rest(state)

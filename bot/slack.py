@@ -150,6 +150,11 @@ class Slack:
                 await self.api.back_off(attempt)
         raise SlackUnavailable("Slack does not take edits at the moment.")
 
+    async def delete(self, channel: str, ts: str, *, sure: Callable[[], None]) -> None:
+        """A message of the bot's own. Raises `SlackRejected`, `Unavailable`."""
+        sure()
+        await self.api.patiently("chat.delete", {"channel": channel, "ts": ts})
+
     async def tell(
         self, channel: str, user: str, thread_ts: str | None, message: str | Message
     ) -> bool:

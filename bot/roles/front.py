@@ -78,6 +78,7 @@ async def open_front_role(opening: Opening) -> None:
             diary=database.nights,
             book=database.digests,
             again={GITLAB: hear_again(database.inbox, hints.hear)},
+            rounds=database.rounds,
         )
     )
     opening.go(front.serve(), "front")

@@ -115,6 +115,18 @@ async def test_a_merge_request_that_was_closed_while_it_waits_for_a_gate_closes_
         assert "closed" in closed.reason
 
 
+async def test_a_gate_whose_buttons_are_gone_is_posted_again_and_decides(crossing: Crossing):
+    road = crossing.road
+    async with road.serving():
+        card = await crossing.gate()
+    road.slack.workspace.delete(card)
+    async with road.serving():
+        again = await crossing.card()
+        assert again.ts != card.ts
+        assert await crossing.press("sam", again)
+        await crossing.merged()
+
+
 @pytest.mark.slow
 async def test_a_merge_request_that_waits_for_its_turn_is_opened_at_the_start(road: Road):
     down = road.gitlab.faults.set(fault("fail", OPEN, times=0, status=503))
