@@ -34,17 +34,27 @@ class HeadTail:
             del self._tail[: -self._tail_size]
 
     def text(self) -> str:
-        tail = bytes(self._tail[max(0, len(self._tail) - self._tail_size) :])
-        cut = self.total - len(self._head) - len(tail)
+        """To be asked once: each part is let go of as soon as it is read, since it may be large."""
+        del self._tail[: max(0, len(self._tail) - self._tail_size)]
+        cut = self.total - len(self._head) - len(self._tail)
         if not cut:
-            return readable(bytes(self._head) + tail)
-        return f"{readable(bytes(self._head))}\n[... {cut} bytes cut ...]\n{readable(tail)}"
+            self._head += self._tail
+            return readable(_emptied(self._head))
+        head, tail = readable(_emptied(self._head)), readable(_emptied(self._tail))
+        return f"{head}\n[... {cut} bytes cut ...]\n{tail}"
 
 
-def readable(data: bytes) -> str:
+def _emptied(data: bytearray) -> str:
+    text = data.decode("utf-8", "replace")
+    data.clear()
+    return text
+
+
+def readable(data: bytes | str) -> str:
     """Text as a terminal would leave it standing: no control or escape sequences, no bidirectional
     overrides, and of a line that was drawn over again (a progress bar) the last state."""
-    text = _ESCAPES.sub("", data.decode("utf-8", "replace")).replace("\r\n", "\n")
+    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    text = _ESCAPES.sub("", text).replace("\r\n", "\n")
     if "\r" in text:
         text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return _CONTROLS.sub("", text)

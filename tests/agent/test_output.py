@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from agent.adapters.output import HeadTail, readable
@@ -42,3 +44,16 @@ def test_what_fits_is_not_cut():
     kept.add(b"x" * 15)
     kept.add(b"y" * 15)
     assert kept.text() == "x" * 15 + "y" * 15
+
+
+def test_output_without_end_takes_little_more_than_twice_what_is_kept():
+    """Every run may have such a command."""
+    tracemalloc.start()
+    kept = HeadTail(8 << 20, 2 << 20)
+    for _ in range(200):
+        kept.add(b"x" * 79 + b"\n" + b"y" * 65_456)
+    text = kept.text()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(text) > 10 << 20
+    assert peak < 2.5 * len(text)
