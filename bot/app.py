@@ -13,6 +13,7 @@ from agent import failpoints
 from agent.adapters.database import open_database
 from agent.adapters.gitlab_forge import GitLabReader
 from agent.errors import SettingsError
+from bot.leaving import bound
 from bot.logs import set_up_logs
 from bot.roles.front import open_front_role
 from bot.roles.health import check_database, health_pages
@@ -52,8 +53,14 @@ async def serve(settings: Settings, roles: Collection[str]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
+
+    def told() -> None:
+        if not stop.is_set():
+            bound()
+        stop.set()
+
     for number in signals:
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     try:
         opening = asyncio.create_task(_serve_until(stop, settings, roles))
         stopped = asyncio.create_task(stop.wait())

@@ -99,7 +99,7 @@ def _command(arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
             return runs_command(arguments)
         case _:
             doctor: Any = importlib.import_module("bot.doctor")
-            return doctor.run()
+            return doctor.run(arguments.role)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,7 +187,12 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("migrate", help="brings the database's schema to this version")
     if importlib.util.find_spec("bot.doctor"):
-        commands.add_parser("doctor", help="checks settings, tokens, database, sandbox, model")
+        checks = commands.add_parser(
+            "doctor", help="checks settings, tokens, database, sandbox, model"
+        )
+        checks.add_argument(
+            "--role", type=_roles, default=ROLES, metavar="ROLES", help="only what these need"
+        )
 
     limits = commands.add_parser("limits", help="how many runs are at work, and how many may be")
     change = limits.add_subparsers(dest="limits", metavar="COMMAND").add_parser(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 from agent.errors import JourneymanError, NotFound
 from agent.ports import Check, Message
@@ -14,20 +15,27 @@ from bot.settings import Settings, load
 
 Checks = Sequence[Check]
 
+ALL = ("front", "worker", "effects")
 
-async def run() -> int:
-    """Prints a line a check; 0 when all is well, else 1."""
+
+async def run(roles: Collection[str] = ALL) -> int:
+    """What a process of these roles needs. Prints a line a check; 0 when all is well, else 1."""
     settings = load()
-    parts: tuple[tuple[str, Callable[[Settings], Awaitable[Checks]]], ...] = (
-        ("Settings", _settings),
-        ("Database", _database),
-        ("Sandbox", _sandbox),
-        ("Slack", _slack),
-        ("GitLab", _gitlab),
-        ("Model", _model),
+    given = _given(settings, roles)
+    settings = settings.only(roles)
+    parts: tuple[tuple[str, Collection[str], Callable[[Settings], Awaitable[Checks]]], ...] = (
+        ("Settings", ALL, _settings),
+        ("Credentials", ALL, given),
+        ("Database", ALL, _database),
+        ("Sandbox", ("worker",), _sandbox),
+        ("Slack", ("front",), _slack),
+        ("GitLab", ALL, partial(_gitlab, roles=roles)),
+        ("Model", ("worker",), _model),
     )
     well = True
-    for name, part in parts:
+    for name, whose, part in parts:
+        if not set(whose) & set(roles):
+            continue
         try:
             checks = await part(settings)
         except JourneymanError as error:
@@ -39,6 +47,18 @@ async def run() -> int:
                 print(f"        {check.remedy}")
     print("All is well." if well else "Not everything is well: see FAILED above.")
     return 0 if well else 1
+
+
+def _given(settings: Settings, roles: Collection[str]) -> Callable[[Settings], Awaitable[Checks]]:
+    surplus = settings.surplus(roles)
+
+    async def given(_: Settings) -> Checks:
+        if not surplus:
+            return ()
+        remedy = f"Take it from the environment of {', '.join(roles)}: it is not used there."
+        return [Check(name="Credentials", ok=True, detail=", ".join(surplus), remedy=remedy)]
+
+    return given
 
 
 async def _settings(settings: Settings) -> Checks:
@@ -103,7 +123,7 @@ async def _slack(settings: Settings) -> Checks:
     return await slack_checks(settings)
 
 
-async def _gitlab(settings: Settings) -> Checks:
+async def _gitlab(settings: Settings, roles: Collection[str] = ALL) -> Checks:
     from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
 
     if not settings.gitlab_url:
@@ -116,17 +136,19 @@ async def _gitlab(settings: Settings) -> Checks:
             )
         ]
     async with AsyncExitStack() as stack:
-        reader = await stack.enter_async_context(
-            GitLabReader(settings.gitlab_url, settings.gitlab_read_token)
-        )
+        read = settings.gitlab_read_token or settings.gitlab_token
+        reader = await stack.enter_async_context(GitLabReader(settings.gitlab_url, read))
         writer = await stack.enter_async_context(
             GitLabWriter(settings.gitlab_url, settings.gitlab_token)
         )
-        checks = [
-            await _scopes("GitLab read token", reader, {"read_api", "api"}, {"api"}),
-            await _scopes("GitLab write token", writer, {"api"}, set[str]()),
-        ]
-        me = merging = await writer.me() if checks[1].ok else None
+        checks: list[Check] = []
+        if {"front", "worker"} & set(roles):
+            checks.append(await _scopes("GitLab read token", reader, {"read_api", "api"}, {"api"}))
+        me = None
+        if "effects" in roles:
+            checks.append(await _scopes("GitLab write token", writer, {"api"}, set[str]()))
+            me = await writer.me() if checks[-1].ok else None
+        merging = me
         if settings.gitlab_merge_token:
             merger = await stack.enter_async_context(
                 GitLabWriter(
@@ -138,7 +160,8 @@ async def _gitlab(settings: Settings) -> Checks:
             checks.append(await _scopes("GitLab merge token", merger, {"api"}, set[str]()))
             merging = await merger.me() if checks[-1].ok else None
         for path in settings.listed_projects:
-            checks.append(await _project(reader, path, me))
+            if "effects" in roles:
+                checks.append(await _project(reader, path, me))
             checks += await gate_checks(reader, settings.project(path), merging=merging)
     return checks
 

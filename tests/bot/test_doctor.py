@@ -86,3 +86,21 @@ async def test_one_broken_part_does_not_hide_the_others(
     assert "FAILED  GitLab: GITLAB_URL is not set" in told
     assert "FAILED  Model: The model provider refused the key" in told
     assert "ok      Database" in told
+
+
+async def test_a_role_is_told_what_it_lacks_and_what_it_should_not_have(
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    settings = Settings(
+        openai_api_key="k", gitlab_token="t", database_url=database_url, home=tmp_path
+    )
+    monkeypatch.setattr(doctor, "load", lambda: settings)
+    assert await doctor.run(("effects",)) == 1
+    told = capsys.readouterr().out
+    assert "ok      Credentials: OPENAI_API_KEY\n        Take it from" in told
+    assert "FAILED  GitLab: GITLAB_URL is not set" in told
+    assert "Slack" not in told
+    assert "Model" not in told

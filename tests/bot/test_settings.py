@@ -8,7 +8,7 @@ import pytest
 from agent.errors import SettingsError
 from agent.policy import Policy
 from bot.build import engine_project, make_model
-from bot.settings import Settings, load, require
+from bot.settings import CREDENTIALS, Settings, load, require
 from bot.variables import VARIABLES
 
 ROOT = Path(__file__).parents[2]
@@ -261,3 +261,35 @@ def test_a_project_may_be_left_out_of_the_week(tmp_path: Path) -> None:
     assert settings.project("a/b").maintenance.weekly == "Mon"
     assert settings.project("a/c").maintenance.weekly == ""
     assert read(tmp_path, '[projects."a/b"]').project("a/b").maintenance.weekly == ""
+
+
+def test_a_role_holds_no_credential_of_another_one(tmp_path: Path) -> None:
+    canaries = {name: f"canary-{name}" for name in CREDENTIALS}
+    whole = replace(Settings(), **canaries, gitlab_url="https://gitlab.example")
+    held = {
+        role: {name for name in CREDENTIALS if getattr(whole.only((role,)), name)}
+        for role in ("front", "worker", "effects")
+    }
+    assert held == {
+        "front": {
+            "slack_bot_token",
+            "slack_app_token",
+            "slack_signing_secret",
+            "gitlab_signin_secret",
+            "gitlab_webhook_secret",
+            "gitlab_read_token",
+        },
+        "worker": {"gitlab_read_token", "openai_api_key", "embeddings_api_key"},
+        "effects": {"gitlab_token", "gitlab_merge_token"},
+    }
+    assert whole.only(held).surplus(held) == ()
+    assert whole.surplus(held) == ("DATABASE_ADMIN_URL",)
+    assert "GITLAB_TOKEN" in whole.surplus(("front", "worker"))
+    assert "GITLAB_READ_TOKEN" in whole.surplus(("effects",))
+    assert whole.only(("worker",)).gitlab_url == "https://gitlab.example"
+
+
+def test_every_secret_is_some_role_s_alone() -> None:
+    secrets = ("token", "key", "secret", "admin")
+    named = {v.field for v in VARIABLES if any(word in v.field for word in secrets)}
+    assert named == set(CREDENTIALS)

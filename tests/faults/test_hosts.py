@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ OWN: dict[str, Collection[str]] = {
     "worker": {"GITLAB_READ_TOKEN", "OPENAI_BASE_URL", "OPENAI_API_KEY", "JOURNEYMAN_MODEL"},
     "effects": {"GITLAB_TOKEN"},
 }
+_PREFIXES = {"SLACK_BOT_TOKEN": "xoxb-", "SLACK_APP_TOKEN": "xapp-"}
 MERGE_REQUESTS = "POST /projects/:id/merge_requests"
 PUSH = "POST git-receive-pack"
 MOVED = "def add(a, b):\n    return sum((a, b))\n\n\ndef twice(a):\n    return add(a, a)\n"
@@ -46,6 +47,7 @@ class Hosts:
 
     road: Road
     homes: list[Path] = field(default_factory=list[Path])
+    surplus: Mapping[str, str] = field(default_factory=dict[str, str])  #: instead of nothing
 
     @asynccontextmanager
     async def up(self, role: str, number: int = 1) -> AsyncGenerator[Process]:
@@ -53,7 +55,7 @@ class Hosts:
         self.homes.append(home)
         names = SHARED | set(OWN[role])
         env = {name: value for name, value in self.road.env.items() if name in names}
-        env["JOURNEYMAN_HOME"] = str(home)
+        env = {**self.surplus, **env, "JOURNEYMAN_HOME": str(home)}
         process = Process(self.road, env, arguments=("--role", role))
         try:
             await process.ready()
@@ -98,6 +100,24 @@ async def test_each_role_on_its_own_host_brings_a_change_to_the_target(crossing:
     assert await crossing.road.read("main", "calc.py") == "def add(a, b):\n    return b + a"
     assert elsewhere(crossing.road) == {"host-worker-1", "host-effects-1"}
     forget(hosts)
+
+
+async def test_no_role_uses_what_is_another_one_s(road: Road):
+    """Each is given canaries for all that is not its own: with any of them GitLab, Slack and the
+    model would refuse it."""
+    own = {variable for names in OWN.values() for variable in names}
+    secret = {name for name in own if name.endswith(("_TOKEN", "_KEY"))}
+    made = {name: f"{_PREFIXES.get(name, '')}canary-{name.lower()}-31415" for name in secret}
+    hosts = Hosts(road=road, surplus=made)
+    async with hosts.all_up("front", "worker", "effects"):
+        await road.result(road.ask(), 90)
+        assert len(road.merge_requests) == 1
+    forget(hosts)
+    told = road.log.read_text()
+    assert not any(canary in told for canary in made.values())
+    assert "Not used by worker, and better not given to it: SLACK_BOT_TOKEN" in told
+    asked = [seen for seen in road.gitlab.state.requests if seen.path.startswith("/api")]
+    assert not [seen for seen in asked if seen.status == 401]
 
 
 async def test_another_host_finishes_what_a_lost_one_had_begun(hosts: Hosts):
