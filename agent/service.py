@@ -74,13 +74,19 @@ class RunService:
         """Says what the run waits for, when it has to."""
         working = ACTIVE - PARKED
         before = await self._store.runs(statuses=working, project=project.path)
-        if len(before) < project.max_runs:
+        if len(before) >= project.max_runs:
+            first = before[-1]
+            reason = (
+                f"Run {first.id} ({first.request.requester.name}) is working on `{project.path}`. "
+                "This one begins when it is done."
+            )
+        elif (free := await self._store.free_places()) is not None and free < 1:
+            reason = (
+                "As many runs are at work as may be at once, over all projects. This one begins "
+                "when it is its turn."
+            )
+        else:
             return run
-        first = before[-1]
-        reason = (
-            f"Run {first.id} ({first.request.requester.name}) is working on `{project.path}`. "
-            "This one begins when it is done."
-        )
         told = StatusChanged(status=RunStatus.QUEUED, reason=reason)
         try:
             write = Write(payloads=(told,))

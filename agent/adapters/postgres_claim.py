@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Connection, Pool, Row
 from agent.adapters.postgres_append import Append, cancel, prepared
 from agent.adapters.postgres_freezes import heed
-from agent.adapters.postgres_retry import transact
+from agent.adapters.postgres_retry import retried, transact
 from agent.errors import NotFound, Unavailable
-from agent.events import RunClaimed, RunEnded
+from agent.events import RunClaimed, RunEnded, StatusChanged
 from agent.freeze import Freeze
 from agent.run import ACTIVE, ENDED, PARKED, WAITING, Run, RunId, RunStatus
 
@@ -25,6 +26,13 @@ FROM fleet FOR UPDATE"""
 #: Runs that a worker holds.
 HELD = (
     "SELECT count(*) FROM runs WHERE status = ANY ($1::text[]) AND owner IS NOT NULL AND id <> $2"
+)
+_WORKING = [str(status) for status in (ACTIVE | {RunStatus.QUEUED}) - PARKED]
+MOST = "SELECT max_runs FROM fleet"
+NEWEST = "SELECT kind, data FROM events WHERE run = $1 ORDER BY seq DESC LIMIT 1"
+TOO_NEW = (
+    "A newer version of me has had this run, so it waits for a worker of that version. "
+    "Nothing is lost."
 )
 NEXT_TURN = "UPDATE fleet SET turn = $1"
 _PROGRESS = """
@@ -55,8 +63,9 @@ ORDER BY id"""
 
 async def claim(
     connection: Connection, run: RunId, worker: str, *, fleet: int | None, code: int
-) -> Run | Freeze | None:
-    """`fleet`: how many runs may be at work at once, unless a person has said so."""
+) -> Run | Freeze | Unavailable | None:
+    """`fleet`: how many runs may be at work at once, unless a person has said so. What is given
+    back as `Unavailable` is to be raised once it is committed that people were told."""
     room = await lock_fleet(connection)
     row = await locked(connection, run)
     status = RunStatus(row["status"])
@@ -70,7 +79,8 @@ async def claim(
     if row["frozen"]:
         row = await locked(connection, run)  # it was told of its thaw
     if row["min_code"] > code:
-        raise too_new(run)
+        await _tell_too_new(connection, row)
+        return too_new(run)
     if await connection.fetchval(TAKEN, run, f"run:{run}:{row['wake']}") > DEATHS:
         await _give_up(connection, row)
         return None
@@ -128,6 +138,27 @@ async def locked(connection: Connection, run: RunId) -> Row:
     return row
 
 
+async def free_places(pool: Pool, fleet: int | None) -> int | None:
+    """Over all workers; None: as many as anybody has."""
+    most = await retried(lambda: pool.fetchval(MOST)) or fleet
+    if most is None:
+        return None
+    return most - await retried(lambda: pool.fetchval(HELD, _WORKING, 0))
+
+
+async def _tell_too_new(connection: Connection, row: Row) -> None:
+    """Once, and only while nobody works on the run."""
+    if row["status"] != RunStatus.QUEUED:
+        return
+    told = StatusChanged(status=RunStatus.QUEUED, reason=TOO_NEW)
+    newest = await connection.fetchrow(NEWEST, row["id"])
+    if newest and codec.payload(newest["kind"], newest["data"]) == told:
+        return
+    append = Append(row, await prepared((told,)), actor="service")
+    append.move(None)
+    await append.write(connection)
+
+
 def too_new(run: object) -> Unavailable:
     return Unavailable(f"Run {run} needs a newer worker than this one.", retry_after=_BUSY)
 
@@ -135,8 +166,7 @@ def too_new(run: object) -> Unavailable:
 async def _admit(connection: Connection, row: Row, most: int | None) -> None:
     if most is None:
         return
-    working = [str(status) for status in (ACTIVE | {RunStatus.QUEUED}) - PARKED]
-    held = await connection.fetchval(HELD, working, row["id"])
+    held = await connection.fetchval(HELD, _WORKING, row["id"])
     if held >= most:
         raise Unavailable(
             f"Run {row['id']} waits: {held} runs are at work, more may not be.", retry_after=_BUSY

@@ -12,7 +12,7 @@ from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Connection, Pool, Row
 from agent.adapters.postgres_append import Append, cancel, prepared, unpacked
-from agent.adapters.postgres_claim import claim, locked, too_new
+from agent.adapters.postgres_claim import claim, free_places, locked, too_new
 from agent.adapters.postgres_freezes import FreezeTable
 from agent.adapters.postgres_listener import CHANGES, STOPS, Listener
 from agent.adapters.postgres_retry import retried, transact
@@ -114,6 +114,9 @@ class PostgresStore(FreezeTable):
             raise too_new(run)
         return made
 
+    async def free_places(self) -> int | None:
+        return await free_places(self._pool, self.fleet)
+
     @asynccontextmanager
     async def changes(self) -> AsyncGenerator[AsyncIterator[RunId]]:
         ended = [str(status) for status in ENDED]
@@ -169,12 +172,14 @@ class PostgresStore(FreezeTable):
         return await transact(self._pool, once)
 
     async def claim(self, run: RunId, worker: str) -> Run | None:
-        async def once(connection: Connection) -> Run | Freeze | None:
+        async def once(connection: Connection) -> Run | Freeze | Unavailable | None:
             return await claim(connection, run, worker, fleet=self.fleet, code=self._code)
 
         claimed = await transact(self._pool, once)
         if isinstance(claimed, Freeze):
             raise Unavailable(claimed.sentence, retry_after=_FROZEN)
+        if isinstance(claimed, Unavailable):
+            raise claimed
         return claimed
 
     async def write(

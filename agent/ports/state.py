@@ -105,6 +105,10 @@ class Store(Freezes, Protocol):
         """
         ...
 
+    async def free_places(self) -> int | None:
+        """How many more runs may be at work, over all workers; None: as many as anybody has."""
+        ...
+
     async def write(
         self,
         run: RunId,

@@ -47,6 +47,24 @@ async def test_a_run_that_has_to_wait_says_for_which(bench: Bench):
     )
 
 
+async def test_a_run_that_finds_no_place_over_all_projects_says_so(bench: Bench):
+    bench.project = replace(bench.project, max_runs=5)
+    service = bench.service()
+    await bench.db.pool.execute("UPDATE fleet SET max_runs = 2")
+    first = await service.start(REQUEST)
+    await bench.db.store.claim(first.id, "worker")
+    working = Write(payloads=(), status=RunStatus.PLANNING)
+    await bench.db.store.write(first.id, working, actor="worker")
+    second = await service.start(replace(REQUEST, message="2", requester=SAM))
+    assert (await bench.state(second)).reason == ""
+    await bench.db.store.claim(second.id, "worker")
+    third = await service.start(replace(REQUEST, message="3"))
+    assert (await bench.state(third)).reason == (
+        "As many runs are at work as may be at once, over all projects. This one begins when it "
+        "is its turn."
+    )
+
+
 async def test_a_guest_is_refused_with_the_rule(bench: Bench):
     with pytest.raises(Refused) as refused:
         await bench.service(access=10).start(REQUEST)

@@ -404,6 +404,13 @@ async def test_a_run_of_a_newer_version_waits_for_a_worker_of_that_version(db: D
         await db.store.claim(run.id, "w1")
     assert refused.value.retry_after  # it is asked for again
     assert (await db.store.run(run.id)).status is RunStatus.QUEUED
+    with pytest.raises(Unavailable, match="needs a newer worker"):
+        await db.store.claim(run.id, "w1")
+    (told,) = [e.payload for e in await db.store.events(run.id)][1:]  # people are, once
+    assert isinstance(told, StatusChanged)
+    assert told.status is RunStatus.QUEUED
+    assert "waits for a worker of that version" in told.reason
+    assert await db.store.verify(run.id) is None
     assert await newer.claim(run.id, "w2")
     assert await newer.claim((await started(db)).id, "w2")  # and older ones it takes as well
 
