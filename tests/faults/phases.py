@@ -17,9 +17,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from crossing import ALONE, MERGE, Crossing
+from family import alive, command
 from night_road import SETTINGS as NIGHTLY
 from night_road import Nightly
-from road import EDIT, FINISH, PLAN, ROUND, Process, Road, fault, own, run, say, sleeps, until
+from road import (
+    EDIT,
+    FINISH,
+    PLAN,
+    ROUND,
+    Process,
+    Road,
+    fault,
+    own,
+    run,
+    say,
+    until,
+)
 
 from agent.run import RunStatus
 from playground.faults import Faults, SetFault
@@ -31,6 +44,12 @@ MODEL = "chat/completions"
 UNIT = "job:agent/1:unit"
 #: What the sandbox does in the moment, where the stand-ins cannot hold anything back.
 SLEEP = own(4)
+
+
+def sleeping() -> set[int]:
+    """The commands that sleep in sandboxes, by process."""
+    called = f"sleep\0{SLEEP}\0".encode()
+    return {pid for pid in alive() if command(pid) == called}
 
 
 @dataclass(kw_only=True)
@@ -94,6 +113,14 @@ class Scene:
     async def until(self, condition: Callable[[], object]) -> None:
         await until(condition, 60, self.road.story)
 
+    async def again(self) -> None:
+        """Somebody else has come to the same point, while the moment lasts."""
+        if self.held:
+            await self.until(lambda: all(held.hits > 1 for _, held in self.held))
+        else:
+            before = sleeping()
+            await self.until(lambda: sleeping() - before)
+
     async def ends(self, seconds: float = 90) -> None:
         """As if nothing had happened."""
         road = self.road
@@ -139,30 +166,30 @@ async def _accepting(scene: Scene) -> None:
 
 
 async def _planning(scene: Scene) -> None:
-    held = scene.hold(scene.road.model.faults, MODEL)
+    held = scene.hold(scene.road.model.faults, MODEL, times=0)
     scene.ask()
     await scene.until(lambda: held.hits)
 
 
 async def _working(scene: Scene) -> None:
     scene.ask()
-    await scene.until(lambda: sleeps(SLEEP))
+    await scene.until(sleeping)
 
 
 async def _testing(scene: Scene) -> None:
     scene.ask()
     await scene.road.reached(lambda state: state.status is RunStatus.TESTING)
-    await scene.until(lambda: sleeps(SLEEP))
+    await scene.until(sleeping)
 
 
 async def _pushing(scene: Scene) -> None:
-    held = scene.hold(scene.road.gitlab.faults, PUSH)
+    held = scene.hold(scene.road.gitlab.faults, PUSH, times=0)
     scene.ask()
     await scene.until(lambda: held.hits)
 
 
 async def _opening(scene: Scene) -> None:
-    held = scene.hold(scene.road.gitlab.faults, MERGE_REQUESTS)
+    held = scene.hold(scene.road.gitlab.faults, MERGE_REQUESTS, times=0)
     scene.ask()
     await scene.until(lambda: held.hits)
 
@@ -176,7 +203,7 @@ async def _watching(scene: Scene) -> None:
 
 async def _mending(scene: Scene) -> None:
     """The model is asked for its first step after the pipeline was red."""
-    held = scene.hold(scene.road.model.faults, MODEL, nth=len(ROUND) + 1)
+    held = scene.hold(scene.road.model.faults, MODEL, nth=len(ROUND) + 1, times=0)
     scene.ask()
     await scene.until(lambda: held.hits)
     assert (await scene.road.state()).fixes
@@ -192,19 +219,19 @@ async def _deciding(scene: Scene) -> None:
 
 async def _merging(scene: Scene) -> None:
     card = await scene.crossing.gate()
-    held = scene.hold(scene.road.gitlab.faults, MERGE)
+    held = scene.hold(scene.road.gitlab.faults, MERGE, times=0)
     assert await scene.crossing.press("sam", card)
     await scene.until(lambda: held.hits)
 
 
 async def _at_night(scene: Scene) -> None:
     assert await Nightly(road=scene.road).due()
-    await scene.until(lambda: sleeps(SLEEP))
+    await scene.until(sleeping)
 
 
 async def _telling(scene: Scene) -> None:
     """The result is on its way to the thread."""
-    held = scene.hold(scene.road.slack.faults, "chat.postMessage", nth=2)
+    held = scene.hold(scene.road.slack.faults, "chat.postMessage", nth=2, times=0)
     scene.ask()
     await scene.until(lambda: held.hits)
 

@@ -321,6 +321,11 @@ class Process:
             )
         await until(lambda: b" is ready " in self.road.log.read_bytes()[told:], 30, self.road.story)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         assert self._process is not None
         if self._process.returncode is None:
