@@ -47,9 +47,9 @@ test-all: .venv/dev.stamp ## The tests, the long ones too
 	@$(PYTEST) -m "not alone"
 	@$(BIN)/python -m pytest -m alone
 
-bench: .venv/dev.stamp ## Speed and memory beside their baselines
+bench: .venv/dev.stamp ## Speed and memory beside their baselines; FULL=1 as in docs/scaling.md
 	@scripts/system-packages bubblewrap:bwrap
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 migrate: install ## Bring the database of DATABASE_ADMIN_URL to this version
 	@$(BIN)/python -m bot migrate

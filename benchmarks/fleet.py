@@ -25,6 +25,7 @@ CHANNELS = 10  #: of which the first asks for more than half of all
 WORKERS, PAIR = (1, 2, 4), (1, 2)
 EACH, LESS = 12, 4  #: runs for each worker
 LATENCY = 3.0
+RESTS = 10.0  #: seconds
 
 
 def fleet(*, full: bool = False) -> list[Table]:
@@ -141,6 +142,16 @@ class Rate:
     a_minute: float
     cpu: dict[str, float]  #: seconds a run, by who used them
     busy: float  #: share of the machine
+    rest: Rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """What PostgreSQL has of workers that have nothing to do."""
+
+    commits: float  #: a second
+    cpu: float  #: seconds a second
+    connections: int
 
 
 async def _scaled(folder: Path, sizes: Sequence[int], each: int) -> Table:
@@ -152,7 +163,8 @@ async def _scaled(folder: Path, sizes: Sequence[int], each: int) -> Table:
             workers = await town.up(*["worker"] * size)
             warm = [(await town.ask()).id for _ in workers]
             await town.ended(warm, 120)
-            rates.append(await _rate(town, workers, effects, each * size))
+            rest = await _rest(town)
+            rates.append(await _rate(town, workers, effects, each * size, rest))
             await town.down(*workers)
     one = rates[0].a_minute
     cores = os.cpu_count() or 1
@@ -168,11 +180,23 @@ async def _scaled(folder: Path, sizes: Sequence[int], each: int) -> Table:
                 f" machine busy; CPU s a run: {_told(rate.cpu)}",
             )
             for rate in rates
+        ]
+        + [
+            Row(
+                what=f"CPU of PostgreSQL while they have nothing to do, workers: {rate.workers}",
+                value=1000 * rate.rest.cpu,
+                unit="ms a second",
+                note=f"{rate.rest.commits:.0f} commits a second, {rate.rest.connections}"
+                " connections, of an effects process and of this benchmark, too",
+            )
+            for rate in rates
         ],
     )
 
 
-async def _rate(town: Town, workers: Sequence[Process], effects: Process, count: int) -> Rate:
+async def _rate(
+    town: Town, workers: Sequence[Process], effects: Process, count: int, rest: Rest
+) -> Rate:
     def used() -> dict[str, float]:
         return {
             "workers, git and sandbox": sum(each.cpu() for each in workers),
@@ -190,7 +214,25 @@ async def _rate(town: Town, workers: Sequence[Process], effects: Process, count:
     if done < count:
         raise SystemExit(f"Of {count} runs {done} succeeded: {Counter(found.values())}")
     cpu = {name: (after - before[name]) / count for name, after in used().items()}
-    return Rate(workers=len(workers), a_minute=60 * count / seconds, cpu=cpu, busy=busy)
+    return Rate(workers=len(workers), a_minute=60 * count / seconds, cpu=cpu, busy=busy, rest=rest)
+
+
+async def _rest(town: Town) -> Rest:
+    """One effects process is there, too."""
+    asked = """
+        SELECT xact_commit, (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user)
+        FROM pg_stat_database WHERE datname = current_database()"""
+    await asyncio.sleep(3)
+    before, cpu = await town.db.pool.fetchrow(asked), town.postgres_cpu()
+    await asyncio.sleep(RESTS)
+    after = await town.db.pool.fetchrow(asked)
+    assert before is not None
+    assert after is not None
+    return Rest(
+        commits=(after[0] - before[0]) / RESTS,
+        cpu=(town.postgres_cpu() - cpu) / RESTS,
+        connections=after[1],
+    )
 
 
 def _idle() -> float:

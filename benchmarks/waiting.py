@@ -91,7 +91,7 @@ async def _measured(folder: Path, count: int) -> Table:
     rows = [
         Row(
             what=f"memory that they take in {name}",
-            value=loaded[name].rss - bare[name].rss,
+            value=max(0.0, loaded[name].rss - bare[name].rss),
             unit="MB",
             limit=10,
             baseline=f"{bare[name].rss:.0f} MB with one run",
