@@ -36,6 +36,7 @@ from playground.gitlab.state import Seen, State
 GIT = re.compile(
     r"/(?P<path>.+?)(?:\.git)?/(?P<service>info/refs|git-upload-pack|git-receive-pack)"
 )
+SHORT = 2048  #: bytes of an answer that are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,19 +141,24 @@ class GitLabStandIn:
 
     @web.middleware
     async def _recorded(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        status, arrived = 500, self.state.now()
+        status, said, arrived = 500, b"", self.state.now()
         try:
             response = await handler(request)
             status = response.status
+            body = response.body if isinstance(response, web.Response) else None
+            if isinstance(body, bytes) and len(body) <= SHORT:
+                said = body
         except web.HTTPException as redirect:
             status = redirect.status
             raise
         finally:
             if not request.raw_path.startswith("/control/"):
-                self._remember(request, arrived, status, await _sent(request))
+                self._remember(request, arrived, status, await _sent(request), said)
         return response
 
-    def _remember(self, request: web.Request, arrived: datetime, status: int, body: bytes) -> None:
+    def _remember(
+        self, request: web.Request, arrived: datetime, status: int, body: bytes, said: bytes
+    ) -> None:
         seen = Seen(
             arrived=arrived,
             at=self.state.now(),
@@ -162,6 +168,7 @@ class GitLabStandIn:
             status=status,
             body=body,
             pushed=request.get(PUSHED, ()),
+            answer=said,
         )
         self.state.requests.append(seen)
 

@@ -39,6 +39,7 @@ class Seen:
     body: bytes = b""
     #: what a push has changed, as (old, new, ref)
     pushed: tuple[tuple[str, str, str], ...] = ()
+    answer: bytes = b""  #: what was said, where it is short
 
 
 @dataclass(frozen=True, kw_only=True)

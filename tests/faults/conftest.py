@@ -1,39 +1,19 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import road as roads
 from crossing import UNIT, Crossing
 from oracle import judge
 from quick import quicken
 from road import FILES, Road, make_repository, open_road
 
 from playground.gitlab.instant import InstantRunner
-
-#: Modules whose tests were not yet held against the oracle; each line that goes is a gain.
-UNTRIED = {
-    "test_frozen_front",
-    "test_gate_gitlab",
-    "test_gate_slack",
-    "test_gate_twins",
-    "test_gitlab_faults",
-    "test_hosts",
-    "test_model_faults",
-    "test_night_errands",
-    "test_night_gitlab",
-    "test_night_repairs",
-    "test_night_shell",
-    "test_night_tests",
-    "test_night_twins",
-    "test_pushed_code",
-    "test_repositories",
-    "test_slack_outages",
-    "test_start",
-    "test_talk",
-}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,20 +28,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not isinstance(item, pytest.Function) or item.path.parent != Path(__file__).parent:
             continue
-        if item.path.stem not in UNTRIED and {"road", "crossing"} & set(item.fixturenames):
+        if inspect.iscoroutinefunction(item.obj):
             item.obj = _judged(item, item.obj)
 
 
 def _judged(item: pytest.Function, test: Any) -> Any:
     @functools.wraps(test)
     async def judged(**given: Any) -> None:
-        await test(**given)
         without: set[str] = set()
         for marker in item.iter_markers("without"):
             assert marker.kwargs["why"]
             without |= set(marker.args)
-        road = item.funcargs["crossing"].road if "crossing" in item.funcargs else None
-        await judge(road or item.funcargs["road"], without)
+        roads.leaving = functools.partial(judge, without=without)
+        try:
+            await test(**given)
+            for each in roads.STANDING:
+                await roads.leaving(each)
+        finally:
+            roads.leaving = None
 
     return judged
 

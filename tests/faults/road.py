@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,10 @@ FILES: Mapping[str, str | bytes] = {
     "calc.py": "def add(a, b):\n    return a + b\n",
     "check.sh": "set -e\nPYTHONPATH=. python3 -c 'import calc; assert calc.add(1, 2) == 3'\n",
 }
+
+#: Roads that stand at present; who sets `leaving` is asked before one of them is taken down.
+STANDING: list[Road] = []
+leaving: Callable[[Road], Awaitable[None]] | None = None
 
 #: What the model answers: `{"content", "tool_calls"}`, or a function of the prompt that does.
 Reply = dict[str, Any] | Callable[[list[dict[str, Any]]], dict[str, Any]]
@@ -99,6 +103,8 @@ class Road:
     db: Database
     log: Path = field(init=False)
     served: dict[str, str] = field(default_factory=dict[str, str])  #: with which it served last
+    written: list[str] = field(default_factory=list[str])  #: the settings, oldest first
+    homes: set[Path] = field(default_factory=set[Path])  #: of the processes that there were
 
     def __post_init__(self) -> None:
         self.log = self.folder / "serve.log"
@@ -124,7 +130,8 @@ class Road:
             f"[projects.{json.dumps(PROJECT)}]",
             f"channels = {json.dumps([world.channel_named('billing').id])}",
         ]
-        Path(self.env["JOURNEYMAN_CONFIG"]).write_text("\n".join(lines))
+        self.written.append("\n".join(lines))
+        Path(self.env["JOURNEYMAN_CONFIG"]).write_text(self.written[-1])
 
     @asynccontextmanager
     async def serving(self, **env: str) -> AsyncGenerator[Service]:
@@ -303,6 +310,7 @@ class Process:
     _process: asyncio.subprocess.Process | None = None
 
     async def ready(self) -> None:
+        self.road.homes.add(Path(self.env["JOURNEYMAN_HOME"]))
         told = self.road.log.stat().st_size if self.road.log.exists() else 0
         with self.road.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -475,7 +483,13 @@ async def open_road(
         world = slack.world
         ids = {world.user_named(name).id: account.id for name, account in accounts.items()}
         await link(db, world.team_id, ids)
-        yield road
+        STANDING.append(road)
+        try:
+            yield road
+            if leaving:
+                await leaving(road)
+        finally:
+            STANDING.remove(road)
     shutil.rmtree(sandbox_folder(home), ignore_errors=True)
 
 

@@ -8,6 +8,7 @@ found to be wrong, in sentences with both sides. `judge` asks them all once a te
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping
 
 from road import Road
@@ -54,7 +55,8 @@ INVARIANTS: Mapping[str, Callable[[Ledgers], list[str]]] = {
 }
 #: What may still become so; all else has to be so at any time.
 SETTLING = frozenset({"I1", "I3", "I5", "I6", "I8", "I12"})
-DRAINED = 60.0  #: seconds in which everything has come to rest, with nothing in its way
+DRAINED = 60.0  #: seconds in which something moves towards rest, with nothing in its way
+PATIENCE = 5  #: times as long may pass until all has come to rest on a machine that is busy
 
 
 def violations(ledgers: Ledgers, without: Collection[str] = ()) -> list[str]:
@@ -68,21 +70,27 @@ def violations(ledgers: Ledgers, without: Collection[str] = ()) -> list[str]:
 
 async def judge(road: Road, without: Collection[str] = (), seconds: float = DRAINED) -> None:
     """Raises AssertionError. What is still under way when a test ends has to come to rest by
-    itself: faults are taken away, and a service is begun again."""
+    itself: faults are taken away, and a service is begun again. `seconds`: for which it may stand
+    still meanwhile."""
     ledgers = await Ledgers.read(road)
     found = violations(ledgers, without)
     if found and not violations(ledgers, {*without, *SETTLING}):
         for stand_in in (road.slack, road.gitlab, road.model):
             stand_in.faults.clear()
         async with road.serving(**road.served):
-            try:
-                async with asyncio.timeout(seconds):
-                    while found and not violations(ledgers, {*without, *SETTLING}):
-                        await asyncio.sleep(0.2)
-                        ledgers = await Ledgers.read(road)
-                        found = violations(ledgers, without)
-            except TimeoutError:
-                pass
+            now = time.monotonic
+            since, end = now(), now() + PATIENCE * seconds
+            lasting: set[str] = set()
+            while found and now() < min(since + seconds, end):
+                # what is read while a service is at work is not of one moment
+                before, lasting = lasting, set(violations(ledgers, {*without, *SETTLING}))
+                if before & lasting:
+                    break
+                await asyncio.sleep(0.2)
+                earlier, ledgers = ledgers, await Ledgers.read(road)
+                found = violations(ledgers, without)
+                if ledgers.moved(earlier):
+                    since = now()
     if found:
         seed = f"seed {ledgers.seed}\n" if ledgers.seed is not None else ""
         told = "\n".join(found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
 from agent.events import EffectKind
@@ -62,27 +63,43 @@ def i5(books: Ledgers) -> list[str]:
     them. Not decided here: an anchor outside PostgreSQL, which is not built."""
     found = [f"the log of run {run} was changed at {seq}" for run, seq in books.changed.items()]
     announced = begun(books)
-    by: dict[str, set[str]] = {}
-    done: dict[str, list[Seen]] = {}
+    done: dict[re.Pattern[str], list[tuple[Seen, Sequence[str]]]] = {}
     for seen in books.changes:
         fits = [each for each in announced if meant(books, seen, each) and each.at <= seen.arrived]
         if not fits:
             found.append(f"GitLab: {_short(seen)}; log: nothing announced it")
         elif not any(_answered(each, seen) for each in fits):
             found.append(f"GitLab: {_short(seen)}; log: {fits[-1].key} was never answered for")
-        if any(pattern.search(path_of(seen)) for pattern in ONCE):
-            deed = f"{seen.method} {path_of(seen)} {seen.pushed or seen.body[:200]!r}"
-            by.setdefault(deed, set()).update(each.key for each in fits)
-            done.setdefault(deed, []).append(seen)
-    for deed, times in done.items():
-        if len(times) > max(1, len(by[deed])):
-            found.append(f"GitLab: {deed}, {len(times)} times; log: {sorted(by[deed])}")
+        for pattern in ONCE:
+            if pattern.search(path_of(seen)):
+                done.setdefault(pattern, []).append((seen, sorted({e.key for e in fits})))
+    for deeds in done.values():
+        found += _again(deeds)
     return found + _messages(books)
 
 
 def _answered(each: Begun, seen: Seen) -> bool:
     """Whoever got no answer in time may have read that it was done before it was answered."""
     return any(at >= seen.at for at in each.answered) or any(at >= seen.arrived for at in each.done)
+
+
+def _again(deeds: Sequence[tuple[Seen, Sequence[str]]]) -> Iterator[str]:
+    """Those for which no announcement is left once each other one has had its own."""
+    given: dict[str, int] = {}
+
+    def place(deed: int, tried: set[str]) -> bool:
+        for key in deeds[deed][1]:
+            if key not in tried:
+                tried.add(key)
+                if key not in given or place(given[key], tried):
+                    given[key] = deed
+                    return True
+        return False
+
+    for number, (seen, keys) in enumerate(deeds):
+        if keys and not place(number, set()):
+            times = sum(other == keys for _, other in deeds)
+            yield f"GitLab: {_short(seen)}, {times} times; log: {keys}"
 
 
 def _messages(books: Ledgers) -> list[str]:

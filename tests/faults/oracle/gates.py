@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from agent.delivery import GateState
-from agent.events import EffectDone, EffectKind, GateVoted
-from agent.gate import Action
-from agent.intents import Merge, PlayJob
-from agent.run import Person
+from agent.events import (
+    EffectDone,
+    EffectKind,
+    GateVoted,
+    InstructionGiven,
+    QuestionAnswered,
+)
+from agent.gate import Action, Rule
+from agent.intents import Intent, Merge, PlayJob
+from agent.run import DEVELOPER, Person
 from agent.state import RunState
 from oracle.deeds import MERGED_BY, PLAYED, RIGHTS, begun, path_of
-from oracle.ledgers import Ledgers
+from oracle.ledgers import Ledgers, Meant
+from playground.gitlab.state import Seen
 from playground.gitlab.talk_records import MergeRequest
 
 #: Seconds for which a press may still be looked into when another one comes.
@@ -23,8 +31,7 @@ TOGETHER = 60.0
 
 def i4(books: Ledgers) -> list[str]:
     """A merge happens once, at the commit that was tested and that enough others let pass after
-    the last push; their rights were read live. Not decided here: whether a rule that asks nobody
-    was the right one (the settings are in no ledger)."""
+    the last push, by a rule of the settings; their rights were read live, and sufficed."""
     found = [f"GitLab: {what}, {n} times" for what, n in _twice(books, (MERGED_BY, PLAYED))]
     for state in books.states.values():
         for done in state.done_effects:
@@ -58,8 +65,26 @@ def _let_pass(books: Ledgers, state: RunState, done: EffectDone) -> Iterator[str
     elif not of_it:
         yield f"!{done.iid} was merged at {request.sha}; pipelines: none of it"
     gates = [g for g in state.gates if g.gate.iid == done.iid and not g.gate.environment]
+    yield from _by_rule(books, state, request, gates[-1].gate.rule if gates else None)
     if gates:
         yield from _approved(books, state, gates[-1], request, at)
+
+
+def _by_rule(
+    books: Ledgers, state: RunState, request: MergeRequest, asked: Rule | None
+) -> Iterator[str]:
+    """Some settings that there were ask for no more than was asked for."""
+    project, target = state.request.project, request.target_branch
+    rules = [
+        rule.rule
+        for settings in books.settings
+        if settings.path == project and (rule := settings.target(target))
+    ]
+    approvals = asked.approvals if asked else 0
+    if not any(rule.approvals <= approvals for rule in rules):
+        yield f"!{request.iid}: {approvals} were asked; settings of {target}: {rules}"
+    elif asked and asked.self_approval and not any(rule.self_approval for rule in rules):
+        yield f"!{request.iid}: who asked could let it pass; settings of {target}: {rules}"
 
 
 def _approved(
@@ -74,6 +99,15 @@ def _approved(
     if not rule.self_approval:
         if state.request.requester.gitlab_id in persons:
             yield f"{name} was approved by who asked for it: {state.request.requester}"
+        told = {
+            event.payload.by.gitlab_id
+            for event in books.events[state.run]
+            if isinstance(event.payload, (InstructionGiven, QuestionAnswered))
+            and gate.closed_at is not None
+            and event.at <= gate.closed_at
+        }
+        if both := told & persons - {None}:
+            yield f"{name} was approved by {both}; log: they said what to do"
         mails = books.authors.get(request.iid, frozenset())
         names = {books.mails.get(vote.gitlab_id or 0, "") for vote in gate.votes}
         if both := mails & names:
@@ -95,6 +129,20 @@ def _approved(
         ]
         if not read or read[-1].status != 200:
             yield f"vote of {vote.name} for {name}; GitLab was asked for the rights: {read}"
+        elif (level := _level(read[-1])) < needed(rule):
+            yield f"vote of {vote.name} for {name}; GitLab: level {level} of {needed(rule)}"
+
+
+def needed(rule: Rule) -> int:
+    """The access level at GitLab of whoever decides."""
+    return DEVELOPER if rule.users or rule.groups else max(rule.access, DEVELOPER)
+
+
+def _level(seen: Seen) -> int:
+    try:
+        return int(json.loads(seen.answer)["access_level"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def i11(books: Ledgers) -> list[str]:
@@ -119,7 +167,39 @@ def i11(books: Ledgers) -> list[str]:
             found.append(f"{what} at {acted[meant.key]}; gate: {gate.closed} at {gate.closed_at}")
         elif gate.closed_at > gate.gate.expires_at:
             found.append(f"{what}; gate: closed at {gate.closed_at}, after it had expired")
+        else:
+            found += _unread(books, meant, gate, acted[meant.key])
     return found + [told for g, state in gates.values() for told in _unsure(books, g, state)]
+
+
+def _unread(books: Ledgers, meant: Meant, gate: GateState, since: datetime) -> Iterator[str]:
+    """What the checks of a gate need to know, and was not asked, or not answered, between the last
+    word before the deed and the deed itself."""
+    deeds = [s for s in books.changes if _is(s, meant.intent, gate) and s.at >= since]
+    until = min((s.arrived for s in deeds), default=None)
+    if until is None:
+        return  # another one did it, or nobody
+    request = rf"/merge_requests/{gate.gate.iid}"
+    facts = {"the pipeline": rf"/pipelines\?.*sha={gate.gate.commit}", "the request": f"{request}$"}
+    if isinstance(meant.intent, Merge):
+        facts["the change"] = f"{request}/raw_diffs"
+    for vote in gate.votes:
+        facts[f"the account of {vote.name}"] = rf"/users/{vote.gitlab_id}$"
+        facts[f"the rights of {vote.name}"] = rf"/members/all/{vote.gitlab_id}$"
+    asked = [s for s in books.seen if s.method == "GET" and since <= s.arrived <= until]
+    for fact, path in facts.items():
+        read = [s for s in asked if re.search(path, s.path)]
+        if not any(s.status == 200 for s in read):
+            told = [(s.at, s.status) for s in read] or "never asked"
+            yield f"run {meant.run} acted on {meant.key} at {until}; GitLab on {fact}: {told}"
+
+
+def _is(seen: Seen, intent: Intent, gate: GateState) -> bool:
+    if isinstance(intent, Merge):
+        found = MERGED_BY.search(path_of(seen))
+        return found is not None and int(found[1]) == gate.gate.iid
+    found = PLAYED.search(path_of(seen))
+    return found is not None and isinstance(intent, PlayJob) and int(found[1]) == intent.job
 
 
 def _stood(gate: GateState, intent: Merge | PlayJob) -> bool:

@@ -56,6 +56,7 @@ def _sinks(books: Ledgers) -> Iterator[tuple[str, bytes]]:
     yield "what GitLab was asked", text(*((s.path, s.body) for s in books.seen))
     yield "merge requests", text(*((m.title, m.description) for m in books.merge_requests.values()))
     yield "the repository", books.objects
+    yield "the service's own repositories", books.vaults
     yield "the service's output", books.log
     yield "the log of a run", b"\n".join(books.stored)
 
@@ -85,6 +86,7 @@ def i8(books: Ledgers) -> list[str]:
     the service's. Not decided here: files elsewhere on the host and sockets, which the tests of
     the sandbox hold."""
     found = [f"a process of the sandbox is left: {each}" for each in books.processes]
+    found += [f"a folder of the sandbox is left: {each}" for each in sorted(books.folders)]
     return found + [
         f"home has {name!r}, which is none of ours" for name in sorted(books.home - HOME)
     ]

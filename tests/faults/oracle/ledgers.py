@@ -7,23 +7,26 @@ import asyncio
 import copy
 import json
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from road import Road
 
-from agent.adapters import event_codec as codec
 from agent.events import RunEvent
 from agent.intents import Intent
-from agent.run import RunId, RunStatus
+from agent.project import ProjectSettings
+from agent.run import RunStatus
 from agent.state import RunState, fold
 from bot.build import sandbox_folder
+from oracle.database import Delivery, JobRow, Meant, RunRow, SlotRow, of_postgres
+from oracle.repositories import of_git, vaults_of
+from oracle.told import settings_of
 from playground.gitlab.ci_records import Pipeline
 from playground.gitlab.state import Seen
 from playground.gitlab.talk_records import MergeRequest
@@ -35,67 +38,6 @@ AGENT = "journeyman"
 LEASE = 2.0  #: of the queue, as the tests have it
 _API = re.compile(r"/api/v4/projects/([^/?]+)(/[^?]*)?")
 _GIT = re.compile(r"/(.+?)(?:\.git)?/git-receive-pack")
-
-RUNS = "SELECT id, key, team, channel, message_ts, status FROM runs ORDER BY id"
-INBOX = "SELECT source, key, handled_at IS NOT NULL AS handled, attempts, error FROM inbox"
-INTENTS = "SELECT run, key, kind, data, outcome_seq IS NULL AS open FROM intents"
-SLOTS = "SELECT run, slot, channel, ts, state FROM messages WHERE slot <> 'shown'"
-JOBS = """
-SELECT (convert_from(payload, 'UTF8')::json ->> 'run')::bigint AS run, entrypoint, status::text,
-    execute_after <= now() AS due, extract(epoch FROM now() - heartbeat)::float AS silent
-FROM engine.pgqueuer WHERE dedupe_key IS NOT NULL"""
-NIGHTS = "SELECT project, task, fire_at FROM nights"
-EVENT_TEXTS = "SELECT data::text FROM events"
-BODIES = "SELECT data FROM bodies"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRow:
-    id: int
-    key: str
-    team: str
-    channel: str
-    message_ts: str
-    status: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """What the inbox has."""
-
-    source: str
-    key: str
-    handled: bool
-    attempts: int = 0
-    error: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Meant:
-    """An intent of a run."""
-
-    run: int
-    key: str
-    intent: Intent
-    open: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlotRow:
-    run: int
-    slot: str
-    channel: str
-    ts: str
-    state: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRow:
-    run: int | None
-    entrypoint: str
-    status: str
-    due: bool
-    silent: float  #: seconds since it was last heard of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +57,7 @@ class Ledgers:
     seen: Sequence[Seen] = ()
     merge_requests: Mapping[int, MergeRequest] = field(default_factory=dict[int, MergeRequest])
     pipelines: Sequence[Pipeline] = ()
+    settings: Sequence[ProjectSettings] = ()  #: of all projects, as they stood at any time
     names: Mapping[str, str] = field(default_factory=dict[str, str])  #: of projects, by number
     agent: int = 0  #: its account
     mails: Mapping[int, str] = field(default_factory=dict[int, str])  #: of accounts
@@ -137,6 +80,8 @@ class Ledgers:
     secrets: Mapping[str, str] = field(default_factory=dict[str, str])
     processes: Sequence[str] = ()  #: that have to do with the sandbox
     home: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()  #: of commands in the sandbox
+    vaults: bytes = b""  #: what is in the service's own repositories
 
     @cached_property
     def states(self) -> Mapping[int, RunState]:
@@ -146,6 +91,12 @@ class Ledgers:
     def changes(self) -> Sequence[Seen]:
         """What the agent has changed at GitLab."""
         return [each for each in self.seen if changes_something(each)]
+
+    def moved(self, before: Ledgers) -> bool:
+        """Something was done since."""
+        parts = attrgetter("inbox", "intents", "slots", "nights", "folders", "processes")
+        ours, theirs = (sum(map(len, each.events.values())) for each in (self, before))
+        return ours != theirs or parts(self) != parts(before)
 
     def project_of(self, seen: Seen) -> str:
         """Full path; empty for what concerns none."""
@@ -189,13 +140,14 @@ class Ledgers:
     async def read(road: Road) -> Ledgers:
         """Once; what happens afterwards is not in it."""
         world, gitlab = road.slack.world, road.gitlab.state
+        prompts = tuple(road.model.requests)  # each is in the log before it is sent
         seeds = (each.faults.seed for each in (road.slack, road.gitlab, road.model))
-        folder = str(sandbox_folder(Path(road.env["JOURNEYMAN_HOME"])))
+        homes = list(dict.fromkeys((Path(road.env["JOURNEYMAN_HOME"]), *sorted(road.homes))))
         agent = gitlab.user_by_name(AGENT)
         merge_requests = {iid: copy.copy(mr) for iid, mr in road.project.merge_requests.items()}
         return Ledgers(
             seed=next((seed for seed in seeds if seed is not None), None),
-            **await _of_postgres(road),
+            **await of_postgres(road),
             seen=tuple(gitlab.requests),
             merge_requests=merge_requests,
             pipelines=[copy.copy(each) for each in road.project.pipelines.values()],
@@ -210,12 +162,19 @@ class Ledgers:
             delivered=tuple(road.slack.delivery.log),
             responses=tuple(road.slack.responses),
             direct={c.id: c.user for c in world.channels.values() if c.kind == "im"},
-            **await _of_git(road, merge_requests),
-            prompts=tuple(road.model.requests),
+            settings=await asyncio.to_thread(settings_of, road),
+            **await of_git(road, merge_requests),
+            prompts=prompts,
             log=road.log.read_bytes() if road.log.exists() else b"",
             secrets={k: v for k, v in road.env.items() if k.endswith(("TOKEN", "KEY"))},
-            processes=await asyncio.to_thread(processes_below, folder),
-            home=frozenset(each.name for each in Path(road.env["JOURNEYMAN_HOME"]).glob("*")),
+            processes=[
+                line
+                for home in homes
+                for line in await asyncio.to_thread(processes_below, str(sandbox_folder(home)))
+            ],
+            home=frozenset(each.name for home in homes for each in home.glob("*")),
+            folders=frozenset(each.name for each in sandbox_folder(homes[0]).glob("work/*-*")),
+            vaults=await asyncio.to_thread(vaults_of, homes),
         )
 
 
@@ -246,47 +205,6 @@ def body_of(seen: Seen) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-async def _of_postgres(road: Road) -> dict[str, Any]:
-    pool, store = road.db.pool, road.db.store
-    runs = [RunRow(**row) for row in await pool.fetch(RUNS)]
-    meant: list[Meant] = []
-    for row in await pool.fetch(INTENTS):
-        intent = codec.intent(row["kind"], row["data"])
-        assert intent is not None
-        meant.append(Meant(run=row["run"], key=row["key"], intent=intent, open=row["open"]))
-    verified = {run.id: await store.verify(RunId(run.id)) for run in runs}
-    texts = [row["data"].encode() for row in await pool.fetch(EVENT_TEXTS)]
-    bodies = [zlib.decompress(row["data"]) for row in await pool.fetch(BODIES)]
-    return {
-        "runs": runs,
-        "events": {run.id: await store.events(RunId(run.id)) for run in runs},
-        "changed": {run: seq for run, seq in verified.items() if seq is not None},
-        "inbox": [Delivery(**row) for row in await pool.fetch(INBOX)],
-        "intents": meant,
-        "slots": [SlotRow(**row) for row in await pool.fetch(SLOTS)],
-        "jobs": [JobRow(**row) for row in await pool.fetch(JOBS)],
-        "nights": [tuple(row) for row in await pool.fetch(NIGHTS)],
-        "stored": [*texts, *bodies],
-    }
-
-
-async def _of_git(road: Road, merge_requests: Mapping[int, MergeRequest]) -> dict[str, Any]:
-    lines = await road.git("for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads")
-    authors: dict[int, frozenset[str]] = {}
-    for iid, mr in merge_requests.items():
-        if mr.state == "merged" and mr.merge_commit_sha:
-            told = await road.git(
-                "log", "--format=%ae%n%ce", f"{mr.merge_commit_sha}^1..{mr.sha}", "--"
-            )
-            authors[iid] = frozenset(told.split())
-    objects = await road.git_bytes("cat-file", "--batch-all-objects", "--batch", "--buffer")
-    return {
-        "refs": dict(line.split() for line in lines.splitlines()),
-        "authors": authors,
-        "objects": objects,
-    }
 
 
 def processes_below(folder: str) -> list[str]:

@@ -31,7 +31,8 @@ BUTTONS = {"gate_approve", "gate_reject"}
 SILENT = 60.0  #: seconds for which a run that is at work may say nothing
 _CLAIMS = re.compile(r"(?:Merged|Promoted|Taken back):? !(\d+)")
 _NAMED = re.compile(r"!(\d+)\b")
-_ALL = re.compile(r"<!(?:channel|here|everyone|subteam)|(?<![\w`])@(?:channel|here|everyone)\b")
+_ALL = re.compile(r"<!(?:channel|here|everyone|subteam)")
+_PLAIN = re.compile(r"(?<![\w`])@(?:channel|here|everyone)\b")
 
 
 def i6(books: Ledgers) -> list[str]:
@@ -103,19 +104,22 @@ def buttons(message: Message) -> set[str]:
 
 def _shouts(books: Ledgers) -> Iterator[str]:
     for call, _ in chain.from_iterable(books.written.values()):
-        for text in _marked_up(call.args):
-            if found := _ALL.search(text):
+        for text, plain in _marked_up(call.args):
+            if found := _ALL.search(text) or (plain and _PLAIN.search(text)):
                 yield f"Slack: {call.method} calls everybody with {found[0]!r}: {text[:200]!r}"
 
 
-def _marked_up(item: object) -> Iterator[str]:
-    """Where Slack would find mentions."""
+def _marked_up(item: object) -> Iterator[tuple[str, bool]]:
+    """Where Slack would find mentions, and whether it would find them in plain words, too."""
     match item:
         case {"type": "mrkdwn", "text": str(text)}:
-            yield text
+            yield text, item.get("verbatim") is not True
         case {"type": "broadcast" | "usergroup" as kind}:
-            yield "<!channel" if kind == "broadcast" else "<!subteam"
-        case {"channel": _, "blocks": blocks}:
+            yield "<!channel" if kind == "broadcast" else "<!subteam", False
+        case {"channel": _}:
+            linked = str(item.get("link_names")).lower() in ("true", "1")
+            yield str(item.get("text") or ""), linked or item.get("parse") == "full"
+            blocks = item.get("blocks")
             try:
                 yield from _marked_up(json.loads(blocks) if isinstance(blocks, str) else blocks)
             except ValueError:
