@@ -70,13 +70,9 @@ _YET = "no test yet"
 _UNTRIED: tuple[tuple[str, str, str], ...] = (
     ("F09", "W", _YET),
     ("F22", "N", _YET),
-    ("F26", "TFN", _YET),
-    ("F27", "TFN", _YET),
-    ("F28", "PTFN", _YET),
-    ("F29", "TFN", _YET),
     ("F30", "UFN", _YET),
     ("F31", "AC", _YET),
-    ("F32", "CGXN", _YET),
+    ("F32", "N", _YET),
 )
 
 NOT_RUN: Mapping[tuple[str, str], str] = {
