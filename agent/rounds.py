@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from agent.errors import Unavailable
+from agent.errors import JourneymanError, Unavailable
+from agent.guard import guarded
 from agent.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,13 @@ class Round:
         while True:
             pause = EVERY
             try:
-                await self.once(starts=starts)
+                with guarded(log, "round_broke", round=self.name):
+                    await self.once(starts=starts)
                 starts = False
-            except Unavailable as error:
+            except JourneymanError as error:  # what else is served here goes on
                 log.warning("round_waits", extra={"round": self.name, "reason": str(error)})
-                pause = error.retry_after or AGAIN
+                named = error.retry_after if isinstance(error, Unavailable) else None
+                pause = named or AGAIN
             await self.clock.sleep(pause)
 
     async def once(self, *, starts: bool) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -98,8 +98,7 @@ class Presenter:
 
     async def _compare(self) -> None:
         if self.round is not None:
-            with suppress(Broken), guarded(log, "round_broke"):
-                await self.round(self).serve()
+            await self.round(self).serve()
 
     async def _write(self) -> None:
         try:
@@ -148,11 +147,14 @@ class Presenter:
             try:
                 with guarded(log, "thread_broke", run=run):
                     page = page or Page(presenter=self, slots=dict(await self.threads.slots(run)))
-                    page.forget(self._renewed.pop(run, ()))
+                    renewed = self._renewed.get(run, frozenset())
+                    page.forget(renewed)
                     state = await self._state(run, page.state)
                     if not state.request.thread.channel:  # a night's: the digest tells of it
                         return await self._rest(state)
                     wait = await page.show(state)
+                if self._renewed.get(run) is renewed:  # else more has been found meanwhile
+                    del self._renewed[run]
                 if wait is None and state.status not in _AT_WORK:
                     rests, wait = state, self.every
             except Unavailable as error:

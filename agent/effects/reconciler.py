@@ -100,6 +100,8 @@ class Reconciler:
             case EffectsAsleep():
                 woken = await self.runs.wake_effects(state.run)
                 log.info("effects_asleep", extra={"run": state.run, "woken": woken})
+            case Turned() if not self._may_look():
+                pass
             case Turned(request=request, what=what):
                 if state.status is RunStatus.WAITING_FOR_ANSWER:
                     await self._turned(state, request, what)

@@ -34,7 +34,7 @@ from agent.intents import PublishMergeRequest
 from agent.mergerequest import marker
 from agent.ports import MergeRequest, Write
 from agent.reconcile import BranchLeft, Turned, compare, run_of
-from agent.rounds import Round, due
+from agent.rounds import AGAIN, EVERY, Round, due
 from agent.run import (
     CommitSha,
     Follows,
@@ -370,6 +370,34 @@ async def test_of_two_that_start_at_once_one_makes_the_round(scene: Scene):
     go_on.set()
     assert sorted(await asyncio.gather(first, second)) == [False, True]
     assert began == [1]
+
+
+@pytest.mark.parametrize("problem", [RuntimeError("a defect"), DOWN, ForgeRejected("No.")])
+async def test_a_round_that_breaks_is_made_again_and_takes_nothing_with_it(
+    scene: Scene, problem: Exception
+):
+    problems, slept = [problem], list[float]()
+    done = asyncio.Event()
+
+    async def make(last: datetime | None, now: datetime) -> bool:
+        if problems:
+            raise problems.pop()
+        return True
+
+    class Quick(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            slept.append(seconds)
+            if (await scene.db.rounds.last("r"))[0]:
+                done.set()
+                await asyncio.Event().wait()
+
+    round_ = Round(name="r", make=make, rounds=scene.db.rounds, clock=Quick())
+    serving = asyncio.create_task(round_.serve())
+    await asyncio.wait({serving, asyncio.create_task(done.wait())}, return_when="FIRST_COMPLETED")
+    assert not serving.done()
+    assert slept == [AGAIN, EVERY]
+    serving.cancel()
+    await asyncio.wait({serving})
 
 
 async def test_what_a_round_asks_of_ten_thousand_runs_is_found_by_indexes(

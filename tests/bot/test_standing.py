@@ -205,14 +205,20 @@ async def test_a_thread_that_slack_does_not_show_any_more_keeps_no_other_from_be
         await face.until(lambda: len(ours(slack, root)) == 2)
 
 
+@pytest.mark.parametrize("call", ["conversations.replies", "chat.update", "chat.postMessage"])
 async def test_slack_that_is_away_meanwhile_is_asked_again(
-    slack: SlackStandIn, db: Database, asked: tuple[Message, RunId], monkeypatch: pytest.MonkeyPatch
+    slack: SlackStandIn,
+    db: Database,
+    asked: tuple[Message, RunId],
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
 ):
     root, _ = asked
     slack.workspace.delete(ours(slack, root)[1])
-    away = Fault(mode=FaultMode.FAIL, method="conversations.replies", status=503, times=7)
-    away = slack.faults.set(away)
+    away = slack.faults.set(Fault(mode=FaultMode.FAIL, method=call, status=503, times=7))
 
     async with comparing(slack, db, monkeypatch) as face:
         await face.until(lambda: len(ours(slack, root)) == 2)
+        await face.until(lambda: not face.front.presenter._following)
     assert away.hits == 7
+    assert len(ours(slack, root)) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -105,6 +105,39 @@ async def test_a_change_reaches_gitlab_over_http(scene: Scene) -> None:
         assert not await reader.has_note(PATH, "merge_request", opened.iid, "<!-- other -->")
         linked = await reader.linked(PATH, "merge_request", opened.iid)
         assert (linked.title, linked.text) == ("Draft: Say two", "second")
+
+
+async def test_what_this_service_has_made_is_listed_page_by_page(scene: Scene) -> None:
+    git = scene.gitlab.forge.repository(scene.project_record).git
+    head = await git("rev-parse", "main")
+    names = [f"agent/{number}" for number in range(1, 151)]
+    made = "".join(f"create refs/heads/{name} {head.decode().strip()}\n" for name in names)
+    await git("update-ref", "--stdin", stdin=made.encode())
+    await git("branch", "my/agent/1", "main")
+    begun = datetime.now(UTC) - timedelta(minutes=1)
+    async with scene.reader as reader, scene.writer as writer:
+        assert set(await reader.branch_names(PATH, "agent/", most=500)) == set(names)
+        assert len(await reader.branch_names(PATH, "agent/", most=100)) == 100
+        assert await reader.branch_names(PATH, "other/", most=500) == []
+        await scene.says(
+            scene.mia,
+            "/merge_requests",
+            {"source_branch": "agent/2", "target_branch": "main", "title": "By hand"},
+        )
+        own = await writer.open_merge_request(
+            PATH, source="agent/1", target="main", title="Draft: Say two", description=""
+        )
+
+        async def listed(since: datetime) -> list[int]:
+            found = await reader.merge_requests_of(PATH, scene.bot.id, since=since, most=500)
+            return [each.iid for each in found]
+
+        assert await listed(begun) == [own.iid]
+        assert await listed(datetime.now(UTC) + timedelta(minutes=1)) == []
+        pages = "GET /projects/:id/repository/branches"
+        scene.gitlab.faults.set(Fault(mode=FaultMode.FAIL, method=pages, nth=2, status=502))
+        with pytest.raises(ForgeUnavailable):
+            await reader.branch_names(PATH, "agent/", most=500)
 
 
 async def test_a_protected_branch_is_refused_in_gitlabs_words(scene: Scene) -> None:
@@ -261,6 +294,8 @@ async def test_a_local_repository_stands_in_for_gitlab(tmp_path: Path) -> None:
     assert project.default_branch == "trunk"
     assert forge.origin(project).url == str(tmp_path)
     assert await forge.merge_requests(str(tmp_path), "agent/1") == ()
+    assert await forge.branch_names(str(tmp_path), "tr", most=100) == ["trunk"]
+    assert await forge.branch_names(str(tmp_path), "agent/", most=100) == []
     with pytest.raises(Refused):
         await forge.open_merge_request("x", source="a", target="b", title="", description="")
     with pytest.raises(NotFound):
