@@ -178,6 +178,7 @@ async def test_what_waits_is_finished_by_the_present_version(crossing: Crossing)
         await finished(crossing)
 
 
+@pytest.mark.cell("F32", "WCG")
 @pytest.mark.usefixtures("newer_schema")
 async def test_what_waits_is_finished_by_the_next_version(crossing: Crossing, owner: Connection):
     with newer():
@@ -188,6 +189,7 @@ async def test_what_waits_is_finished_by_the_next_version(crossing: Crossing, ow
     assert await owner.fetchval("SELECT min(min_code) FROM runs") == CODE + 1
 
 
+@pytest.mark.cell("F32", "WCGX")
 @pytest.mark.usefixtures("newer_schema")
 async def test_an_older_process_leaves_what_the_next_version_has_gone_on_with(
     crossing: Crossing, owner: Connection
