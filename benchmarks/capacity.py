@@ -40,8 +40,9 @@ from benchmarks.writers import add, begun, rate
 
 STEPS = 20  #: of a run, as in the scripted task
 WRITERS = (1, 2, 8)
-SECONDS, SHORT = 10.0, 3.0
+SECONDS, SHORT = 5.0, 3.0
 DRY, FEW = 200, 30
+CLAIMS = 400
 ROWS, THOUSANDS = 1_000_000, 50_000
 LONG = 1000  #: events of one run in the large log
 DAY = 86_400
@@ -69,6 +70,7 @@ async def _measured(home: Path, *, full: bool) -> Table:
         cost = await _cost(database, home, DRY if full else FEW)
         seconds = SECONDS if full else SHORT
         rates = [await rate(database.dsn, home, writers, seconds) for writers in WRITERS]
+        claims = await _claims(database, CLAIMS if full else FEW)
         rows = ROWS if full else THOUSANDS
         loaded = await _load(database, rows)
         later = await rate(database.dsn, home, WRITERS[-1], seconds)
@@ -104,7 +106,13 @@ async def _measured(home: Path, *, full: bool) -> Table:
                 for n, each in zip(WRITERS, rates, strict=True)
             ),
             Row(
-                what=f"the same with {rows:,} events in the log",
+                what="runs and looks at pipelines that are claimed, one after the other",
+                value=claims,
+                unit="a second",
+                note="each takes the lock under which places are counted; eight ask at once",
+            ),
+            Row(
+                what=f"steps written down by {WRITERS[-1]} with {rows:,} events in the log",
                 value=later.steps,
                 unit="a second",
                 limit=300,
@@ -180,6 +188,21 @@ async def _run(store: PostgresStore) -> None:
     again = await store.claim(run.id, "bench")
     assert again is not None
     await add(store, again, Write(payloads=(RunEnded(status=RunStatus.SUCCEEDED),)))
+
+
+async def _claims(database: Database, count: int) -> float:
+    runs = [await begun(database.store) for _ in range(count)]
+    waiting = [run.id for run in runs]
+
+    async def some() -> None:
+        while waiting:
+            await database.store.claim(waiting.pop(), "bench")
+
+    began = time.monotonic()
+    await asyncio.gather(*(some() for _ in range(8)))
+    seconds = time.monotonic() - began
+    await database.pool.execute("DELETE FROM engine.pgqueuer")
+    return count / seconds
 
 
 async def _size(database: Database) -> Sequence[int]:

@@ -18,12 +18,14 @@ from benchmarks.measure import own_cpu
 from benchmarks.scratch import scratch
 from benchmarks.table import Row, Table
 from benchmarks.town import Process, Town, open_town
+from benchmarks.waiting import asked
 
 PLACES = 4  #: runs at once in one worker
 QUEUED, FEW = 100, 16
+RESTING = 20  #: that wait for people meanwhile
 CHANNELS = 10  #: of which the first asks for more than half of all
 WORKERS, PAIR = (1, 2, 4), (1, 2)
-EACH, LESS = 12, 4  #: runs for each worker
+EACH, LESS = 8, 4  #: runs for each worker
 LATENCY = 3.0
 RESTS = 10.0  #: seconds
 
@@ -39,6 +41,8 @@ def fleet(*, full: bool = False) -> list[Table]:
 
 async def _queued(folder: Path, count: int) -> Table:
     async with open_town(folder, latency=0.3, parallel=PLACES) as town:
+        for _ in range(RESTING):
+            await asked(town)
         processes = await town.up("front", "worker", "effects")
         channels = [0 if n < count * 55 // 100 else 1 + n % (CHANNELS - 1) for n in range(count)]
         runs = [(await town.ask(team=f"T{number}")).id for number in channels]
@@ -54,7 +58,8 @@ async def _queued(folder: Path, count: int) -> Table:
     begun = next((each.worker for each in seen if each.ended >= min(10, count // 2)), worker[0])
     slope = _slope([each.ended for each in seen], worker)
     return Table(
-        title=f"{count} runs queued at once on {PLACES} places of one worker, sandbox and all",
+        title=f"{count} runs queued at once on {PLACES} places of one worker, sandbox and all;"
+        f" {RESTING} others wait for people",
         rows=[
             Row(
                 what="ended, each with a merge request",
@@ -122,8 +127,10 @@ async def _watch(processes: Sequence[Process], runs: Sequence[RunId], town: Town
 async def _first(town: Town, channels: dict[RunId, int]) -> set[int]:
     """The channels of the runs that were begun first."""
     rows = await town.db.pool.fetch(
-        "SELECT run FROM events WHERE kind = 'run_claimed' GROUP BY run ORDER BY min(at) LIMIT $1",
+        "SELECT run FROM events WHERE kind = 'run_claimed' AND run = ANY ($2::bigint[])"
+        " GROUP BY run ORDER BY min(at) LIMIT $1",
         CHANNELS,
+        list(channels),
     )
     return {channels[RunId(row["run"])] for row in rows}
 
@@ -219,13 +226,13 @@ async def _rate(
 
 async def _rest(town: Town) -> Rest:
     """One effects process is there, too."""
-    asked = """
+    statement = """
         SELECT xact_commit, (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user)
         FROM pg_stat_database WHERE datname = current_database()"""
     await asyncio.sleep(3)
-    before, cpu = await town.db.pool.fetchrow(asked), town.postgres_cpu()
+    before, cpu = await town.db.pool.fetchrow(statement), town.postgres_cpu()
     await asyncio.sleep(RESTS)
-    after = await town.db.pool.fetchrow(asked)
+    after = await town.db.pool.fetchrow(statement)
     assert before is not None
     assert after is not None
     return Rest(

@@ -33,8 +33,8 @@ HUB, NET = "10.213.0.1", "10.213.0"
 PLACES = 4
 LATENCY = 3.0
 HOSTS, PAIR = (1, 2, 4), (1, 2)
-EACH, LESS = 12, 4
-CUTS, CUT = 5, 1
+EACH, LESS = 8, 4
+CUTS, CUT = 3, 1
 SCRIPT = (PLAN, call("run", command="sleep 15"), EDIT, FINISH)
 SHORT = (PLAN, EDIT, FINISH)
 

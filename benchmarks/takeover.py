@@ -22,7 +22,7 @@ from benchmarks.table import Row, Table, median, spread
 from benchmarks.town import PLAN, Process, Town, open_town
 
 ROUNDS, QUICK = 10, 3
-PICKUPS = 40
+PICKUPS = 30
 STEPS = 300
 BODY = 3000  #: bytes of a typical answer or output
 BY = Person(id="U1", name="mia")
