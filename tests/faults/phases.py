@@ -1,12 +1,14 @@
 """The whole road, brought to the very moment of a phase: something can then be made to go wrong.
 
-scene = Scene(phase="U", crossing=crossing)
-async with scene.process() as process:
-    async with at(scene):  # the push is on its way, and GitLab has not taken it yet
-        ...
-    # now it has
-...
-await scene.ends()
+    scene = Scene(phase="U", crossing=crossing)
+    async with scene.process() as process:
+        async with at(scene):  # the push is on its way, and GitLab has not taken it yet
+            ...
+        # now it has
+    async with scene.road.serving():
+        await scene.ends()
+
+What comes of it in the end has to be as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -20,19 +22,7 @@ from crossing import ALONE, MERGE, Crossing
 from family import alive, command
 from night_road import SETTINGS as NIGHTLY
 from night_road import Nightly
-from road import (
-    EDIT,
-    FINISH,
-    PLAN,
-    ROUND,
-    Process,
-    Road,
-    fault,
-    own,
-    run,
-    say,
-    until,
-)
+from road import EDIT, FINISH, PLAN, ROUND, Process, Road, fault, own, run, say, until
 
 from agent.run import RunStatus
 from playground.faults import Faults, SetFault
