@@ -52,8 +52,9 @@ class RunService:
         self._forge = forge
         self._projects = projects
 
-    async def start(self, request: Request, key: str = "") -> Run:
-        """Queues a run; the run that `key` (or the message) made before is given again."""
+    async def start(self, request: Request, key: str = "", *, alone: bool = False) -> Run:
+        """Queues a run; the run that `key` (or the message) made before is given again. `alone`:
+        where another one is under way in the thread, that one is given, and nothing begins."""
         project = self._projects(request.project)
         if project is None:
             raise Refused(
@@ -67,7 +68,7 @@ class RunService:
         request = replace(request, requester=by, linked=linked)
         if failpoints.armed:
             failpoints.reached("claim", "before_intent", StoreUnavailable)
-        run, made = await self._store.create(key, request, project.limits)
+        run, made = await self._store.create(key, request, project.limits, alone=alone)
         return await self._in_line(run, project) if made else run
 
     async def _in_line(self, run: Run, project: ProjectSettings) -> Run:

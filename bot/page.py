@@ -119,10 +119,11 @@ class Page:
         thread, slack = state.request.thread, self.presenter.slack
         await self._react("reaction", thread.ts, view.reaction(state))
         for followup in state.followups:
-            if re.fullmatch(r"\d+\.\d+", followup.given.message):
+            given = followup.given.message
+            if given != thread.ts and re.fullmatch(r"\d+\.\d+", given):  # that one has the run's
                 taken = followup.taken_at_step is not None
                 name = "white_check_mark" if taken else "eyes"
-                await self._react(f"reaction:{followup.seq}", followup.given.message, name)
+                await self._react(f"reaction:{followup.seq}", given, name)
         session = view.session(state.status)
 
         async def set_session(_: str) -> str:

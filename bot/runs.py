@@ -14,7 +14,10 @@ from agent.state import RunState
 class Runs(Protocol):
     """Each checks the person's live access to the project. Raises `Refused`, `Unavailable`."""
 
-    async def start(self, request: Request) -> Run: ...
+    async def start(self, request: Request, *, alone: bool = False) -> Run:
+        """`alone`: where another run is under way in the thread, that one is given, and nothing
+        begins."""
+        ...
 
     async def instruct(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run: ...
 

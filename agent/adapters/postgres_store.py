@@ -146,7 +146,13 @@ class PostgresStore(FreezeTable):
         await retried(lambda: self._pool.execute(sql.SET_PROJECT, project, max_runs))
 
     async def create(
-        self, key: str, request: Request, limits: Limits, *, born: Write | None = None
+        self,
+        key: str,
+        request: Request,
+        limits: Limits,
+        *,
+        born: Write | None = None,
+        alone: bool = False,
     ) -> tuple[Run, bool]:
         request = replace(request, mark=await retried(lambda: self._pool.fetchval(sql.MARK)))
         born = born or Write(payloads=())
@@ -155,6 +161,8 @@ class PostgresStore(FreezeTable):
 
         async def once(connection: Connection) -> tuple[Run, bool]:
             thread = request.thread
+            if alone and (there := await sql.beside(connection, key, thread)):
+                return there, False
             await connection.execute(sql.ADD_PROJECT, request.project)
             row = await connection.fetchrow(
                 sql.CREATE_RUN,

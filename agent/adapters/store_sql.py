@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agent.adapters import event_codec as codec
-from agent.adapters.postgres import Row
+from agent.adapters.postgres import Connection, Row
 from agent.events import RunEvent
-from agent.run import Run, RunId, RunStatus
+from agent.run import ENDED, Run, RunId, RunStatus, Thread
 
 _RUN = "id, status, epoch, cancel, request, limits, created_at, updated_at"
 _HEAD = "project, owner, wake, turn, min_code, frozen, head_seq, head_hash"
@@ -15,6 +15,12 @@ RUN_OF_KEY = f"SELECT {_RUN} FROM runs WHERE key = $1"
 RUNS_OF_THREAD = f"""
 SELECT {_RUN} FROM runs WHERE team = $1 AND channel = $2 AND thread_ts = $3
 ORDER BY id DESC LIMIT $4"""
+#: Until the transaction ends, nobody else begins a run in the thread.
+LOCK_THREAD = "SELECT pg_advisory_xact_lock(hashtextextended($1 || ':' || $2 || ':' || $3, 0))"
+OPEN_IN_THREAD = f"""
+SELECT {_RUN} FROM runs
+WHERE team = $1 AND channel = $2 AND thread_ts = $3 AND status <> ALL ($4)
+ORDER BY id DESC LIMIT 1"""
 #: Reads the unique index that the schema has on exactly this expression.
 RUN_OF_GATE = """
 SELECT run FROM events WHERE kind = 'gate_opened' AND data -> 'gate' ->> 'id' = $1"""
@@ -136,3 +142,13 @@ def event_of(row: Row) -> RunEvent | None:
         payload=payload,
         hash=row["hash"],
     )
+
+
+async def beside(connection: Connection, key: str, thread: Thread) -> Run | None:
+    """The run that is under way in the thread; of none while `key` has its own."""
+    place = (thread.team, thread.channel, thread.ts)
+    await connection.execute(LOCK_THREAD, *place)
+    if await connection.fetchrow(RUN_OF_KEY, key):
+        return None
+    row = await connection.fetchrow(OPEN_IN_THREAD, *place, list(ENDED))
+    return run_of(row) if row else None

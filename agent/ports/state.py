@@ -66,10 +66,17 @@ class Store(Freezes, Protocol):
     """Runs and their logs. Raises `Fenced`, `StoreUnavailable`."""
 
     async def create(
-        self, key: str, request: Request, limits: Limits, *, born: Write | None = None
+        self,
+        key: str,
+        request: Request,
+        limits: Limits,
+        *,
+        born: Write | None = None,
+        alone: bool = False,
     ) -> tuple[Run, bool]:
         """Stores and queues a run; False when `key` made one before. `born`: what stands in its
-        log from the beginning."""
+        log from the beginning. `alone`: where another run of the thread is under way, that one is
+        given instead, and False."""
         ...
 
     async def run(self, run: RunId) -> Run: ...

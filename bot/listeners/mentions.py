@@ -142,7 +142,7 @@ class Mentions:
     async def _start(self, said: Words, parsed: Command, project: str) -> None:
         entry = self.settings.project(project)
         person, context = await asyncio.gather(self.people.person(said.user), self._context(said))
-        await self.runs.start(
+        run = await self.runs.start(
             Request(
                 text=parsed.text,
                 project=project,
@@ -153,8 +153,11 @@ class Mentions:
                 model=parsed.model,
                 plan_only=parsed.plan_only or entry.plan_approval,
                 context=context,
-            )
+            ),
+            alone=parsed.verb is not Verb.NEW,
         )
+        if run.request.message != said.ts:  # somebody said more before this could begin
+            await self._follow_up(run, said, parsed)
 
     async def _project(self, said: Words, parsed: Command, run: Run | None) -> str | None:
         """Option, thread, channel default, the only one allowed; else asks. Never a guess."""

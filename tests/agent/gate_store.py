@@ -65,7 +65,9 @@ class Log:
         assert self.row is not None
         return self.row
 
-    async def create(self, key: str, request: Request, limits: Limits) -> tuple[Run, bool]:
+    async def create(
+        self, key: str, request: Request, limits: Limits, *, alone: bool = False
+    ) -> tuple[Run, bool]:
         if self.row is not None:
             self.others += 1
             return replace(self.row, id=RunId(1 + self.others), request=request), True

@@ -63,7 +63,7 @@ class FakeRuns:
     asked: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     refusal: Exception | None = None
 
-    async def start(self, request: Request) -> Run:
+    async def start(self, request: Request, *, alone: bool = False) -> Run:
         self._refuse()
         thread = request.thread
         key = f"{thread.team}:{thread.channel}:{request.message}"

@@ -18,6 +18,7 @@ from playground import seed
 from playground.slack.records import Message
 
 MINUTE = own(60)
+RIGHTS = "GET /projects/:id/members/all/:user_id"
 LONG = say(run(f"echo begun; sleep {MINUTE}"))
 
 
@@ -169,6 +170,35 @@ async def test_a_second_request_in_the_thread_goes_to_the_same_merge_request(roa
         assert [mr.source_branch for mr in road.merge_requests] == ["agent/1"]
         assert await road.read("agent/1", "README") == "It adds."
         assert await road.git("rev-list", "--count", "main..agent/1") == "2"
+
+
+async def test_what_is_added_before_the_request_could_be_begun_does_not_begin_another_run(
+    road: Road,
+):
+    """The request waits for GitLab; meanwhile somebody says more, and that gets through first."""
+    road.script.replies = [PLAN, say(run("sleep 3")), EDIT, FINISH]
+    away = road.gitlab.faults.set(fault("fail", RIGHTS, status=503))
+    async with road.serving():
+        asked = road.ask()
+        await until(lambda: away.hits == 1, story=road.story)
+        road.reply(asked, "@agent keep it in one line")
+        await road.result(asked)
+        assert await road.runs() == [1]
+        assert "turn it around" in road.script.told()
+        assert "keep it in one line" in road.script.told()
+        assert len(road.merge_requests) == 1
+
+
+async def test_two_requests_at_once_in_a_thread_are_one_run(road: Road):
+    road.script.replies = [PLAN, say(run("sleep 3")), EDIT, FINISH]
+    async with road.serving():
+        root = road.slack.people.post("mia", "billing", "The sum is the wrong way round.")
+        road.reply(root, "@agent turn it around")
+        road.reply(root, "@agent keep it in one line", user="sam")
+        await road.result(root)
+        assert len(await road.runs()) == 1
+        assert "turn it around" in road.script.told()
+        assert "keep it in one line" in road.script.told()
 
 
 async def test_a_linked_issue_is_record_and_gets_one_note(road: Road):
