@@ -53,9 +53,15 @@ class Desk:
         return delivery not in self._working and await self._tell(body, errors.given_up(delivery))
 
     async def close(self, timeout: float = 5.0) -> None:
-        """Lets what is in hand finish; the rest is dispatched again at the next start."""
-        if self._working:
-            await asyncio.wait(tuple(self._working.values()), timeout=timeout)
+        """Lets what is in hand finish; the rest is ended, and dispatched again at the next start:
+        it would go on with what is closed after this."""
+        if not self._working:
+            return
+        _, late = await asyncio.wait(tuple(self._working.values()), timeout=timeout)
+        for each in late:
+            each.cancel()
+        if late:
+            await asyncio.wait(late)
 
     async def _guarded(self, delivery: int, body: Json, work: Work, again: bool) -> None:
         try:
