@@ -1,7 +1,7 @@
 # Every target sets up what it needs: a virtual environment in .venv, and system packages
 # (bubblewrap, chromium) where this user may install them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-nightly playground run check test test-all bench migrate lock clean
+.PHONY: help install demo demo-nightly playground run check test test-all chaos soak bench migrate lock clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # Tests wait for other processes half of their time: two for each core of a small build machine
@@ -46,6 +46,14 @@ test-all: .venv/dev.stamp ## The tests, the long ones too
 	@scripts/system-packages bubblewrap:bwrap chromium:chromium
 	@$(PYTEST) -m "not alone"
 	@$(BIN)/python -m pytest -m alone
+
+chaos: .venv/dev.stamp ## Ten minutes of kills, cuts and lost answers (SEED=n repeats one)
+	@scripts/system-packages bubblewrap:bwrap
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+soak: .venv/dev.stamp ## The same for SECONDS=n, telling what the processes use each minute
+	@scripts/system-packages bubblewrap:bwrap
+	@$(BIN)/python -m tests.chaos --soak --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/dev.stamp ## Speed and memory beside their baselines; FULL=1 as in docs/scaling.md
 	@scripts/system-packages bubblewrap:bwrap

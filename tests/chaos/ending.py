@@ -55,9 +55,11 @@ async def drained(road: Road, seconds: float) -> Rest:
     return Rest(seconds=time.monotonic() - began, left=left)
 
 
-async def settled(road: Road, without: Collection[str]) -> tuple[Ledgers, list[str]]:
+async def settled(
+    road: Road, without: Collection[str], patience: float = SETTLE
+) -> tuple[Ledgers, list[str]]:
     """The ledgers and what is wrong with them, once it is as good as it gets."""
-    deadline = time.monotonic() + SETTLE
+    deadline = time.monotonic() + patience
     while True:
         books = await Ledgers.read(road)
         found = violations(books, without)

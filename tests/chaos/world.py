@@ -6,11 +6,12 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 from linked import link
+from oracle.leaks import i7
 from road import Road, make_repository, open_road
 
 from agent.adapters.embedded_postgres import ADMIN, APP, EmbeddedPostgres
@@ -23,6 +24,7 @@ from playground.slack.records import User
 from tests.chaos import policy
 from tests.chaos.ending import BELOW, by_status, drained, left_behind, settled, story
 from tests.chaos.havoc import Havoc
+from tests.chaos.measure import told_each_minute
 from tests.chaos.people import MAINTAINERS, People
 from tests.chaos.service import Fleet
 
@@ -99,6 +101,7 @@ async def chaos(folder: Path, wanted: Wanted) -> Outcome:
         havoc = Havoc(seed=wanted.seed, road=road, fleet=fleet, postgres=server)
         people = People(road=road, draw=Random(wanted.seed))
         fleet.begin()
+        looks = asyncio.create_task(told_each_minute(fleet)) if wanted.soak else None
         try:
             await fleet.up()
             at_work = asyncio.create_task(people.work(wanted.runs, ASKING * wanted.seconds))
@@ -107,10 +110,17 @@ async def chaos(folder: Path, wanted: Wanted) -> Outcome:
             rest = await drained(road, wanted.drain)
             people.quiet = True
             await at_work
-            road.log.write_bytes(b"".join(host.log.read_bytes() for host in fleet.hosts))
-            books, found = await settled(road, BELOW)
+            if not rest.left:
+                books, found = await settled(road, BELOW)
         finally:
+            if looks:
+                looks.cancel()
             ends = await fleet.end()
+        road.log.write_bytes(b"".join(host.log.read_bytes() for host in fleet.hosts))
+        if rest.left:  # while everything moves the ledgers do not agree
+            books, found = await settled(road, BELOW, patience=0)
+        else:
+            found += i7(replace(books, log=road.log.read_bytes()))
         found += ends + [f"after {rest.seconds:.0f} s: {rest.left}"] * bool(rest.left)
         found += await asyncio.to_thread(left_behind, fleet.homes)
         for home in fleet.homes:
