@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 from road import EDIT, FINISH, PLAN, Process, Road, fault, run, say, until
 
 from agent.events import CheckpointTaken, ModelAnswered, RunClaimed, TestsRan
 from agent.run import RunStatus
+from bot.build import sandbox_folder
 from playground.slack.records import Message
 from playground.slack.world import Change
 
@@ -56,11 +58,15 @@ async def test_while_the_model_answers(road: Road, by: signal.Signals):
 @pytest.mark.parametrize("by", ENDS)
 async def test_during_a_command(road: Road, by: signal.Signals):
     road.script.replies = [PLAN, EDIT, COMMAND, FINISH]
+    work = sandbox_folder(Path(road.env["JOURNEYMAN_HOME"])) / "work"
     async with road.process() as process:
         asked = road.ask()
         await road.reached(lambda state: state.calls == 3)
         await stopped(process, by)
+    left = {*work.iterdir()}
+    assert left or by is not signal.SIGKILL
     async with road.process():
+        assert not left & {*work.iterdir()}
         await one_of_each(road, asked)
         # the command began anew in a tree as it was before it
         assert await road.read("agent/1", "log") == "begun\ndone"
