@@ -23,7 +23,8 @@ async def told_each_minute(fleet: Fleet) -> None:
     looks: list[dict[str, int]] = []
     while True:
         await asyncio.sleep(EVERY)
-        found = {"RSS MB": 0, "files": 0, "connections": 0}
+        known = looks[-1]["connections"] if looks else 0  # while PostgreSQL is away
+        found = {"RSS MB": 0, "files": 0, "connections": known}
         for host in fleet.hosts:
             with suppress(OSError):
                 place = Path(f"/proc/{host.pid}")
