@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from benchmarks.scripted import ROOT
 
@@ -61,7 +61,9 @@ async def _send_all(url: str, secret: str, due: Sequence[tuple[float, str]]) -> 
         told = {"refused": refused, "unanswered": unanswered, "acknowledged": status == 200}
         return {"ms": 1000 * (loop.time() - since), **told}
 
-    async with ClientSession(timeout=ClientTimeout(total=3)) as session:
+    async with ClientSession(
+        timeout=ClientTimeout(total=3), connector=TCPConnector(limit=0)
+    ) as session:
         sending = (one(session, at, body.encode()) for at, body in due)
         return list(await asyncio.gather(*sending))
 
