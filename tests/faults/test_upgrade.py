@@ -30,6 +30,7 @@ from alembic import command
 from playground.slack.records import Message
 
 DUMPED = "0013"
+PATIENCE = 240.0  #: seconds; four runs go all the way, on any machine
 NEXT = f"{int(postgres.SCHEMA) + 1:04}"
 ADDITIVE = f'''
 from alembic import op
@@ -142,7 +143,7 @@ async def approve(crossing: Crossing) -> None:
                 await crossing.press("sam", card)
         return all(run.status in ENDED for run in await road.db.store.runs())
 
-    await until(over, 120, road.story)
+    await until(over, PATIENCE, road.story)
 
 
 async def finished(crossing: Crossing) -> None:
@@ -197,17 +198,17 @@ async def test_an_older_process_leaves_what_the_next_version_has_gone_on_with(
     """It is started again on the newer schema, and goes on with what nobody else has had."""
     road = crossing.road
     async with road.process():
-        await until(lambda: asks(crossing, 4), story=road.story)
+        await until(lambda: asks(crossing, 4), PATIENCE, road.story)
         assert await owner.fetchval("SELECT max(min_code) FROM runs") == CODE
     with newer():
         async with road.serving():
             answer(crossing, await road.state(2))
-            await until(lambda: asks(crossing, 2), story=road.story)
+            await until(lambda: asks(crossing, 2), PATIENCE, road.story)
     async with road.process():
         for run in (2, 1):
             assert await crossing.press("sam", await card(crossing, run))
-        await until(lambda: ended(crossing, 1), story=road.story)
-        await until(lambda: handed_back(owner, 2), story=road.story)
+        await until(lambda: ended(crossing, 1), PATIENCE, road.story)
+        await until(lambda: handed_back(owner, 2), PATIENCE, road.story)
         assert (await road.state(2)).status is RunStatus.DELIVERING
     with newer():
         async with road.serving():
@@ -233,7 +234,7 @@ async def ended(crossing: Crossing, run: int) -> bool:
 
 async def card(crossing: Crossing, run: int) -> Message:
     """On which people decide about a run, once the service knows where it stands."""
-    await until(lambda: _card(crossing, run), story=crossing.road.story)
+    await until(lambda: _card(crossing, run), PATIENCE, crossing.road.story)
     found = await _card(crossing, run)
     assert found
     return found
