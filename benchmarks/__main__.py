@@ -14,6 +14,7 @@ from benchmarks.table import show
 NAMES = (
     *("steps", "worker", "prompt", "slack", "workspace", "joblog", "watching", "findings"),
     *("output", "longthread", "load", "takeover", "waiting", "fleet", "hosts", "capacity"),
+    "failpoints",
 )
 #: Small by default, as large as they are told of with --full.
 SIZED = ("load", "takeover", "waiting", "fleet", "hosts", "capacity")
