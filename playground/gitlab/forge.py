@@ -131,7 +131,7 @@ class Forge:
         """Open merge requests follow their branches; returns those whose source moved."""
         moved: list[MergeRequest] = []
         for target in self.state.projects.values():
-            for merge_request in target.merge_requests.values():
+            for merge_request in tuple(target.merge_requests.values()):  # more may come meanwhile
                 if merge_request.state != "opened":
                     continue
                 source = merge_request.source_project_id == project.id

@@ -137,8 +137,11 @@ async def approve(crossing: Crossing) -> None:
     pressed: set[str] = set()
 
     async def over() -> bool:
+        slots = [await road.db.threads.slots(run) for run in await road.runs()]
+        known = {slot.ts for each in slots for slot in each.values()}
         for card in crossing.cards():
-            if (shown := card.edited_ts or card.ts) not in pressed:
+            shown = card.edited_ts or card.ts
+            if card.ts in known and shown not in pressed:
                 pressed.add(shown)
                 await crossing.press("sam", card)
         return all(run.status in ENDED for run in await road.db.store.runs())
