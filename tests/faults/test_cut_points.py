@@ -166,11 +166,7 @@ def test_there_are_176():
 
 @pytest.mark.parametrize(
     "point",
-    [
-        pytest.param(point, id="-".join(point), marks=marks(point))
-        for point in CUT_POINTS
-        if point not in NOT_RUN
-    ],
+    [pytest.param(point, id="-".join(point), marks=marks(point)) for point in CUT_POINTS],
 )
 async def test_cut(crossing: Crossing, point: CutPoint):
     road = crossing.road
