@@ -227,7 +227,8 @@ async def _rate(
 async def _rest(town: Town) -> Rest:
     """One effects process is there, too."""
     statement = """
-        SELECT xact_commit, (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user)
+        SELECT xact_commit AS commits,
+            (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) AS users
         FROM pg_stat_database WHERE datname = current_database()"""
     await asyncio.sleep(3)
     before, cpu = await town.db.pool.fetchrow(statement), town.postgres_cpu()
@@ -236,9 +237,9 @@ async def _rest(town: Town) -> Rest:
     assert before is not None
     assert after is not None
     return Rest(
-        commits=(after[0] - before[0]) / RESTS,
+        commits=(after["commits"] - before["commits"]) / RESTS,
         cpu=(town.postgres_cpu() - cpu) / RESTS,
-        connections=after[1],
+        connections=after["users"],
     )
 
 
