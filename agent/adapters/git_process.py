@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ async def git_process(
     cwd: Path | None = None,
     stdin: bool = False,
     stderr: bool = True,
-) -> AsyncIterator[Process]:
+) -> AsyncGenerator[Process]:
     """Runs in a session of its own, which its helpers (remote-https, index-pack, upload-pack)
     share; both are ended, and its pipes closed, when the block is left.
     """

@@ -54,8 +54,6 @@ class EffectFailed:
     retry_in: float | None = None
     attempt: int = 0
     attempts: int = 0  #: 0: of a time when they were not told
-    attempt: int = 0
-    attempts: int = 0  #: 0: of a time when they were not told
 
 
 @dataclass(frozen=True, kw_only=True)
