@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -91,12 +90,6 @@ class Ledgers:
     def changes(self) -> Sequence[Seen]:
         """What the agent has changed at GitLab."""
         return [each for each in self.seen if changes_something(each)]
-
-    def moved(self, before: Ledgers) -> bool:
-        """Something was done since."""
-        parts = attrgetter("inbox", "intents", "slots", "nights", "folders", "processes")
-        ours, theirs = (sum(map(len, each.events.values())) for each in (self, before))
-        return ours != theirs or parts(self) != parts(before)
 
     def project_of(self, seen: Seen) -> str:
         """Full path; empty for what concerns none."""
