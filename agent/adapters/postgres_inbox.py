@@ -20,7 +20,7 @@ INSERT INTO inbox (source, key, payload) VALUES ($1, $2, $3)
 ON CONFLICT (source, key) DO NOTHING RETURNING id"""
 #: Marked as tried at once: another process does not get them before the same time has passed.
 UNHANDLED = """
-UPDATE inbox SET tried_at = clock_timestamp(), attempts = attempts + 1
+UPDATE inbox SET tried_at = clock_timestamp()
 WHERE id IN (
     SELECT id FROM inbox
     WHERE handled_at IS NULL AND attempts < $2
@@ -28,6 +28,8 @@ WHERE id IN (
     ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED
 )
 RETURNING id, source, key, payload, received_at, attempts"""
+#: Each on its own: a process that dies of one has not tried those behind it.
+BEGUN = "UPDATE inbox SET attempts = attempts + 1 WHERE id = $1 AND handled_at IS NULL"
 #: Those that five have died of; looked at once in a while by one of all processes.
 SPENT = """
 UPDATE inbox SET tried_at = clock_timestamp()
@@ -78,6 +80,10 @@ class Inbox:
         """Deliveries that nobody finished in that time, oldest first. Each is given to one
         caller, and no more when five of them died of it."""
         return await self._taken(UNHANDLED, older_than)
+
+    async def begun(self, id: int) -> None:
+        """It is dealt with once more; counted until it is `failed` or `handled`."""
+        await retried(lambda: self._pool.execute(BEGUN, id))
 
     async def spent(self, older_than: timedelta) -> Sequence[Delivery]:
         """Deliveries that nobody is given any more, the last one that long ago. Each is given to
