@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import hashlib
 import re
+import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -269,13 +270,26 @@ class GitVault:
         return self._git.repository.parent / "askpass"
 
     async def _open(self) -> None:
-        repository = self._git.repository
-        if not (repository / "HEAD").exists():
-            repository.mkdir(parents=True, exist_ok=True)
-            repository.chmod(0o700)
-            await self._git("init", "--quiet", "--bare", "--template=", str(repository))
-        (repository / "worktrees-index").mkdir(exist_ok=True)
+        if not self._made:
+            await self._make()
+        (self._git.repository / "worktrees-index").mkdir(exist_ok=True)
         write_askpass(self._askpass)
+
+    @property
+    def _made(self) -> bool:
+        return (self._git.repository / "objects" / "info").exists()  # what git makes last
+
+    async def _make(self) -> None:
+        repository = self._git.repository
+        repository.parent.mkdir(parents=True, exist_ok=True)
+        with repository.with_suffix(".lock-file").open("w") as file:
+            await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+            if self._made:
+                return
+            # whoever made it was ended on the way: nothing has been kept in it
+            shutil.rmtree(repository, ignore_errors=True)
+            repository.mkdir(mode=0o700)
+            await self._git("init", "--quiet", "--bare", "--template=", str(repository))
 
     @asynccontextmanager
     async def _locked(self) -> AsyncGenerator[None]:

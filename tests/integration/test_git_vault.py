@@ -729,3 +729,15 @@ async def test_whoever_is_cancelled_again_and_again_leaves_no_git(place: Place) 
     with pytest.raises(asyncio.CancelledError):
         await call
     assert children() <= before
+
+
+@pytest.mark.parametrize("left", [(), ("config.lock",)])
+async def test_vault_whose_making_was_cut_short_is_made_anew(place: Place, left: tuple[str, ...]):
+    """The first run of a project was stopped in the very moment in which its vault was made."""
+    vault, commit = place.vault, place.save()
+    (vault.repository / "refs" / "heads").mkdir(parents=True)
+    (vault.repository / "HEAD").write_text("ref: refs/heads/main\n")
+    for name in left:
+        (vault.repository / name).touch()
+    assert await vault.fetch(place.origin, "main") == (commit, "main")
+    assert await vault.list(commit) == ["app.py", "lib/util.py"]
