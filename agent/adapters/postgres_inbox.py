@@ -74,7 +74,13 @@ class Inbox:
         text = json.dumps(payload)
         with translated():
             async with asyncio.timeout(_ANSWER):
-                return await retried(lambda: self._reserved.fetchval(ACCEPT, source, key, text))
+                return await retried(lambda: self._free().fetchval(ACCEPT, source, key, text))
+
+    def _free(self) -> Pool:
+        """In a burst also what nobody else uses: each connection commits one at a time."""
+        work = self._pool
+        spare = work.get_max_size() - work.get_size() + work.get_idle_size()
+        return work if spare > 0 and not self._reserved.get_idle_size() else self._reserved
 
     async def unhandled(self, older_than: timedelta) -> Sequence[Delivery]:
         """Deliveries that nobody finished in that time, oldest first. Each is given to one

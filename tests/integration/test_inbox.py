@@ -29,6 +29,13 @@ async def test_a_delivery_is_kept_while_all_other_work_has_taken_every_connectio
     assert await db.inbox.accept("slack", "Ev2", {})
 
 
+async def test_a_burst_of_deliveries_has_the_connections_that_nobody_uses(db: Database) -> None:
+    async with asyncio.timeout(60), AsyncExitStack() as taken:
+        for _ in range(2):
+            await taken.enter_async_context(db.inbox._reserved.acquire())
+        assert await db.inbox.accept("slack", "Ev1", {})
+
+
 class _Killed(BaseException):
     pass
 
