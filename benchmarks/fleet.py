@@ -85,7 +85,7 @@ async def _queued(folder: Path, count: int) -> Table:
                 limit=600,
             ),
             Row(
-                what=f"channels among the first {CHANNELS} runs that were begun",
+                what=f"channels among the first {CHANNELS} runs that had to wait for a place",
                 value=len(first),
                 unit="channels",
                 limit=min(CHANNELS, len(set(channels))) - 1,
@@ -125,12 +125,14 @@ async def _watch(processes: Sequence[Process], runs: Sequence[RunId], town: Town
 
 
 async def _first(town: Town, channels: dict[RunId, int]) -> set[int]:
-    """The channels of the runs that were begun first."""
+    """The channels of the runs that were begun first, behind those that found a place at once:
+    then only one channel had asked."""
     rows = await town.db.pool.fetch(
         "SELECT run FROM events WHERE kind = 'run_claimed' AND run = ANY ($2::bigint[])"
-        " GROUP BY run ORDER BY min(at) LIMIT $1",
+        " GROUP BY run ORDER BY min(at) OFFSET $3 LIMIT $1",
         CHANNELS,
         list(channels),
+        PLACES,
     )
     return {channels[RunId(row["run"])] for row in rows}
 
