@@ -14,6 +14,7 @@ from agent.adapters.postgres import CONNECTION_ERRORS, Pool, translated
 
 LENGTH = 5.0  #: seconds
 _EVERY = 1.0  # seconds between two renewals
+_LEAVING = 5.0  # seconds that giving it up may take; else it runs out by itself
 _LOOK = 0.5  # seconds between two looks whether the other one has gone
 _MARGIN = 1.0  # seconds that something which is begun may take to reach the other side
 
@@ -84,5 +85,5 @@ class _Lease:
 
     async def leave(self) -> None:
         with suppress(*CONNECTION_ERRORS):
-            async with asyncio.timeout(_EVERY):
+            async with asyncio.timeout(_LEAVING):
                 await self._pool.execute(LEAVE, *self._key)

@@ -49,6 +49,7 @@ class Scene:
     phase: str
     crossing: Crossing
     asked: Message | None = None
+    slept: set[int] = field(default_factory=set[int])  #: commands, since the moment began
     held: list[tuple[Faults, SetFault]] = field(default_factory=list[tuple[Faults, SetFault]])
 
     def __post_init__(self) -> None:
@@ -108,8 +109,7 @@ class Scene:
         if self.held:
             await self.until(lambda: all(held.hits > 1 for _, held in self.held))
         else:
-            before = sleeping()
-            await self.until(lambda: sleeping() - before)
+            await self.until(lambda: sleeping() - self.slept)
 
     async def ends(self, seconds: float = 90) -> None:
         """As if nothing had happened."""
@@ -141,6 +141,7 @@ async def at(scene: Scene) -> AsyncGenerator[None]:
     """Somebody serves already. Inside, the moment lasts; what was held back goes on afterwards."""
     try:
         await MOMENTS[scene.phase](scene)
+        scene.slept = sleeping()
         yield
     finally:
         for faults, held in scene.held:

@@ -71,6 +71,7 @@ async def test_killed(scene: Scene):
         await scene.ends()
 
 
+@pytest.mark.alone
 @phases("F02", "", "APWTUMCFGXNS")
 async def test_stopped(scene: Scene):
     """Whoever comes next need not wait for a lease of who was told to stop."""

@@ -28,7 +28,7 @@ async def wire(database_url: str) -> AsyncIterator[Wire]:
 async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
     wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(agent.adapters.postgres_links, "ANSWER", 0.5)
+    monkeypatch.setattr(agent.adapters.postgres_links, "ANSWER", 5.0)
     monkeypatch.setattr(agent.adapters.postgres_retry, "_PATIENCE", 0.2)
     async with asyncio.timeout(60), open_database(home=tmp_path, url=wire.url) as db:
         await db.store.runs()
@@ -43,7 +43,7 @@ async def test_a_server_that_falls_silent_is_not_waited_for_for_ever(
 async def test_who_waits_for_a_connection_does_not_wait_for_ever(
     wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(agent.adapters.postgres_links, "ACQUIRED", 0.2)
+    monkeypatch.setattr(agent.adapters.postgres_links, "ACQUIRED", 3.0)
     monkeypatch.setattr(agent.adapters.postgres_retry, "_PATIENCE", 0.2)
     async with asyncio.timeout(60), open_database(home=tmp_path, url=wire.url) as db:
         async with AsyncExitStack() as taken:

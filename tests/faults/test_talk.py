@@ -19,6 +19,7 @@ from playground.slack.records import Message
 
 MINUTE = own(60)
 RIGHTS = "GET /projects/:id/members/all/:user_id"
+HANDLED = "SELECT count(*) FROM inbox WHERE handled_at IS NOT NULL"
 LONG = say(run(f"echo begun; sleep {MINUTE}"))
 
 
@@ -176,12 +177,14 @@ async def test_what_is_added_before_the_request_could_be_begun_does_not_begin_an
     road: Road,
 ):
     """The request waits for GitLab; meanwhile somebody says more, and that gets through first."""
-    road.script.replies = [PLAN, say(run("sleep 3")), EDIT, FINISH]
+    held = road.model.faults.set(fault("hang", "chat/completions", nth=2))
     away = road.gitlab.faults.set(fault("fail", RIGHTS, status=503))
     async with road.serving():
         asked = road.ask()
         await until(lambda: away.hits == 1, story=road.story)
         road.reply(asked, "@agent keep it in one line")
+        await until(lambda: handled(road, 2), story=road.story)
+        road.model.faults.clear(held.id)
         await road.result(asked)
         assert await road.runs() == [1]
         assert "turn it around" in road.script.told()
@@ -190,15 +193,22 @@ async def test_what_is_added_before_the_request_could_be_begun_does_not_begin_an
 
 
 async def test_two_requests_at_once_in_a_thread_are_one_run(road: Road):
-    road.script.replies = [PLAN, say(run("sleep 3")), EDIT, FINISH]
+    held = road.model.faults.set(fault("hang", "chat/completions", nth=2))
     async with road.serving():
         root = road.slack.people.post("mia", "billing", "The sum is the wrong way round.")
         road.reply(root, "@agent turn it around")
         road.reply(root, "@agent keep it in one line", user="sam")
+        await until(lambda: handled(road, 2), story=road.story)
+        road.model.faults.clear(held.id)
         await road.result(root)
         assert len(await road.runs()) == 1
         assert "turn it around" in road.script.told()
         assert "keep it in one line" in road.script.told()
+
+
+async def handled(road: Road, deliveries: int) -> bool:
+    """So many have been dealt with."""
+    return await road.db.pool.fetchval(HANDLED) >= deliveries
 
 
 async def test_a_linked_issue_is_record_and_gets_one_note(road: Road):

@@ -68,7 +68,7 @@ def i5(books: Ledgers) -> list[str]:
         fits = [each for each in announced if meant(books, seen, each) and each.at <= seen.arrived]
         if not fits:
             found.append(f"GitLab: {_short(seen)}; log: nothing announced it")
-        elif not any(_answered(each, seen) for each in fits):
+        elif not any(_answered(books, each, seen) for each in fits):
             found.append(f"GitLab: {_short(seen)}; log: {fits[-1].key} was never answered for")
         for pattern in ONCE:
             if pattern.search(path_of(seen)):
@@ -78,9 +78,17 @@ def i5(books: Ledgers) -> list[str]:
     return found + _messages(books)
 
 
-def _answered(each: Begun, seen: Seen) -> bool:
+def _answered(books: Ledgers, each: Begun, seen: Seen) -> bool:
     """Whoever got no answer in time may have read that it was done before it was answered."""
-    return any(at >= seen.at for at in each.answered) or any(at >= seen.arrived for at in each.done)
+    read = [
+        other.at
+        for other in books.seen
+        if other.method == "GET" and other.status == 200 and other.at >= seen.arrived
+        if books.project_of(other) == books.project_of(seen)
+    ]
+    return any(at >= seen.at for at in each.answered) or any(
+        back <= at for at in each.done for back in read
+    )
 
 
 def _again(deeds: Sequence[tuple[Seen, Sequence[str]]]) -> Iterator[str]:
