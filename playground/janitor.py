@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agent.adapters.sandbox_owner import is_held
+from agent.adapters.sandbox_owner import held_by_nobody
 from bot.build import SYSTEM_FOLDER
 
 _YOUNG = 3600.0  # seconds in which the home itself may still be made
@@ -42,8 +42,7 @@ def forget(home: Path, folder: Path = SYSTEM_FOLDER) -> list[Path]:
 
 def remove(folders: Iterable[Path]) -> None:
     for folder in folders:
-        if not _open(folder):
-            _remove(folder)
+        _remove(folder)
 
 
 def _belongs(note: Path, home: Path) -> bool:
@@ -59,30 +58,29 @@ def _swept(note: Path, young: float) -> bool:
         home = Path(note.read_text())
         if not _temporary(home) or os.path.lexists(home):
             return False
-        if time.time() - note.stat().st_mtime < young or _open(folder):
+        if time.time() - note.stat().st_mtime < young:
             return False
+        _remove(folder)
     except OSError:
         return False
-    _remove(folder)
     return not folder.exists()
 
 
 def _remove(folder: Path) -> None:
-    _end_server(folder)
-    # rm(1) does not mind how deep the tree of a hostile command is
-    subprocess.run(
-        ["/usr/bin/rm", "-rf", "--", str(folder)], stderr=subprocess.DEVNULL, check=False
-    )
+    """Unless a service holds the folder's database."""
+    with held_by_nobody(folder / "users.lock") as free:
+        if not free:
+            return
+        _end_server(folder)
+        # rm(1) does not mind how deep the tree of a hostile command is
+        subprocess.run(
+            ["/usr/bin/rm", "-rf", "--", str(folder)], stderr=subprocess.DEVNULL, check=False
+        )
 
 
 def _temporary(home: Path) -> bool:
     places = {Path(place).resolve() for place in ("/tmp", "/var/tmp", tempfile.gettempdir())}
     return ".." not in home.parts and bool(places & {*home.parents})
-
-
-def _open(folder: Path) -> bool:
-    """Whether a service holds the folder's database."""
-    return is_held(folder / "users.lock")
 
 
 def _end_server(folder: Path) -> None:

@@ -7,22 +7,25 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _NAMED = re.compile(r"-([0-9a-f]{12})-[^-]*$")
 
 
-def is_held(lock: Path) -> bool:
-    """Whether some process has this file locked."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+@contextmanager
+def held_by_nobody(lock: Path) -> Generator[bool]:
+    """Whether no process has this file locked. If so, nobody can lock it meanwhile."""
+    with ExitStack() as kept:
+        try:
+            fcntl.flock(kept.enter_context(lock.open("rb")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except FileNotFoundError:
+            free = True
+        except BlockingIOError:
+            free = False
+        yield free
 
 
 class Owner:
@@ -54,8 +57,12 @@ class Owner:
     def forget(self) -> None:
         """Drops the names of the dead, once nothing of theirs is left."""
         for lock in self._folder.glob("*"):
-            if not is_held(lock):
-                lock.unlink(missing_ok=True)
+            with held_by_nobody(lock) as dead:  # who waits for the lock sees that it is gone
+                if dead:
+                    lock.unlink(missing_ok=True)
 
     def _dead(self, named: re.Match[str] | None) -> bool:
-        return named is not None and not is_held(self._folder / named[1])
+        if named is None:
+            return False
+        with held_by_nobody(self._folder / named[1]) as dead:
+            return dead

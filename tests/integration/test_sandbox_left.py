@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
+from agent.adapters.sandbox_owner import Owner
 
 #: Another worker, which makes two folders and then waits to be killed.
 WORKS = """
@@ -48,3 +52,26 @@ def test_only_what_the_dead_have_left_is_removed(open_folder: Path):
     assert sandbox.sweep() == 0
     assert mine.exists()
     asyncio.run(sandbox.remove(mine))
+
+
+def test_nobody_can_take_a_name_while_it_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    began = tmp_path / "0123456789ab"  # its owner has made it and not locked it yet
+    began.touch()
+    late: list[bool] = []
+    drop = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        with path.open("rb") as owner:
+            try:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                late.append(False)
+            except BlockingIOError:  # the owner waits, and then sees that its file is gone
+                late.append(True)
+            drop(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    Owner(tmp_path).forget()
+    assert late == [True]
+    assert not began.exists()
