@@ -7,7 +7,6 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from agent.canaries import Canaries
 from agent.errors import Refused, SettingsError
@@ -171,11 +170,8 @@ def make_sign_in(settings: Settings) -> GitLabSignIn:
 
 
 def make_canaries(settings: Settings) -> Canaries:
-    """What must not leave with a change: every credential that this process was given."""
-    found = {*settings.secrets, settings.gitlab_webhook_secret}
-    for url in (settings.database_url, settings.database_admin_url):
-        found.add(unquote(urlsplit(url).password or ""))
-    return Canaries(secrets=frozenset(found - {""}))
+    """What must not leave with a change."""
+    return Canaries(secrets=settings.credentials)
 
 
 def engine_project(settings: Settings, path: str) -> ProjectSettings | None:

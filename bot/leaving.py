@@ -16,6 +16,7 @@ log = logging.getLogger("journeyman")
 
 #: Seconds: 20 for steps to be handed back, the rest for everything else.
 LIMIT = 30.0
+_TOLD = 2.0  # more, for saying so
 
 
 def bound() -> None:
@@ -27,12 +28,19 @@ def bound() -> None:
 
 
 def _leave() -> None:
-    log.error("stop_hangs", extra={"seconds": LIMIT})
-    faulthandler.dump_traceback(sys.stderr)
+    telling = threading.Thread(target=_tell, daemon=True)
+    telling.start()
+    telling.join(_TOLD)
     for child in _descendants(os.getpid()):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(child, signal.SIGKILL)
     os._exit(1)
+
+
+def _tell() -> None:
+    """Where nobody reads what it says any more, it may never return."""
+    log.error("stop_hangs", extra={"seconds": LIMIT})
+    faulthandler.dump_traceback(sys.stderr)
 
 
 def _descendants(process: int) -> Sequence[int]:

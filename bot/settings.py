@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from agent import failpoints
 from agent.errors import SettingsError
@@ -98,6 +99,7 @@ class Settings:
     prices: Mapping[str, ModelPrice] = field(default_factory=dict[str, ModelPrice])
     database_url: str = field(default="", repr=False)
     database_admin_url: str = field(default="", repr=False)
+    others: frozenset[str] = field(default=frozenset(), repr=False)  #: credentials, by `only`
     home: Path = Path()
     config: Path | None = None  #: the file that was read
     public_url: str = ""
@@ -132,14 +134,24 @@ class Settings:
         return tuple(v for v in named if len(v) >= _SECRET)
 
     @property
+    def credentials(self) -> frozenset[str]:
+        """Every one that this process was given: none of them may leave it."""
+        found = {*self.secrets, self.gitlab_webhook_secret, *self.others}
+        for url in (self.database_url, self.database_admin_url):
+            found.add(unquote(urlsplit(url).password or ""))
+        return frozenset(found - {""})
+
+    @property
     def listed_projects(self) -> tuple[str, ...]:
         """Every project that some rule names."""
         by_channel = (path for paths in self.channels.values() for path in paths)
         return tuple(dict.fromkeys((*self.projects, *by_channel)))
 
     def only(self, roles: Collection[str]) -> Settings:
-        """Without the credentials that are none of these roles' business."""
-        return replace(self, **{name: "" for name in CREDENTIALS if not _theirs(name, roles)})
+        """Without the credentials that are none of these roles' business. They stand in its
+        environment all the same, so they are still looked for in what leaves it."""
+        none: dict[str, Any] = {name: "" for name in CREDENTIALS if not _theirs(name, roles)}
+        return replace(self, **none, others=self.credentials)
 
     def surplus(self, roles: Collection[str]) -> tuple[str, ...]:
         """The variables of what is set here beyond that."""

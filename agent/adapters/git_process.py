@@ -37,15 +37,16 @@ async def git_process(
         )
     )
     cancelled = await _done(starting)
+    if cancelled is not None and starting.exception() is not None:
+        raise cancelled
     process = starting.result()
     try:
         if cancelled is not None:
             raise cancelled
         yield process
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # also helpers that have outlived it
+            os.killpg(process.pid, signal.SIGKILL)
         # `wait` alone never ends while a pipe is not read
         cancelled = await _done(asyncio.create_task(process.communicate()))
         if cancelled is not None:

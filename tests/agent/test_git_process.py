@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ SLOW_GIT = ("-c", "alias.wait=!sleep 60 & sleep 60", "wait")
 def children() -> set[str]:
     tasks = Path("/proc/self/task").glob("*/children")
     return {pid for each in tasks for pid in each.read_text().split()}
+
+
+HELPER = ("-c", "alias.wait=!sleep 600 & kill -9 $PPID", "wait")
 
 
 async def a_git(started: asyncio.Event) -> None:
@@ -63,3 +67,25 @@ async def test_its_helpers_end_with_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     assert children() <= before
+
+
+async def test_a_helper_that_outlives_it_holds_up_nobody() -> None:
+    async with (
+        asyncio.timeout(60),
+        git_process(*HELPER, env={"PATH": "/usr/bin:/bin"}) as process,
+    ):
+        while process.returncode is None:  # noqa: ASYNC110 - `wait` waits for the pipes, too
+            await asyncio.sleep(0.01)
+    assert process.returncode == -signal.SIGKILL
+
+
+async def test_a_cancelled_start_that_fails_is_cancelled(tmp_path: Path) -> None:
+    async def somewhere() -> None:
+        async with git_process("version", env={}, cwd=tmp_path / "missing"):
+            pass
+
+    call = asyncio.create_task(somewhere())
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call

@@ -7,7 +7,7 @@ import pytest
 
 from agent.errors import SettingsError
 from agent.policy import Policy
-from bot.build import engine_project, make_model
+from bot.build import engine_project, make_canaries, make_model
 from bot.settings import CREDENTIALS, Settings, load, require
 from bot.variables import VARIABLES
 
@@ -287,6 +287,15 @@ def test_a_role_holds_no_credential_of_another_one(tmp_path: Path) -> None:
     assert "GITLAB_TOKEN" in whole.surplus(("front", "worker"))
     assert "GITLAB_READ_TOKEN" in whole.surplus(("effects",))
     assert whole.only(("worker",)).gitlab_url == "https://gitlab.example"
+
+
+def test_what_is_not_a_role_s_own_is_still_looked_for_in_what_leaves_it() -> None:
+    url = "postgresql://owner:0wner-passw0rd@localhost/journeyman"
+    given = Settings(gitlab_token="glpat-12345678", database_admin_url=url)
+    canaries = make_canaries(given.only(("worker",)))
+    assert canaries.found("token = glpat-12345678")
+    assert canaries.found("0wner-passw0rd")
+    assert not canaries.found("glpat-87654321")
 
 
 def test_every_secret_is_some_role_s_alone() -> None:
