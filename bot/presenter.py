@@ -167,6 +167,7 @@ class Presenter:
                 log.warning("thread_refused", extra={"run": run, "code": error.code})
                 if page is not None and error.code in _LOST:
                     await page.stranded()
+                self._renewed.pop(run, None)  # it would be refused as often as the run is shown
                 return
             try:
                 async with asyncio.timeout(wait):

@@ -222,3 +222,16 @@ async def test_slack_that_is_away_meanwhile_is_asked_again(
         await face.until(lambda: not face.front.presenter._following)
     assert away.hits == 7
     assert len(ours(slack, root)) == 2
+
+
+async def test_what_slack_refuses_to_show_anew_is_not_asked_for_again(
+    slack: SlackStandIn, db: Database, asked: tuple[Message, RunId], monkeypatch: pytest.MonkeyPatch
+):
+    root, _ = asked
+    slack.workspace.delete(ours(slack, root)[1])
+    closed = Fault(mode=FaultMode.FAIL, method="chat.postMessage", error="is_archived", times=0)
+    refused = slack.faults.set(closed)
+
+    async with comparing(slack, db, monkeypatch) as face:
+        await face.until(lambda: refused.hits and not face.front.presenter._following)
+        assert not face.front.presenter._renewed
