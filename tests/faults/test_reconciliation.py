@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientSession
-from crossing import Crossing, never
+from crossing import Crossing
 from road import PROJECT, Road, fault, until
 
 import agent.rounds
+from agent.adapters import gitlab_client, postgres_lease
+from agent.adapters.postgres_rounds import RoundStore
 from agent.events import MismatchFound
 from playground import seed
 from playground.slack.records import Message
@@ -172,13 +176,32 @@ async def test_a_round_whose_process_was_killed_is_made_by_another_one(road: Roa
 
 
 @pytest.mark.slow
-async def test_of_two_processes_that_start_at_once_one_asks_gitlab(road: Road):
+async def test_of_two_processes_that_start_at_once_one_asks_gitlab(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+):
     await left(road)
     await another_day(road)
+    turns = Counter[str]()
+    alone = RoundStore.alone
+
+    @asynccontextmanager
+    async def counted(self: RoundStore, name: str) -> AsyncGenerator[object]:
+        turns["asked"] += name == ROUND
+        async with alone(self, name) as hold:
+            yield hold
+        turns["over"] += name == ROUND
+
+    monkeypatch.setattr(RoundStore, "alone", counted)
+    # whoever is at it is neither given up nor given up on before the other one waits
+    monkeypatch.setattr(postgres_lease, "LENGTH", 60.0)
+    monkeypatch.setattr(gitlab_client, "SECONDS", 60.0)
     before = len(road.gitlab.state.requests)
-    slow = road.gitlab.faults.set(fault("delay", BRANCHES, times=0, seconds=2))
+    hangs = road.gitlab.faults.set(fault("hang", BRANCHES))
     async with road.serving(), road.serving():
-        await until(lambda: made(road), story=road.story)
-        await never(lambda: slow.hits > 1)
+        await until(lambda: hangs.hits and turns["asked"] == 2, story=road.story)
+        assert not await made(road)
+        road.gitlab.faults.clear()
+        await until(lambda: turns["over"] == 2, story=road.story)
+        assert await made(road)
     assert len(await road.events(MismatchFound)) == 1
     assert sum("/repository/branches" in call for call in asked(road)[before:]) == 1
