@@ -6,7 +6,14 @@ from collections.abc import Callable, Collection
 
 from agent.decision import dropped
 from agent.errors import Conflict, Refused
-from agent.events import InstructionGiven, Payload, QuestionAnswered, RunEvent, StatusChanged
+from agent.events import (
+    InstructionGiven,
+    Payload,
+    QuestionAnswered,
+    RunAccepted,
+    RunEvent,
+    StatusChanged,
+)
 from agent.onward import afresh
 from agent.ports import Store, Write
 from agent.run import ENDED, PARKED, Person, Run, RunId, RunStatus
@@ -60,9 +67,14 @@ async def set_going(store: Store, run: Run, by: Person, *, message: str = "") ->
 
 
 def messages(events: Collection[RunEvent]) -> set[str]:
-    """Of everything that people have said to the run so far."""
+    """Of everything that people have said to the run so far, from the request on."""
     said: set[str] = set()
     for event in events:
-        if isinstance(event.payload, InstructionGiven | QuestionAnswered):
-            said.add(event.payload.message)
+        match event.payload:
+            case RunAccepted(request=request):
+                said.add(request.message)
+            case InstructionGiven(message=message) | QuestionAnswered(message=message):
+                said.add(message)
+            case _:
+                pass
     return said

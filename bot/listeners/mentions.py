@@ -112,6 +112,8 @@ class Mentions:
             await seen
 
     async def _follow_up(self, run: Run, said: Words, parsed: Command) -> None:
+        if run.request.message == said.ts:
+            return  # the run began with it: the delivery has come again
         if parsed.project and parsed.project != run.request.project:
             raise Refused(errors.other_project(run.request.project))
         if parsed.branch or parsed.model or parsed.plan_only:
@@ -125,7 +127,7 @@ class Mentions:
     async def _answered(self, run: Run, said: Words) -> bool:
         """A plain reply by the asker answers the question that stands."""
         aside = command.is_aside(said.text, self.identity.user)
-        if aside or not await self._asks(run, said.user):
+        if aside or run.request.message == said.ts or not await self._asks(run, said.user):
             return False
         person = await self.people.person(said.user)
         await self.runs.answer(run.id, command.plain(said.text), person, message=said.ts)
@@ -156,8 +158,7 @@ class Mentions:
             ),
             alone=parsed.verb is not Verb.NEW,
         )
-        if run.request.message != said.ts:  # somebody said more before this could begin
-            await self._follow_up(run, said, parsed)
+        await self._follow_up(run, said, parsed)  # where more was said before this could begin
 
     async def _project(self, said: Words, parsed: Command, run: Run | None) -> str | None:
         """Option, thread, channel default, the only one allowed; else asks. Never a guess."""
@@ -219,7 +220,10 @@ class Mentions:
         return run
 
     async def _run_of(self, said: Words) -> Run | None:
-        return await self.store.run_of_thread(said.team, said.channel, said.thread.ts)
+        """The one that the message has begun already, else the newest of the thread."""
+        runs = await self.store.runs_of_thread(said.thread)
+        begun = (run for run in runs if run.request.message == said.ts)
+        return next(begun, runs[0] if runs else None)
 
     async def _tell(self, said: Words, text: str) -> None:
         await self.slack.tell(said.channel, said.user, said.thread_ts, text)

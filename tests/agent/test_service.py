@@ -8,7 +8,7 @@ import pytest
 from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, Members
 
 from agent.errors import Refused
-from agent.events import InstructionGiven
+from agent.events import InstructionGiven, RunEnded
 from agent.ports import MergeRequest, Write
 from agent.run import Linked, Person, Request, Run, RunStatus, Thread
 from agent.service import RunService
@@ -102,6 +102,17 @@ async def test_an_instruction_said_twice_is_given_once(bench: Bench):
         await bench.service().instruct(run.id, "more", SAM, message="5")
     given = await bench.facts(run, InstructionGiven)
     assert [g.text for g in given] == ["more"]
+
+
+async def test_what_a_run_was_begun_with_is_not_said_to_it_again(bench: Bench):
+    service = bench.service()
+    run = await service.start(replace(REQUEST, message="5"))
+    await service.instruct(run.id, REQUEST.text, MIA, message="5")
+    assert await bench.facts(run, InstructionGiven) == []
+    failed = Write(payloads=(RunEnded(status=RunStatus.FAILED),))
+    await bench.db.store.write(run.id, failed, actor="worker")
+    await service.instruct(run.id, REQUEST.text, MIA, message="5")
+    assert (await bench.state(run)).status is RunStatus.FAILED
 
 
 async def test_the_requester_s_mention_answers_an_open_question_another_s_waits(bench: Bench):

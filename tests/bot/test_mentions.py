@@ -270,6 +270,21 @@ async def test_a_delivery_left_undone_by_a_crash_is_dispatched_at_the_next_start
         await face.until(lambda: face.runs.of("start"))
 
 
+async def test_a_request_in_a_thread_that_comes_again_is_not_said_to_a_run(face: Face) -> None:
+    """Its run was made, and the process ended before the delivery was handled."""
+    root = face.say("the export is wrong", user="sam")
+    for text in ("@agent mend it branch=dev", "@agent new and the docs"):
+        said = face.say(text, thread=root.ts)
+        await face.until(lambda: said.ts in [r.message for _, r in face.runs.of("start")])  # noqa: B023 - awaited here
+        await _handled(face)
+        await face.runs.db.pool.execute("UPDATE inbox SET handled_at = NULL")
+        await _handled(face)
+
+    assert face.runs.of("instruct") == []
+    assert face.told() == []
+    assert len(await face.runs.db.store.runs()) == 2
+
+
 async def test_where_several_projects_fit_the_asker_chooses(
     slack: SlackStandIn, db: Database
 ) -> None:
@@ -298,3 +313,12 @@ _JSON = {"content-type": ["application/json"]}
 async def _redeliver(face: Face) -> None:
     for delivery in await face.runs.db.inbox.unhandled(timedelta(0)):
         await face.front.door.again(delivery.id, delivery.payload)
+
+
+async def _handled(face: Face) -> None:
+    async with asyncio.timeout(60):
+        while await face.runs.db.pool.fetchval(
+            "SELECT count(*) FROM inbox WHERE handled_at IS NULL"
+        ):
+            await _redeliver(face)  # but for what is in hand
+            await asyncio.sleep(0.02)
