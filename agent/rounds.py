@@ -48,13 +48,14 @@ class Round:
 
     async def serve(self) -> None:
         """Until cancelled."""
-        starts = True
+        began: datetime | None = None  # until a round is made after it, its round is still to come
         while True:
             pause = EVERY
             try:
                 with guarded(log, "round_broke", round=self.name):
-                    await self.once(starts=starts)
-                starts = False
+                    last, now = await self.rounds.last(self.name)
+                    began = began or now
+                    await self.once(starts=last is None or last < began)
             except JourneymanError as error:  # what else is served here goes on
                 log.warning("round_waits", extra={"round": self.name, "reason": str(error)})
                 named = error.retry_after if isinstance(error, Unavailable) else None
