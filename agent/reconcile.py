@@ -51,9 +51,10 @@ class Turned:
 
 @dataclass(frozen=True, kw_only=True)
 class Twice:
-    """More than one merge request of the run's branch may be open."""
+    """More than one merge request of the run's branch may be open: these, or one beside them."""
 
     state: RunState
+    iids: frozenset[int]
 
 
 Finding = EffectsAsleep | BranchLeft | Turned | Twice
@@ -91,9 +92,11 @@ def _of(
     iid = named.iid if named else None
     opened = [each for each in own if each.state == "opened"]
     if len(opened) > 1 or (iid is not None and any(each.iid != iid for each in opened)):
-        yield Twice(state=state)
+        yield Twice(state=state, iids=frozenset(each.iid for each in opened))
     delivered = any(each.iid == iid and each.merged for each in state.deliveries)
-    if state.status not in _LOOKS or delivered:
+    # an end between then and now has told of what became of it, and it goes on in spite of that
+    known = state.status is RunStatus.WAITING_FOR_ANSWER and state.shown_seq < state.end_seq
+    if state.status not in _LOOKS or delivered or known:
         return
     for each in own:
         if each.iid == iid and (what := _turned(state, each)):

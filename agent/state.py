@@ -19,6 +19,8 @@ from agent.plan import Plan
 from agent.run import ENDED, CommitSha, Limits, Request, RunId, RunStatus, Usage, branch_of
 from agent.testreport import TestReport
 
+_SHOWS = (e.EffectKind.OPEN_MERGE_REQUEST, e.EffectKind.UPDATE_MERGE_REQUEST)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Followup:
@@ -89,6 +91,7 @@ class RunState:
     commits: tuple[e.Committed, ...] = ()
     earlier_commits: int = 0  #: of them, made before people last set the run going
     done_effects: tuple[e.EffectDone, ...] = ()
+    shown_seq: int = 0  #: when one of them last named the merge request
     open_effects: tuple[e.EffectIntended, ...] = ()
     pipeline: e.PipelineSeen | None = None  #: of the newest commit
     triage: e.PipelineTriaged | None = None
@@ -118,8 +121,7 @@ class RunState:
 
     @property
     def merge_request(self) -> e.EffectDone | None:
-        kinds = (e.EffectKind.OPEN_MERGE_REQUEST, e.EffectKind.UPDATE_MERGE_REQUEST)
-        return next((d for d in reversed(self.done_effects) if d.effect in kinds), None)
+        return next((d for d in reversed(self.done_effects) if d.effect in _SHOWS), None)
 
     @property
     def pushed(self) -> e.EffectDone | None:
@@ -265,7 +267,11 @@ def step(state: RunState, event: e.RunEvent) -> RunState:
         case e.EffectDone():
             left = tuple(x for x in state.open_effects if x.key != p.key)
             return replace(
-                state, open_effects=left, done_effects=(*state.done_effects, p), trouble=None
+                state,
+                open_effects=left,
+                done_effects=(*state.done_effects, p),
+                shown_seq=event.seq if p.effect in _SHOWS else state.shown_seq,
+                trouble=None,
             )
         case e.EffectFailed():
             left = tuple(x for x in state.open_effects if x.key != p.key or p.retry_in is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from agent.reconcile import (
     compare,
     run_of,
 )
-from agent.run import RunId, RunStatus
+from agent.run import ENDED, RunId, RunStatus
 from agent.state import RunState, fold
 from agent.succession import owner_of
 
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 MOST = 500  #: branches, and merge requests, that one round reads: five pages of each
 LOOKS = 50  #: findings that one round asks GitLab about once more
-MARGIN = timedelta(hours=1)  #: by which a round looks back further than to the one before
+MARGIN = timedelta(hours=1)  #: by which a round looks back further than to the last whole one
 FIRST = timedelta(days=7)  #: that the first round looks back
 
 
@@ -51,6 +52,12 @@ class Runs(Protocol):
 
     async def wake_effects(self, run: RunId) -> bool: ...
 
+    async def last(self, name: str) -> tuple[datetime | None, datetime]:
+        """When what has this name was last done, and what time it is now."""
+        ...
+
+    async def made(self, name: str, began: datetime) -> None: ...
+
 
 @dataclass(kw_only=True)
 class Reconciler:
@@ -61,29 +68,44 @@ class Reconciler:
     hints: Hints
     project: str
     _left: int = field(default=LOOKS, init=False)
+    _whole: bool = field(default=True, init=False)  #: nothing has been left out of this round
 
     async def make(self, last: datetime | None, now: datetime) -> bool:
         """One round. False: there was nothing to compare. Raises `Unavailable`."""
-        since = last - MARGIN if last else now - FIRST
+        mark = f"reconciled {self.project}"
+        whole, _ = await self.runs.last(mark)
+        since = whole - MARGIN if whole else now - FIRST
         if not await self.runs.any(self.project, since):
             return False
-        self._left = LOOKS
+        self._left, self._whole = LOOKS, True
         try:
             findings = await self._findings(since)
-            for finding in findings:
-                await self._see_to(finding)
         except ForgeRejected as error:
-            log.warning("unreconciled", extra={"project": self.project, "reason": str(error)})
+            self._refused(error)
             return True
-        told = {"project": self.project, "findings": len(findings)}
+        # of more than a round may ask about, none is the last one each time
+        for finding in random.sample(findings, len(findings)):
+            try:
+                await self._see_to(finding)
+            except ForgeRejected as error:
+                self._refused(error, finding.state.run)
+        if self._whole:  # else the next round looks back as far as this one
+            await self.runs.made(mark, now)
+        told = {"project": self.project, "findings": len(findings), "whole": self._whole}
         log.info("reconciled", extra=told)
         return True
+
+    def _refused(self, error: ForgeRejected, run: RunId | None = None) -> None:
+        self._whole = False
+        told = {"project": self.project, "run": run, "reason": str(error)}
+        log.warning("unreconciled", extra=told)
 
     async def _findings(self, since: datetime) -> Sequence[Finding]:
         me = await self.writer.me()
         branches = await self.reader.branch_names(self.project, PREFIX, most=MOST)
         requests = await self.reader.merge_requests_of(self.project, me, since=since, most=MOST)
         if max(len(branches), len(requests)) >= MOST:
+            self._whole = False
             log.warning("reconciled_in_part", extra={"project": self.project, "most": MOST})
         names = {*branches, *(each.source_branch for each in requests)}
         ids = {run for name in names if (run := run_of(name))}
@@ -100,11 +122,10 @@ class Reconciler:
             case EffectsAsleep():
                 woken = await self.runs.wake_effects(state.run)
                 log.info("effects_asleep", extra={"run": state.run, "woken": woken})
-            case Turned() if not self._may_look():
-                pass
+            case Turned(request=request, what=what) if state.status is RunStatus.WAITING_FOR_ANSWER:
+                await self._turned(state, request, what)
             case Turned(request=request, what=what):
-                if state.status is RunStatus.WAITING_FOR_ANSWER:
-                    await self._turned(state, request, what)
+                if not self._may_look():
                     return
                 kind, branch = HintKind(what), state.branch
                 hint = Hint(kind=kind, project=self.project, branch=branch, iid=request.iid)
@@ -113,7 +134,7 @@ class Reconciler:
             case BranchLeft():
                 await self._branch_left(state)
             case Twice():
-                await self._twice(state)
+                await self._twice(finding)
 
     async def _turned(self, state: RunState, request: MergeRequest, what: Turn) -> None:
         """Nobody would look before the answer comes."""
@@ -141,8 +162,10 @@ class Reconciler:
         )
         await self._tell(state, MismatchFound(what="branch_left", reason=told))
 
-    async def _twice(self, state: RunState) -> None:
-        if not self._may_look():
+    async def _twice(self, finding: Twice) -> None:
+        state = finding.state
+        told = [each.iids for each in state.mismatches if each.what == "twice"]
+        if any(finding.iids <= set(iids) for iids in told) or not self._may_look():
             return
         me = await self.writer.me()
         listed = await self._of_branch(state)
@@ -152,11 +175,13 @@ class Reconciler:
         named = state.merge_request
         own = named.iid if named and named.iid in iids else iids[-1]
         others = " and ".join(f"!{iid}" for iid in iids if iid != own)
-        told = (
-            f"More than one merge request of this run is open. I go on with !{own}; "
-            f"{others} should be closed. Nothing was changed at either."
+        ended = state.status in ENDED
+        kept = f"!{own} is the one to keep" if ended else f"I go on with !{own}"
+        reason = (
+            f"More than one merge request of this run{', which has ended,' if ended else ''} is "
+            f"open. {kept}; {others} should be closed. Nothing was changed at either."
         )
-        await self._tell(state, MismatchFound(what="twice", reason=told, iids=tuple(iids)))
+        await self._tell(state, MismatchFound(what="twice", reason=reason, iids=tuple(iids)))
 
     async def _of_branch(self, state: RunState) -> Sequence[MergeRequest]:
         """In every state, as it is now."""
@@ -168,6 +193,7 @@ class Reconciler:
     def _may_look(self) -> bool:
         self._left -= 1
         if self._left == -1:
+            self._whole = False
             log.warning("reconciled_in_part", extra={"project": self.project, "looks": LOOKS})
         return self._left >= 0
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import agent.effects.reconciler
+import agent.rounds
 from agent.adapters import postgres_rounds as sql
 from agent.adapters.database import Database
 from agent.adapters.postgres import Connection
@@ -118,6 +119,10 @@ class Scene:
 
     async def round(self) -> bool:
         return await self.reconciler().make(None, datetime.now(UTC))
+
+    async def age(self) -> None:
+        """Whatever has changed did so longer ago than a round looks back beyond a whole one."""
+        await self.db.pool.execute("UPDATE runs SET updated_at = now() - interval '2 hours'")
 
     async def found(self, run: RunId) -> Sequence[MismatchFound]:
         return fold(await self.db.store.events(run)).mismatches
@@ -237,16 +242,26 @@ async def test_of_runs_of_another_project_and_of_none_nothing_is_said(scene: Sce
     assert await scene.found(run) == ()
 
 
-async def test_two_merge_requests_are_told_of_once(scene: Scene):
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (StatusChanged(status=RunStatus.WORKING), "I go on with !1; !2 should be closed."),
+        (ended(RunStatus.SUCCEEDED), "!1 is the one to keep; !2 should be closed."),
+    ],
+    ids=["at work", "ended"],
+)
+async def test_two_merge_requests_are_told_of_once(scene: Scene, payload: Payload, words: str):
     run = await scene.begin()
     await scene.shown(run)
-    await scene.add(run, ended(RunStatus.SUCCEEDED))
+    await scene.add(run, payload)
     await scene.opened(run, f"agent/{run}", "develop")
     for _ in range(2):
         assert await scene.round()
     (found,) = await scene.found(run)
     assert (found.what, found.iids) == ("twice", (1, 2))
-    assert "I go on with !1; !2 should be closed." in found.reason
+    assert words in found.reason
+    assert ("I go on" in found.reason) is ("I go on" in words)
+    assert scene.forge.calls.count("merge_requests") == 1
     assert [each.state for each in scene.forge.requests] == ["opened", "opened"]
 
 
@@ -269,6 +284,15 @@ async def test_who_is_asked_something_hears_what_became_of_the_merge_request(
     (found,) = await scene.found(run)
     assert words in found.reason
     assert found.iids == (1,)
+
+
+async def test_who_set_a_run_going_again_is_not_told_once_more_why_it_had_ended(scene: Scene):
+    run = await scene.begin()
+    await scene.shown(run, state="closed")
+    await scene.add(run, ended(), StatusChanged(status=RunStatus.QUEUED))
+    await scene.waits(run, RunStatus.WAITING_FOR_ANSWER)
+    assert await scene.round()
+    assert await scene.found(run) == ()
 
 
 async def test_a_run_that_waits_for_a_gate_is_looked_after(scene: Scene):
@@ -327,12 +351,44 @@ async def test_only_so_much_is_asked_in_one_round(
 ):
     monkeypatch.setattr(agent.effects.reconciler, "LOOKS", 2)
     runs = [await scene.begin(ended(), number=number) for number in range(1, 5)]
-    reconciler = scene.reconciler()
-    assert await reconciler.make(None, datetime.now(UTC))
+    await scene.age()
+    reconciler, now = scene.reconciler(), datetime.now(UTC)
+    assert await reconciler.make(None, now)
     assert scene.forge.calls.count("merge_requests") == 2
     assert "reconciled_in_part" in caplog.text
-    assert await reconciler.make(None, datetime.now(UTC))
+    await scene.age()
+    assert await reconciler.make(now, now)
     assert [len(await scene.found(run)) for run in runs] == [1, 1, 1, 1]
+    assert scene.forge.calls.count("merge_requests") == 4
+    await scene.age()
+    assert not await reconciler.make(now, now)  # all has been looked at
+
+
+async def test_what_the_lists_have_left_out_is_found_by_a_later_round(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    runs = [await scene.begin(ended(), number=number) for number in range(1, 3)]
+    await scene.age()
+    now = datetime.now(UTC)
+    with monkeypatch.context() as within:
+        within.setattr(agent.effects.reconciler, "MOST", 1)
+        assert await scene.reconciler().make(now, now)
+    await scene.age()
+    assert await scene.reconciler().make(now, now)
+    assert [len(await scene.found(run)) for run in runs] == [1, 1]
+
+
+async def test_one_finding_that_gitlab_refuses_takes_no_other_with_it_and_comes_again(
+    scene: Scene,
+):
+    runs = [await scene.begin(ended(), number=number) for number in range(1, 4)]
+    now = datetime.now(UTC)
+    scene.forge.faults["merge_requests"] = [ForgeRejected("No.", status=403)]
+    assert await scene.reconciler().make(now, now)
+    assert sum([len(await scene.found(run)) for run in runs]) == 2
+    await scene.age()
+    assert await scene.reconciler().make(now, now)
+    assert [len(await scene.found(run)) for run in runs] == [1, 1, 1]
 
 
 async def test_gitlab_that_is_away_is_asked_again_and_one_that_refuses_tomorrow(scene: Scene):
@@ -351,6 +407,37 @@ async def test_gitlab_that_is_away_is_asked_again_and_one_that_refuses_tomorrow(
     scene.forge.faults["branch_names"] = [ForgeRejected("No.", status=403)]
     await scene.db.pool.execute("DELETE FROM leases")
     assert await round_.once(starts=True)
+
+
+async def test_a_start_right_after_that_of_another_one_makes_its_round_later(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(agent.rounds, "FRESH", timedelta(minutes=5))
+    rounds, slept, made = scene.db.rounds, list[float](), list[int]()
+    over = asyncio.Event()
+
+    async def make(last: datetime | None, now: datetime) -> bool:
+        made.append(len(slept))
+        return True
+
+    class Quick(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 1:  # time goes by
+                past = "UPDATE leases SET until = until - interval '10 minutes'"
+                await scene.db.pool.execute(past)
+            if len(slept) == 3:
+                over.set()
+                await asyncio.Event().wait()
+
+    now = (await rounds.last("r"))[1]
+    await rounds.made("r", now - timedelta(seconds=1))
+    round_ = Round(name="r", make=make, rounds=rounds, clock=Quick())
+    serving = asyncio.create_task(round_.serve())
+    await asyncio.wait({serving, asyncio.create_task(over.wait())}, return_when="FIRST_COMPLETED")
+    assert (slept, made) == ([EVERY] * 3, [1])
+    serving.cancel()
+    await asyncio.wait({serving})
 
 
 async def test_of_two_that_start_at_once_one_makes_the_round(scene: Scene):
