@@ -29,13 +29,13 @@ from pgqueuer.domain.types import QueueEntrypoint
 
 from agent.adapters.pgqueuer_parts import Beats, FencedQueries, ResilientDriver
 from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool
-from agent.adapters.postgres_broken import WAKE_LOST_EFFECTS, give_up_broken
+from agent.adapters.postgres_broken import WAKE_LOST_EFFECTS, give_up_broken, give_up_deadly
 from agent.adapters.postgres_claim import LEASE, end_broken, lock_fleet
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_retry import retried
 from agent.adapters.queue_settings import queue_settings
 from agent.errors import Fenced, StoreUnavailable, Unavailable
-from agent.grip import gripped
+from agent.grip import gripped, held
 from agent.run import ACTIVE, ENDED, RunId, RunStatus
 
 _log = logging.getLogger(__name__)
@@ -134,11 +134,18 @@ class PgQueue:
         self, on_run: Call | None, on_effects: Call | None, slots: int, stopping: asyncio.Event
     ) -> None:
         kinds = [
-            _Kind(call=call, slots=count, limits=limits, everywhere=free, hand_back=self._hand_back)
-            for call, count, limits, free in (
-                (on_run, slots, self._run_limits, self._free),
-                (on_run, _WATCH_SLOTS, self._watch_limits, None),
-                (on_effects, _EFFECT_SLOTS, self._effect_limits, None),
+            _Kind(
+                call=call,
+                slots=count,
+                limits=limits,
+                everywhere=free,
+                deadly=deadly,
+                hand_back=self._hand_back,
+            )
+            for call, count, limits, free, deadly in (
+                (on_run, slots, self._run_limits, self._free, None),
+                (on_run, _WATCH_SLOTS, self._watch_limits, None, None),
+                (on_effects, _EFFECT_SLOTS, self._effect_limits, None, self._deadly),
             )
             if call
         ]
@@ -193,6 +200,9 @@ class PgQueue:
             return None
         return most - await connection.fetchval(AT_WORK, timedelta(seconds=self._lease))
 
+    async def _deadly(self, run: RunId, job: int) -> bool:
+        return await give_up_deadly(self._pool, run, job, self._lease)
+
     async def _mend(self) -> None:
         working = [str(status) for status in ACTIVE | {RunStatus.QUEUED}]
         ended = [str(status) for status in ENDED]
@@ -200,7 +210,7 @@ class PgQueue:
         while True:
             try:
                 await end_broken(self._pool)
-                await give_up_broken(self._pool)
+                await give_up_broken(self._pool, self._lease)
                 runs = _count(await self._pool.execute(WAKE_LOST_RUNS, working, patience))
                 effects = _count(await self._pool.execute(WAKE_LOST_EFFECTS, patience))
                 if runs or effects:  # nothing should ever be lost
@@ -225,6 +235,7 @@ class _Kind:
     slots: int
     limits: Callable[[], Awaitable[Mapping[str, int]]]
     everywhere: Callable[[Connection], Awaitable[int | None]] | None  #: places over all workers
+    deadly: Callable[[RunId, int], Awaitable[bool]] | None  #: whether it was given up instead
     hand_back: float
 
     def free(self, held: Sized) -> int:
@@ -237,7 +248,7 @@ class _Kind:
 
         async def handle(job: Job) -> None:
             with gripped(partial(queries.hold, job.id)):
-                await _carry_out(self.call, job, stopping, self.hand_back)
+                await _carry_out(partial(self._begin, job), job, stopping, self.hand_back)
 
         registry = manager.entrypoint_registry
         for name, limit in limits.items():
@@ -247,6 +258,11 @@ class _Kind:
                 manager.entrypoint(
                     name, concurrency_limit=limit, accepts_context=False, on_failure="hold"
                 )(handle)
+
+    async def _begin(self, job: Job, run: RunId) -> None:
+        await held()
+        if self.deadly is None or not await self.deadly(run, job.id):
+            await self.call(run)
 
 
 async def _keep_limits(kind: _Kind, manager: QueueManager, stopping: asyncio.Event) -> None:

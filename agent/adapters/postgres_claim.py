@@ -7,7 +7,7 @@ from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Connection, Pool, Row
 from agent.adapters.postgres_append import Append, cancel, prepared
 from agent.adapters.postgres_freezes import heed
-from agent.adapters.postgres_retry import retried, transact
+from agent.adapters.postgres_retry import each_alone, retried
 from agent.errors import NotFound, Unavailable
 from agent.events import RunClaimed, RunEnded, StatusChanged
 from agent.freeze import Freeze
@@ -102,13 +102,13 @@ async def end_broken(pool: Pool) -> None:
     """Ends the runs whose jobs break however often they are woken."""
     idle = [str(status) for status in ENDED | WAITING]
 
-    async def once(connection: Connection) -> None:
-        for each in await connection.fetch(BROKEN, DEATHS, idle):
-            row = await locked(connection, RunId(each["id"]))
-            if row["status"] not in idle:
-                await _give_up(connection, row)
+    async def once(run: RunId, connection: Connection) -> None:
+        row = await locked(connection, run)
+        if row["status"] not in idle:
+            await _give_up(connection, row)
 
-    await transact(pool, once)
+    rows = await retried(lambda: pool.fetch(BROKEN, DEATHS, idle))
+    await each_alone(pool, rows, once)
 
 
 async def _give_up(connection: Connection, row: Row) -> None:
@@ -138,12 +138,12 @@ async def locked(connection: Connection, run: RunId) -> Row:
     return row
 
 
-async def free_places(pool: Pool, fleet: int | None) -> int | None:
+async def free_places(pool: Pool, fleet: int | None, besides: RunId | None) -> int | None:
     """Over all workers; None: as many as anybody has."""
     most = await retried(lambda: pool.fetchval(MOST)) or fleet
     if most is None:
         return None
-    return most - await retried(lambda: pool.fetchval(HELD, _WORKING, 0))
+    return most - await retried(lambda: pool.fetchval(HELD, _WORKING, besides or 0))
 
 
 async def _tell_too_new(connection: Connection, row: Row) -> None:
@@ -156,6 +156,7 @@ async def _tell_too_new(connection: Connection, row: Row) -> None:
         return
     append = Append(row, await prepared((told,)), actor="service")
     append.move(None)
+    append.owner = None  # whoever held it has lost the job
     await append.write(connection)
 
 

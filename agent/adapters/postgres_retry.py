@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
-from agent.adapters.postgres import CONNECTION_ERRORS, CONTENTION, Connection, Pool, translated
+from agent.adapters.postgres import (
+    CONNECTION_ERRORS,
+    CONTENTION,
+    Connection,
+    Pool,
+    Row,
+    translated,
+)
+from agent.errors import JourneymanError, StoreUnavailable
+from agent.guard import guarded
+from agent.run import RunId
+
+_log = logging.getLogger(__name__)
 
 _PATIENCE = 15.0  # seconds
 _SLOWEST = 1.0  # seconds between two attempts
@@ -24,6 +38,24 @@ async def transact(pool: Pool, once: Callable[[Connection], Awaitable[T]]) -> T:
             return await once(connection)
 
     return await retried(attempt)
+
+
+async def each_alone(
+    pool: Pool, rows: Iterable[Row], once: Callable[[RunId, Connection], Awaitable[T]]
+) -> list[T]:
+    """A transaction for every run of these rows, by its `id`: one that breaks stands in the log
+    and stops no other. Raises `StoreUnavailable` when the server stays away."""
+    done: list[T] = []
+    for row in rows:
+        run = RunId(row["id"])
+        try:
+            with guarded(_log, "run_not_mended", run=run):
+                done.append(await transact(pool, partial(once, run)))
+        except StoreUnavailable:
+            raise
+        except JourneymanError as error:
+            _log.warning("run_not_mended run=%s error=%r", run, error)
+    return done
 
 
 async def retried(attempt: Callable[[], Awaitable[T]]) -> T:

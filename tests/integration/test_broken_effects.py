@@ -14,8 +14,8 @@ import pytest
 
 from agent.adapters import pg_queue
 from agent.adapters.database import Database
-from agent.adapters.postgres_broken import WAKE_LOST_EFFECTS, give_up_broken
-from agent.events import EffectFailed, EffectIntended, EffectKind
+from agent.adapters.postgres_broken import WAKE_LOST_EFFECTS, give_up_broken, give_up_deadly
+from agent.events import EffectDone, EffectFailed, EffectIntended, EffectKind
 from agent.intents import LinkBack, Push
 from agent.ports import Write
 from agent.run import CommitSha, Limits, Person, Request, Run, RunId, RunStatus, Thread
@@ -108,29 +108,123 @@ async def test_what_broke_is_woken_ever_more_seldom(db: Database) -> None:
         assert await db.pool.execute(WAKE_LOST_EFFECTS, second) == f"INSERT 0 {woken}", times
 
 
-async def test_what_its_processes_die_of_is_told_as_well(db: Database) -> None:
-    run = await publishing(db)
+async def died(db: Database, times: int) -> int:
+    """The job of the effects, after so many processes that took it have died."""
     job = await db.pool.fetchval("SELECT id FROM engine.pgqueuer")
-    for taken in range(1, 7):
+    for _ in range(times):
         await db.pool.execute(
             "INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority)"
             " VALUES ($1, 'picked', 'effects.shop/api', 0)",
             job,
         )
-        assert await give_up_broken(db.pool) == (taken == 6)
+    await db.pool.execute(
+        "UPDATE engine.pgqueuer SET status = 'picked', heartbeat = now() - interval '1 hour'"
+    )
+    return job
+
+
+async def test_what_its_processes_die_of_is_told_by_the_next_one(db: Database) -> None:
+    run = await publishing(db)
+    await died(db, 5)
+    assert await give_up_broken(db.pool) == 0  # who takes it decides
+    calls: list[RunId] = []
+
+    async def deadly(run: RunId) -> None:
+        calls.append(run)
+
+    async with asyncio.timeout(120), served(db, deadly):
+        while not await failures(db, run.id):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        while await db.pool.fetchval(  # noqa: ASYNC110
+            "SELECT count(*) FROM engine.pgqueuer WHERE dedupe_key LIKE 'effects:%'"
+        ):
+            await asyncio.sleep(0.05)
+    assert [each.key for each in await failures(db, run.id)] == [
+        PUSH.key(run.id),
+        NOTE.key(run.id),
+    ]
+    assert calls == []
+
+
+async def test_what_a_living_process_carries_out_is_not_given_up(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pg_queue, "_MEND", 0.05)
+    run = await publishing(db)
+    await died(db, 4)
+    taken, made = asyncio.Event(), asyncio.Event()
+
+    async def act(run: RunId) -> None:
+        taken.set()
+        await made.wait()
+        for intent in (PUSH, NOTE):
+            done = EffectDone(key=intent.key(run), effect=EffectKind.PUSH, result="made")
+            await db.store.settle(run, done.key, done, wake=True)
+
+    async with asyncio.timeout(120), served(db, act):
+        await taken.wait()
+        # others see the same log: somebody who was cut off from here has taken it meanwhile
+        await db.pool.execute(
+            "INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority)"
+            " SELECT id, 'picked', entrypoint, 0 FROM engine.pgqueuer"
+        )
+        assert await give_up_broken(db.pool) == 0
+        other = await db.pool.fetchval(
+            "INSERT INTO engine.pgqueuer (priority, entrypoint, dedupe_key, status, heartbeat)"
+            " VALUES (0, 'effects.shop/api', $1, 'picked', now()) RETURNING id",
+            f"effects:{run.id}:other",
+        )
+        assert not await give_up_deadly(db.pool, run.id, other)
+        for _ in range(6):
+            await db.pool.execute(
+                "INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority)"
+                " VALUES ($1, 'picked', 'effects.shop/api', 0)",
+                other,
+            )
+        assert not await give_up_deadly(db.pool, run.id, other)  # the first is still at it
+        made.set()
+        while await db.store.pending_intents(run.id):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert await failures(db, run.id) == []
+
+
+async def test_what_broke_is_not_given_up_while_somebody_tries_again(db: Database) -> None:
+    run = await publishing(db)
+    broke = "INSERT INTO engine.pgqueuer (priority, entrypoint, dedupe_key, status, heartbeat)"
+    for number in range(5):
+        await db.pool.execute(
+            f"{broke} VALUES (0, 'effects.shop/api', $1, 'failed', now())",
+            f"effects:{run.id}:broke:{number}",
+        )
+    await db.pool.execute(
+        "UPDATE engine.pgqueuer SET status = 'picked', heartbeat = now() WHERE status = 'queued'"
+    )
+    assert await give_up_broken(db.pool) == 0
+    await db.pool.execute(
+        "UPDATE engine.pgqueuer SET heartbeat = now() - interval '1 hour' WHERE status = 'picked'"
+    )
+    assert await give_up_broken(db.pool) == 1
     assert len(await failures(db, run.id)) == 2
+
+
+async def test_what_broke_long_before_slows_down_nothing_new(db: Database) -> None:
+    run = await publishing(db)
+    await db.pool.execute("DELETE FROM engine.pgqueuer")
+    for number in range(5):
+        await db.pool.execute(
+            "INSERT INTO engine.pgqueuer (priority, entrypoint, dedupe_key, status, updated)"
+            " VALUES (0, 'effects.shop/api', $1, 'failed', now() - interval '15 minutes')",
+            f"effects:{run.id}:{number}",
+        )
+    await db.pool.execute("UPDATE intents SET created_at = now() - interval '10 minutes'")
+    assert await db.pool.execute(WAKE_LOST_EFFECTS, timedelta(minutes=1)) == "INSERT 0 1"
 
 
 async def test_who_got_further_is_not_given_up(db: Database) -> None:
     run = await publishing(db)
-    job = await db.pool.fetchval("SELECT id FROM engine.pgqueuer")
-    for _ in range(6):
-        await db.pool.execute(
-            "INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority)"
-            " VALUES ($1, 'picked', 'effects.shop/api', 0)",
-            job,
-        )
+    job = await died(db, 6)
     begun = EffectIntended(key=PUSH.key(run.id), effect=EffectKind.PUSH, subject="push")
     await db.store.write(run.id, Write(payloads=(begun,)), actor="effects")
     assert await give_up_broken(db.pool) == 0
+    assert not await give_up_deadly(db.pool, run.id, job)
     assert await failures(db, run.id) == []
