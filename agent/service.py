@@ -81,7 +81,7 @@ class RunService:
                 f"Run {first.id} ({first.request.requester.name}) is working on `{project.path}`. "
                 "This one begins when it is done."
             )
-        elif (free := await self._store.free_places()) is not None and free < 1:
+        elif (free := await self._store.free_places(besides=run.id)) is not None and free < 1:
             reason = (
                 "As many runs are at work as may be at once, over all projects. This one begins "
                 "when it is its turn."
@@ -90,10 +90,9 @@ class RunService:
             return run
         told = StatusChanged(status=RunStatus.QUEUED, reason=reason)
         try:
+            # once anything follows its acceptance, a worker may have claimed it
             write = Write(payloads=(told,))
-            return await self._store.write(
-                run.id, write, actor="service", expect={RunStatus.QUEUED}
-            )
+            return await self._store.write(run.id, write, actor="service", expect_seq=1)
         except Conflict:
             return await self._store.run(run.id)  # it has begun meanwhile
 

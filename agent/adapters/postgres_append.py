@@ -97,7 +97,7 @@ class Append:
                 )
             if self.status in ENDED:
                 self.cancel = False
-            if new not in ACTIVE:
+            if new not in ACTIVE and new is not self.status:
                 self.owner = None  # whoever held it lets go
             self.status = new
         if wanted and not told:

@@ -114,8 +114,8 @@ class PostgresStore(FreezeTable):
             raise too_new(run)
         return made
 
-    async def free_places(self) -> int | None:
-        return await free_places(self._pool, self.fleet)
+    async def free_places(self, *, besides: RunId | None = None) -> int | None:
+        return await free_places(self._pool, self.fleet, besides)
 
     @asynccontextmanager
     async def changes(self) -> AsyncGenerator[AsyncIterator[RunId]]:

@@ -112,8 +112,9 @@ class Store(Freezes, Protocol):
         """
         ...
 
-    async def free_places(self) -> int | None:
-        """How many more runs may be at work, over all workers; None: as many as anybody has."""
+    async def free_places(self, *, besides: RunId | None = None) -> int | None:
+        """How many more runs may be at work, over all workers; None: as many as anybody has.
+        `besides`: a run that does not count."""
         ...
 
     async def write(

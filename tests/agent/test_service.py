@@ -8,9 +8,9 @@ import pytest
 from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, Members
 
 from agent.errors import Refused
-from agent.events import InstructionGiven, RunEnded
+from agent.events import InstructionGiven, RunAccepted, RunClaimed, RunEnded
 from agent.ports import MergeRequest, Write
-from agent.run import Linked, Person, Request, Run, RunStatus, Thread
+from agent.run import Linked, Person, Request, Run, RunId, RunStatus, Thread
 from agent.service import RunService
 from agent.testing import call, say
 
@@ -63,6 +63,26 @@ async def test_a_run_that_finds_no_place_over_all_projects_says_so(bench: Bench)
         "As many runs are at work as may be at once, over all projects. This one begins when it "
         "is its turn."
     )
+
+
+@pytest.mark.parametrize("counted", [False, True])
+async def test_a_run_that_is_claimed_while_its_place_is_looked_for_stays_with_its_worker(
+    bench: Bench, counted: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """`counted`: somebody else had the last place when the places were counted."""
+    store = bench.db.store
+    await bench.db.pool.execute("UPDATE fleet SET max_runs = 1")
+    free_places = store.free_places
+
+    async def claims(**besides: RunId) -> int | None:
+        await store.claim(RunId(1), "worker")
+        return 0 if counted else await free_places(**besides)
+
+    monkeypatch.setattr(store, "free_places", claims)
+    run = await bench.service().start(REQUEST)
+    kinds = [type(event.payload) for event in await bench.log(run)]
+    assert kinds == [RunAccepted, RunClaimed]
+    assert await free_places() == 0
 
 
 async def test_a_guest_is_refused_with_the_rule(bench: Bench):

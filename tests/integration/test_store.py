@@ -396,6 +396,26 @@ async def test_the_fleet_takes_no_more_than_it_may(db: Database) -> None:
     assert refused[0].retry_after
 
 
+async def test_a_run_that_took_the_last_place_itself_is_not_told_to_wait(db: Database) -> None:
+    store = PostgresStore(db.pool, Listener(db.dsn), fleet=1)
+    mine, other = await claimed(db), await started(db)
+    assert await store.free_places() == 0
+    assert await store.free_places(besides=mine.id) == 1
+    assert await store.free_places(besides=other.id) == 0
+
+
+async def test_a_run_that_is_told_what_it_waits_for_stays_with_who_has_claimed_it(
+    db: Database,
+) -> None:
+    run = await claimed(db)
+    told = Write(payloads=(StatusChanged(status=RunStatus.QUEUED, reason="No place is free."),))
+    await db.store.write(run.id, told, actor="service", expect={RunStatus.QUEUED})
+    await Journal(db.store, run, await db.store.events(run.id)).move(RunStatus.PLANNING)
+    stopping = await db.store.ask_stop(run.id, STOP, actor="U1")
+    assert (stopping.status, stopping.cancel) == (RunStatus.PLANNING, True)  # its worker ends it
+    assert await PostgresStore(db.pool, Listener(db.dsn), fleet=1).free_places() == 0
+
+
 @pytest.mark.cell("F32", "W")
 async def test_a_run_of_a_newer_version_waits_for_a_worker_of_that_version(db: Database) -> None:
     newer = PostgresStore(db.pool, db.listener, code=CODE + 1)
