@@ -11,8 +11,9 @@ from pathlib import Path
 
 import asyncpg
 
-from agent.adapters.pg_queue import PRUNE, WAKE_LOST_EFFECTS, WAKE_LOST_RUNS
+from agent.adapters.postgres_broken import WAKE_LOST_EFFECTS
 from agent.adapters.postgres_claim import end_broken
+from agent.adapters.queue_mending import PRUNE, WAKE_LOST_RUNS
 from agent.adapters.system_clock import SystemClock
 from agent.events import QuestionAsked
 from agent.ports import Write

@@ -29,14 +29,15 @@ from pgqueuer.domain.types import QueueEntrypoint
 
 from agent.adapters.pgqueuer_parts import Beats, FencedQueries, ResilientDriver
 from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool
-from agent.adapters.postgres_broken import WAKE_LOST_EFFECTS, give_up_broken, give_up_deadly
-from agent.adapters.postgres_claim import LEASE, end_broken, lock_fleet
+from agent.adapters.postgres_broken import give_up_deadly
+from agent.adapters.postgres_claim import LEASE, lock_fleet
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.postgres_retry import retried
+from agent.adapters.queue_mending import mended
 from agent.adapters.queue_settings import queue_settings
 from agent.errors import Fenced, StoreUnavailable, Unavailable
 from agent.grip import gripped, held
-from agent.run import ACTIVE, ENDED, RunId, RunStatus
+from agent.run import RunId
 
 _log = logging.getLogger(__name__)
 
@@ -53,41 +54,6 @@ PROJECTS = "SELECT id, coalesce(told_max, max_runs) AS max_runs FROM projects"
 AT_WORK = """
 SELECT count(*) FROM engine.pgqueuer
 WHERE status = 'picked' AND starts_with(entrypoint, 'run.') AND heartbeat > now() - $1::interval"""
-#: Runs that should be at work but that no job leads to. A run whose effects are still to be
-#: carried out is woken by their outcome. Jobs are found by equality, which PostgreSQL can hash:
-#: thousands of runs may be parked.
-WAKE_LOST_RUNS = """
-WITH lost AS (
-    SELECT id FROM runs r
-    WHERE status = ANY ($1::text[]) AND updated_at < clock_timestamp() - $2::interval
-        AND NOT EXISTS (
-            SELECT FROM engine.pgqueuer q
-            WHERE q.status IN ('queued', 'picked')
-                AND starts_with(q.dedupe_key, 'run:')
-                AND split_part(q.dedupe_key, ':', 2) = r.id::text)
-        AND NOT EXISTS (SELECT FROM intents i WHERE i.run = r.id AND i.outcome_seq IS NULL)
-    ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
-), woken AS (
-    UPDATE runs SET wake = wake + 1 FROM lost WHERE runs.id = lost.id
-    RETURNING runs.id, project, wake, CASE
-        WHEN status IN ('watching', 'delivering') THEN 'watch.' ELSE 'run.' END kind,
-        CASE WHEN epoch = 0 THEN -least(turn, 2147483647)::integer ELSE 0 END priority
-)
-INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
-SELECT priority, kind || project, convert_to(json_build_object('run', id)::text, 'UTF8'),
-    'run:' || id || ':' || wake, 'queued'
-FROM woken"""
-#: Failed jobs were there to be looked at; a run that ended before its job came needs none.
-PRUNE = """
-WITH failed AS (
-    DELETE FROM engine.pgqueuer WHERE status = 'failed' AND updated < now() - interval '7 days'
-), needless AS (
-    DELETE FROM engine.pgqueuer q USING runs r
-    WHERE q.status = 'queued' AND q.created < now() - interval '1 hour'
-        AND r.status = ANY ($1::text[]) AND starts_with(q.dedupe_key, 'run:')
-        AND split_part(q.dedupe_key, ':', 2) = r.id::text
-)
-DELETE FROM engine.pgqueuer_log WHERE created < now() - interval '7 days'"""
 
 
 class PgQueue:
@@ -204,27 +170,9 @@ class PgQueue:
         return await give_up_deadly(self._pool, run, job, self._lease)
 
     async def _mend(self) -> None:
-        working = [str(status) for status in ACTIVE | {RunStatus.QUEUED}]
-        ended = [str(status) for status in ENDED]
-        patience = timedelta(seconds=_MEND)
         while True:
-            try:
-                await end_broken(self._pool)
-                await give_up_broken(self._pool, self._lease)
-                runs = _count(await self._pool.execute(WAKE_LOST_RUNS, working, patience))
-                effects = _count(await self._pool.execute(WAKE_LOST_EFFECTS, patience))
-                if runs or effects:  # nothing should ever be lost
-                    self.mended += runs + effects
-                    _log.warning("queue.mended runs=%d effects=%d", runs, effects)
-                await self._pool.execute(PRUNE, ended)
-            except (*CONNECTION_ERRORS, asyncpg.PostgresError, StoreUnavailable) as error:
-                _log.warning("queue.not_mended error=%r", error)
+            self.mended += await mended(self._pool, timedelta(seconds=_MEND), self._lease)
             await asyncio.sleep(_MEND)
-
-
-def _count(command: str) -> int:
-    """The rows of what PostgreSQL says of an INSERT."""
-    return int(command.rsplit(" ", 1)[-1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -228,3 +228,56 @@ async def test_who_got_further_is_not_given_up(db: Database) -> None:
     assert await give_up_broken(db.pool) == 0
     assert not await give_up_deadly(db.pool, run.id, job)
     assert await failures(db, run.id) == []
+
+
+async def test_what_cannot_be_read_keeps_nobody_from_mending_the_rest(
+    db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pg_queue, "_MEND", 0.05)
+    runs = [await publishing(db) for _ in range(2)]
+    await db.pool.execute(
+        "UPDATE intents SET data = '{\"nothing\": 1}' WHERE run = $1 AND key = $2",
+        runs[0].id,
+        PUSH.key(runs[0].id),
+    )
+    for run in runs:
+        for number in range(5):
+            await db.pool.execute(
+                "INSERT INTO engine.pgqueuer (priority, entrypoint, dedupe_key, status)"
+                " VALUES (0, 'effects.shop/api', $1, 'failed')",
+                f"effects:{run.id}:broke:{number}",
+            )
+    await db.pool.execute("DELETE FROM engine.pgqueuer WHERE status = 'queued'")
+
+    async def unused(run: RunId) -> None:
+        raise AssertionError(run)
+
+    async with asyncio.timeout(60), served(db, unused):
+        while not await failures(db, runs[1].id):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        for _ in range(2):  # what breaks is met again each time
+            caplog.clear()
+            while "run_not_mended" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    assert await failures(db, runs[0].id) == []
+
+
+async def test_a_step_that_breaks_keeps_nobody_from_taking_the_next(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pg_queue, "_MEND", 0.05)
+    run = await publishing(db)
+    await db.pool.execute("DELETE FROM engine.pgqueuer")
+    await db.pool.execute("UPDATE intents SET created_at = now() - interval '1 hour'")
+    await db.pool.execute(
+        "INSERT INTO engine.pgqueuer (priority, entrypoint, dedupe_key, status)"
+        " SELECT 0, 'run.shop/api', 'run:no-number:' || n, 'failed' FROM generate_series(1, 5) n"
+    )
+    called = asyncio.Event()
+
+    async def act(found: RunId) -> None:
+        assert found == run.id
+        called.set()
+
+    async with asyncio.timeout(60), served(db, act):
+        await called.wait()

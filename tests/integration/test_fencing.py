@@ -14,9 +14,9 @@ from pgqueuer.domain.models import Job
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from agent.adapters.database import Database
-from agent.adapters.pg_queue import WAKE_LOST_RUNS
 from agent.adapters.pgqueuer_parts import FencedQueries, ResilientDriver
 from agent.adapters.postgres_claim import end_broken
+from agent.adapters.queue_mending import WAKE_LOST_RUNS
 from agent.errors import Fenced
 from agent.events import RunClaimed, RunEnded, StatusChanged, ToolReturned
 from agent.grip import held

@@ -22,7 +22,9 @@ import pytest
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.embedded_postgres import EmbeddedPostgres
-from agent.adapters.pg_queue import WAKE_LOST_EFFECTS, WAKE_LOST_RUNS, PgQueue
+from agent.adapters.pg_queue import PgQueue
+from agent.adapters.postgres_broken import WAKE_LOST_EFFECTS
+from agent.adapters.queue_mending import WAKE_LOST_RUNS
 from agent.errors import Unavailable
 from agent.events import (
     EffectDone,
