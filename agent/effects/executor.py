@@ -126,14 +126,30 @@ class EffectExecutor:
                 await self._context.heed(run)
                 outcome = await self._settled(run, key, intent)
                 wake = number == len(pending) or isinstance(outcome, EffectFailed)
-                with guarded(log, "outcome_broke", run=run):
-                    await self._store.settle(run, key, outcome, wake=wake)
-                    if failpoints.armed:
-                        failpoints.reached(_point(intent), "after_outcome", StoreUnavailable)
-        except Broken as defect:  # what is done is read back
-            raise Unavailable(str(defect), retry_after=BREAKS[0]) from defect
+                await self._settle(run, key, intent, outcome, wake=wake)
         except Frozen as freeze:
             raise ForgeUnavailable(str(freeze), retry_after=FROZEN) from freeze
+
+    async def _settle(
+        self,
+        run: RunId,
+        key: str,
+        intent: Intent,
+        outcome: EffectDone | EffectFailed,
+        *,
+        wake: bool,
+    ) -> None:
+        """Where our own defect prevents it, what is done is read back a few times, then told."""
+        try:
+            with guarded(log, "outcome_broke", run=run):
+                await self._store.settle(run, key, outcome, wake=wake)
+                if failpoints.armed:
+                    failpoints.reached(_point(intent), "after_outcome", StoreUnavailable)
+        except Broken as defect:
+            events = await self._store.events(run)
+            told = await self._later(run, key, KIND[type(intent)], events, str(defect), BREAKS)
+            # a defect here as well breaks the job, which the queue counts
+            await self._store.settle(run, key, told, wake=True)
 
     async def _settled(self, run: RunId, key: str, intent: Intent) -> EffectDone | EffectFailed:
         """Looked at afresh as often as somebody was quicker."""

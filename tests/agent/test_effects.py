@@ -578,3 +578,49 @@ async def test_a_credential_that_only_this_plane_knows_is_not_pushed(
 
 def test_each_intent_has_a_kind_and_a_handler():
     assert set(HANDLERS) == set(KIND) == set(get_args(Intent))
+
+
+class _Unsettled:
+    """A store whose `settle` has a defect; unless `always`, only for what is done."""
+
+    def __init__(self, store: Any, *, always: bool = True) -> None:
+        self._store = store
+        self._always = always
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def settle(self, run: RunId, key: str, payload: Payload, *, wake: bool) -> None:
+        if self._always or isinstance(payload, EffectDone):
+            raise RuntimeError("a defect")
+        await self._store.settle(run, key, payload, wake=wake)
+
+
+async def test_an_outcome_that_can_never_be_kept_is_given_up_and_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.want(Push(commit=scene.commit))
+    monkeypatch.setattr(scene, "store", _Unsettled(scene.store, always=False))
+    pauses: list[float | None] = []
+    for _ in range(3):
+        with pytest.raises(Unavailable) as waits:
+            await scene.carry_out()
+        pauses.append(waits.value.retry_after)
+    assert pauses == [1, 8, 60]
+    await scene.carry_out()
+    failed = await scene.failed()
+    assert [each.retry_in for each in failed] == [1, 8, 60, None]
+    assert failed[-1].problem.startswith("Something broke on our side (error ")
+    assert await scene.store.pending_intents(scene.run) == []
+
+
+async def test_when_not_even_that_can_be_told_the_job_breaks_and_is_not_handed_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.want(Push(commit=scene.commit))
+    monkeypatch.setattr(scene, "store", _Unsettled(scene.store))
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await scene.carry_out()
+    with pytest.raises(RuntimeError, match="a defect"):  # it is held, and counted
+        await scene.carry_out()
