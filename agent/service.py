@@ -52,9 +52,12 @@ class RunService:
         self._forge = forge
         self._projects = projects
 
-    async def start(self, request: Request, key: str = "", *, alone: bool = False) -> Run:
+    async def start(
+        self, request: Request, key: str = "", *, alone: bool = False, after: RunId | None = None
+    ) -> Run:
         """Queues a run; the run that `key` (or the message) made before is given again. `alone`:
-        where another one is under way in the thread, that one is given, and nothing begins."""
+        where another one, begun after `after`, is under way in the thread, that one is given, and
+        nothing begins."""
         project = self._projects(request.project)
         if project is None:
             raise Refused(
@@ -68,7 +71,7 @@ class RunService:
         request = replace(request, requester=by, linked=linked)
         if failpoints.armed:
             failpoints.reached("claim", "before_intent", StoreUnavailable)
-        run, made = await self._store.create(key, request, project.limits, alone=alone)
+        run, made = await self._store.create(key, request, project.limits, alone=alone, after=after)
         return await self._in_line(run, project) if made else run
 
     async def _in_line(self, run: Run, project: ProjectSettings) -> Run:
@@ -231,7 +234,10 @@ class RunService:
             message=message or f"{run.id}-{secrets.token_hex(4)}",
             context=(context,),
         )
-        return await self.start(request)
+        begun = await self.start(request, alone=True, after=run.id)
+        if begun.request.message == request.message:
+            return begun
+        return await self.instruct(begun.id, text, by, message=message)  # somebody was faster
 
     async def _apply(
         self,

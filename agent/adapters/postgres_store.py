@@ -153,6 +153,7 @@ class PostgresStore(FreezeTable):
         *,
         born: Write | None = None,
         alone: bool = False,
+        after: RunId | None = None,
     ) -> tuple[Run, bool]:
         request = replace(request, mark=await retried(lambda: self._pool.fetchval(sql.MARK)))
         born = born or Write(payloads=())
@@ -161,7 +162,7 @@ class PostgresStore(FreezeTable):
 
         async def once(connection: Connection) -> tuple[Run, bool]:
             thread = request.thread
-            if alone and (there := await sql.beside(connection, key, thread)):
+            if alone and (there := await sql.beside(connection, key, thread, after)):
                 return there, False
             await connection.execute(sql.ADD_PROJECT, request.project)
             row = await connection.fetchrow(

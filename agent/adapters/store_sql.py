@@ -19,7 +19,7 @@ ORDER BY id DESC LIMIT $4"""
 LOCK_THREAD = "SELECT pg_advisory_xact_lock(hashtextextended($1 || ':' || $2 || ':' || $3, 0))"
 OPEN_IN_THREAD = f"""
 SELECT {_RUN} FROM runs
-WHERE team = $1 AND channel = $2 AND thread_ts = $3 AND status <> ALL ($4)
+WHERE team = $1 AND channel = $2 AND thread_ts = $3 AND status <> ALL ($4) AND id > $5
 ORDER BY id DESC LIMIT 1"""
 #: Reads the unique index that the schema has on exactly this expression.
 RUN_OF_GATE = """
@@ -144,11 +144,14 @@ def event_of(row: Row) -> RunEvent | None:
     )
 
 
-async def beside(connection: Connection, key: str, thread: Thread) -> Run | None:
-    """The run that is under way in the thread; of none while `key` has its own."""
+async def beside(
+    connection: Connection, key: str, thread: Thread, after: RunId | None
+) -> Run | None:
+    """The run, begun later than `after`, that is under way in the thread; of none while `key` has
+    its own."""
     place = (thread.team, thread.channel, thread.ts)
     await connection.execute(LOCK_THREAD, *place)
     if await connection.fetchrow(RUN_OF_KEY, key):
         return None
-    row = await connection.fetchrow(OPEN_IN_THREAD, *place, list(ENDED))
+    row = await connection.fetchrow(OPEN_IN_THREAD, *place, list(ENDED), after or 0)
     return run_of(row) if row else None

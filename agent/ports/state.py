@@ -73,10 +73,11 @@ class Store(Freezes, Protocol):
         *,
         born: Write | None = None,
         alone: bool = False,
+        after: RunId | None = None,
     ) -> tuple[Run, bool]:
         """Stores and queues a run; False when `key` made one before. `born`: what stands in its
-        log from the beginning. `alone`: where another run of the thread is under way, that one is
-        given instead, and False."""
+        log from the beginning. `alone`: where another run of the thread, begun later than `after`,
+        is under way, that one is given instead, and False."""
         ...
 
     async def run(self, run: RunId) -> Run: ...

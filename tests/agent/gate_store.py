@@ -66,7 +66,7 @@ class Log:
         return self.row
 
     async def create(
-        self, key: str, request: Request, limits: Limits, *, alone: bool = False
+        self, key: str, request: Request, limits: Limits, **_: object
     ) -> tuple[Run, bool]:
         if self.row is not None:
             self.others += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -204,6 +205,54 @@ async def test_after_the_merge_a_mention_begins_a_run_of_its_own(bench: Bench):
     assert other.request.thread == run.request.thread
     forge.made = [replace(merged, state="opened")]
     assert (await service.instruct(run.id, "and more", MIA, message="10")).id == run.id
+
+
+async def test_what_two_people_ask_at_once_after_the_merge_becomes_one_run(bench: Bench):
+    run = await bench.ask()
+    await bench.go(run, [say(call("finish", summary="s", answer="a"))])
+    service = merged(bench, run)
+    for _ in range(2):  # each delivery comes twice
+        first, second = await asyncio.gather(
+            service.instruct(run.id, "by mia", MIA, message="8"),
+            service.instruct(run.id, "by sam", SAM, message="9"),
+        )
+        assert first.id == second.id != run.id
+    (other, _) = await bench.db.store.runs()
+    (given,) = await bench.facts(other, InstructionGiven)
+    assert {other.request.text, given.text} == {"by mia", "by sam"}
+
+
+async def test_what_is_asked_while_a_merged_run_delivers_becomes_a_run_of_its_own(bench: Bench):
+    run = await bench.ask()
+    other = await bench.ask("and this", thread=run.request.thread)
+    service = merged(bench, run)
+    for each in (run, other):
+        delivers = Write(payloads=(), status=RunStatus.DELIVERING)
+        await bench.db.store.write(each.id, delivers, actor="worker")
+    made = await service.instruct(run.id, "and more", MIA, message="9")
+    assert made.id == other.id + 1
+    assert (await service.instruct(other.id, "once more", SAM, message="10")).id == made.id
+
+
+def merged(bench: Bench, run: Run) -> RunService:
+    """With a GitLab where everything is merged."""
+    forge = Members(30)
+    forge.made = [
+        MergeRequest(
+            project="team/calc",
+            iid=1,
+            url="u",
+            title="t",
+            description="",
+            state="merged",
+            draft=False,
+            source_branch=run.branch,
+            target_branch="main",
+            sha=None,
+            author_id=None,
+        )
+    ]
+    return RunService(store=bench.db.store, forge=forge, projects=lambda path: bench.project)
 
 
 async def asked(bench: Bench) -> Run:
