@@ -57,11 +57,15 @@ async def put_off(journal: Journal, outage: ForgeUnavailable) -> None:
 
 def tries(events: Iterable[RunEvent]) -> int:
     """How often the run was put off since it last came forward."""
-    count = 0
+    count, queued = 0, True
     for event in events:
         match event.payload:
-            case StatusChanged(status=RunStatus.QUEUED, put_off=before):
-                count = count + 1 if before else 0
+            case StatusChanged(status=status, put_off=before):
+                if before:
+                    count += 1
+                elif status is RunStatus.QUEUED and not queued:  # else it is told what it waits for
+                    count = 0
+                queued = status is RunStatus.QUEUED
             case WorkspaceReady() | ModelAnswered() | TestsRan() | Committed() | RunEnded():
                 count = 0
             case _:

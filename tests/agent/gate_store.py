@@ -90,6 +90,9 @@ class Log:
     async def runs(self, **_: object) -> list[Run]:
         return []
 
+    async def free_places(self, **_: object) -> None:
+        return None
+
     async def events(self, run: RunId, *, after: int = 0) -> list[RunEvent]:
         await self.meddler.at("events")
         return self.log[after:]

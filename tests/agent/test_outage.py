@@ -60,6 +60,16 @@ async def test_a_retry_has_all_its_tries_again(bench: Bench):
     assert "1 of 30" in (await bench.state(run)).reason
 
 
+async def test_an_older_worker_that_passes_the_run_by_leaves_the_count_alone(bench: Bench):
+    run = await bench.ask()
+    bench.dark = 2 * TURN
+    await bench.go(run, [])
+    told = StatusChanged(status=RunStatus.QUEUED, reason="It waits for a newer worker.")
+    await bench.db.store.write(run.id, Write(payloads=(told,)), actor="service")
+    await bench.go(run, [])
+    assert "2 of 30" in (await bench.state(run)).reason
+
+
 async def test_a_run_that_was_put_off_is_stopped_at_once(bench: Bench):
     run = await bench.ask()
     bench.dark = TURN
