@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Connection, Pool, Row
 from agent.adapters.postgres_append import Append, cancel, prepared
@@ -29,7 +28,6 @@ HELD = (
 )
 _WORKING = [str(status) for status in (ACTIVE | {RunStatus.QUEUED}) - PARKED]
 MOST = "SELECT max_runs FROM fleet"
-NEWEST = "SELECT kind, data FROM events WHERE run = $1 ORDER BY seq DESC LIMIT 1"
 TOO_NEW = (
     "A newer version of me has had this run, so it waits for a worker of that version. "
     "Nothing is lost."
@@ -42,6 +40,11 @@ coalesce((
         ('model_answered', 'tool_returned', 'committed', 'effect_done', 'run_ended')
     ORDER BY seq DESC LIMIT 1
 ), '-infinity')"""
+#: Whether people were told so since the run got anywhere.
+TOLD = f"""
+SELECT EXISTS (
+    SELECT FROM events WHERE run = $1 AND kind = 'status_changed' AND data ->> 'reason' = $2
+        AND at > {_PROGRESS.format(run="$1")})"""
 #: How often the run's job was taken since the run got anywhere, or since it was handed back.
 TAKEN = f"""
 SELECT count(*) FROM engine.pgqueuer q JOIN engine.pgqueuer_log l ON l.job_id = q.id
@@ -147,12 +150,11 @@ async def free_places(pool: Pool, fleet: int | None, besides: RunId | None) -> i
 
 
 async def _tell_too_new(connection: Connection, row: Row) -> None:
-    """Once, and only while nobody works on the run."""
+    """Once until it gets any further, and only while nobody works on the run."""
     if row["status"] != RunStatus.QUEUED:
         return
     told = StatusChanged(status=RunStatus.QUEUED, reason=TOO_NEW)
-    newest = await connection.fetchrow(NEWEST, row["id"])
-    if newest and codec.payload(newest["kind"], newest["data"]) == told:
+    if await connection.fetchval(TOLD, row["id"], TOO_NEW):
         return
     append = Append(row, await prepared((told,)), actor="service")
     append.move(None)

@@ -435,6 +435,25 @@ async def test_a_run_of_a_newer_version_waits_for_a_worker_of_that_version(db: D
     assert await newer.claim((await started(db)).id, "w2")  # and older ones it takes as well
 
 
+async def test_people_are_told_once_of_a_newer_version_while_it_puts_the_run_off(
+    db: Database,
+) -> None:
+    newer = PostgresStore(db.pool, db.listener, code=CODE + 1)
+    run, _ = await newer.create("newer", asked(), Limits())
+    off = StatusChanged(status=RunStatus.QUEUED, put_off=RunStatus.PLANNING)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="needs a newer worker"):
+            await db.store.claim(run.id, "w1")
+        mine = await newer.claim(run.id, "w2")
+        assert mine is not None
+        await newer.write(
+            run.id, Write(payloads=(off,), wake=True), actor="worker", epoch=mine.epoch
+        )
+    log = [event.payload for event in await db.store.events(run.id)]
+    told = [each for each in log if isinstance(each, StatusChanged) and not each.put_off]
+    assert len(told) == 1
+
+
 @pytest.mark.cell("F32", "W")
 async def test_what_a_newer_version_has_gone_on_with_is_left_to_it(db: Database) -> None:
     newer = PostgresStore(db.pool, db.listener, code=CODE + 1)
