@@ -166,9 +166,8 @@ class Ledgers:
                 for line in await asyncio.to_thread(processes_below, str(sandbox_folder(home)))
             ],
             home=frozenset(each.name for home in homes for each in home.glob("*")),
-            folders=frozenset(
-                each.name for home in homes for each in sandbox_folder(home).glob("work/*-*")
-            ),
+            # a host that is lost has kept its own until it comes back
+            folders=frozenset(each.name for each in sandbox_folder(homes[0]).glob("work/*-*")),
             vaults=await asyncio.to_thread(vaults_of, homes),
         )
 
