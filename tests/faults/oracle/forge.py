@@ -63,7 +63,7 @@ def i5(books: Ledgers) -> list[str]:
     them. Not decided here: an anchor outside PostgreSQL, which is not built."""
     found = [f"the log of run {run} was changed at {seq}" for run, seq in books.changed.items()]
     announced = begun(books)
-    done: dict[re.Pattern[str], list[tuple[Seen, Sequence[str]]]] = {}
+    done: dict[tuple[re.Pattern[str], str], list[tuple[Seen, Sequence[str]]]] = {}
     for seen in books.changes:
         fits = [each for each in announced if meant(books, seen, each) and each.at <= seen.arrived]
         if not fits:
@@ -72,7 +72,9 @@ def i5(books: Ledgers) -> list[str]:
             found.append(f"GitLab: {_short(seen)}; log: {fits[-1].key} was never answered for")
         for pattern in ONCE:
             if pattern.search(path_of(seen)):
-                done.setdefault(pattern, []).append((seen, sorted({e.key for e in fits})))
+                done.setdefault((pattern, seen.method), []).append(
+                    (seen, sorted({e.key for e in fits}))
+                )
     for deeds in done.values():
         found += _again(deeds)
     return found + _messages(books)
