@@ -21,11 +21,9 @@ async def basis(hold: Hold, origin: Callable[[str], Awaitable[Origin]]) -> tuple
 
     async def chosen() -> tuple[CommitSha, str]:
         where = await origin(request.project)
-        if failpoints.armed:
-            failpoints.reached("clone", "before_call", ForgeUnavailable)
+        failpoints.reached("clone", "before_call", ForgeUnavailable)
         fetched = await vault.fetch(where, request.base_branch)
-        if failpoints.armed:
-            failpoints.reached("clone", "after_call", ForgeUnavailable)
+        failpoints.reached("clone", "after_call", ForgeUnavailable)
         return fetched
 
     async def made() -> tuple[CommitSha, str]:

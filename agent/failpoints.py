@@ -1,10 +1,6 @@
 """Where a test may let a process die, fail or hang: the moments around each effect.
 
-Off unless an operator of a test names one. A call site asks `armed` first, so that nothing but a
-look at a name of this module is spent where none is:
-
-    if failpoints.armed:
-        failpoints.reached("push", "before_call", ForgeUnavailable)
+Off unless an operator of a test names one; a call site then costs the call of a function.
 """
 
 from __future__ import annotations

@@ -81,14 +81,12 @@ class Gatekeeper:
                 raise Refused("I know no such request, so nothing was decided.")
             if said := await refusal(case, _checks(case, revise=click.revise)):
                 raise await self._no(click, said)
-            if failpoints.armed:
-                failpoints.reached("decide", "before_call", StoreUnavailable)
+            failpoints.reached("decide", "before_call", StoreUnavailable)
             try:
                 row = await self._write(case, click)
             except Conflict:
                 continue  # whoever was first is told of in the next refusal
-            if failpoints.armed:
-                failpoints.reached("decide", "after_call", StoreUnavailable)
+            failpoints.reached("decide", "after_call", StoreUnavailable)
             log.info("gate_clicked", extra={"run": row.id, "gate": click.gate, "deed": click.deed})
             return await self._revised(row, case, click)
         told = "This is changing all the time; nothing was decided. Press again."

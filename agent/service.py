@@ -69,8 +69,7 @@ class RunService:
         thread = request.thread
         key = key or f"{thread.team}:{thread.channel}:{request.message}"
         request = replace(request, requester=by, linked=linked)
-        if failpoints.armed:
-            failpoints.reached("claim", "before_intent", StoreUnavailable)
+        failpoints.reached("claim", "before_intent", StoreUnavailable)
         run, made = await self._store.create(key, request, project.limits, alone=alone, after=after)
         return await self._in_line(run, project) if made else run
 

@@ -98,13 +98,11 @@ class Worker:
 
     async def advance(self, run_id: RunId) -> None:
         """Returns when the run has ended, waits for something, or belongs to another worker."""
-        if failpoints.armed:
-            failpoints.reached("claim", "before_call", StoreUnavailable)
+        failpoints.reached("claim", "before_call", StoreUnavailable)
         run = await self._store.claim(run_id, self.name)
         if run is None:
             return
-        if failpoints.armed:
-            failpoints.reached("claim", "after_call", StoreUnavailable)
+        failpoints.reached("claim", "after_call", StoreUnavailable)
         log.info("run_claimed", extra={"run": run.id, "epoch": run.epoch, "status": run.status})
         held = _Held(run=run, began=self._clock.monotonic())
         try:
@@ -187,14 +185,12 @@ class Worker:
     async def _take(self, held: _Held, hold: Hold) -> Work:
         """The conversation so far, and the commit that the run builds on."""
         journal, vault, project = hold.journal, hold.vault, hold.project
-        if failpoints.armed:
-            failpoints.reached("clone", "before_intent", StoreUnavailable)
+        failpoints.reached("clone", "before_intent", StoreUnavailable)
         if journal.state.status is RunStatus.QUEUED:
             planned = journal.state.plan is not None
             begin = RunStatus.WORKING if planned else RunStatus.PLANNING
             await journal.move(journal.state.interrupted or begin)
-        if failpoints.armed:
-            failpoints.reached("claim", "after_outcome", StoreUnavailable)
+        failpoints.reached("claim", "after_outcome", StoreUnavailable)
         base, branch = await basis(hold, self._origin)
         if self._library is not None:
             self._library.prepare(project.path, base)  # while the run gets its workspace
@@ -207,8 +203,7 @@ class Worker:
             seconds = round(self._clock.monotonic() - held.began, 3)
             ready = WorkspaceReady(base=base, branch=branch, files=len(paths), seconds=seconds)
             await journal.write(ready)  # from here on the base is settled
-            if failpoints.armed:
-                failpoints.reached("clone", "after_outcome", StoreUnavailable)
+            failpoints.reached("clone", "after_outcome", StoreUnavailable)
         held.hold = work = Work(
             journal=journal,
             paths=paths,

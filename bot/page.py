@@ -158,8 +158,7 @@ class Page:
         if self._stands(slot, fingerprint):
             return
         state, threads = self._now, self.presenter.threads
-        if failpoints.armed:
-            failpoints.reached(effect, "before_intent", StoreUnavailable)
+        failpoints.reached(effect, "before_intent", StoreUnavailable)
         intent = await threads.intend(
             state.run,
             slot,
@@ -170,15 +169,12 @@ class Page:
         if intent is None:  # another process shows a newer state already
             self.slots = dict(await threads.slots(state.run))
             return
-        if failpoints.armed:
-            failpoints.reached(effect, "before_call", SlackUnavailable)
+        failpoints.reached(effect, "before_call", SlackUnavailable)
         self.presenter.sure()
         ts = await act(intent.ts)
-        if failpoints.armed:
-            failpoints.reached(effect, "after_call", SlackUnavailable)
+        failpoints.reached(effect, "after_call", SlackUnavailable)
         await threads.posted(state.run, slot, ts=ts, version=state.seq)
-        if failpoints.armed:
-            failpoints.reached(effect, "after_outcome", StoreUnavailable)
+        failpoints.reached(effect, "after_outcome", StoreUnavailable)
         self.slots[slot] = _Standing(ts=ts, fingerprint=fingerprint)
 
     def _stands(self, slot: str, fingerprint: str) -> bool:

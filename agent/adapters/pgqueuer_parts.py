@@ -27,6 +27,7 @@ from pgqueuer.ports.repository import EntrypointExecutionParameter
 from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool, connect
 from agent.adapters.postgres_listener import Listener
 from agent.adapters.queue_settings import queue_settings
+from agent.adapters.store_sql import NOTIFY_WORKERS
 from agent.errors import Fenced, StoreUnavailable
 
 _SLOWEST = 1.0  # seconds between two attempts
@@ -63,9 +64,7 @@ WITH mine AS (
 )
 INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority, traceback)
 SELECT id, 'queued', entrypoint, priority, $3::jsonb FROM mine"""
-WAKE_WORKERS = """
-SELECT pg_notify('ch_engine', json_build_object('channel', 'ch_engine', 'operation', 'update',
-    'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)"""
+WAKE_WORKERS = f"SELECT {NOTIFY_WORKERS}"
 
 
 _within: ContextVar[Connection | None] = ContextVar("within", default=None)

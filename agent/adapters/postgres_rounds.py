@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent.adapters.postgres import Connection, Pool
 from agent.adapters.postgres_lease import Hold, alone
 from agent.adapters.postgres_retry import retried, transact
+from agent.adapters.store_sql import HINT
 from agent.run import ACTIVE, ENDED, WAITING, RunId, Thread
 
 LAST = """
@@ -36,12 +37,6 @@ SELECT id, team, channel, thread_ts FROM (
     (SELECT id, team, channel, thread_ts, updated_at FROM runs
         WHERE status = ANY ($1::text[]) ORDER BY updated_at DESC LIMIT $2)
 ) r WHERE channel <> '' ORDER BY updated_at DESC LIMIT $2"""
-WAKE_EFFECTS = """
-UPDATE engine.pgqueuer SET execute_after = now(), updated = now()
-WHERE status = 'queued' AND execute_after > now()
-    AND starts_with(dedupe_key, 'effects:' || $1::bigint || ':')
-RETURNING pg_notify('ch_engine', json_build_object('channel', 'ch_engine', 'operation',
-    'update', 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)"""
 #: Where no job leads to them any more.
 QUEUE_EFFECTS = """
 INSERT INTO engine.pgqueuer (priority, entrypoint, payload, dedupe_key, status)
@@ -102,7 +97,7 @@ class RoundStore:
         """What is still to be done outside for it is tried now. False: it is at it."""
 
         async def once(connection: Connection) -> bool:
-            if await connection.fetch(WAKE_EFFECTS, run):
+            if await connection.fetch(HINT, f"effects:{run}:", timedelta(0)):
                 return True
             return bool(await connection.fetch(QUEUE_EFFECTS, run))
 

@@ -90,17 +90,19 @@ WITH added AS (
 )
 INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority)
 SELECT id, 'queued', entrypoint, priority FROM added"""
+#: As the queue's own trigger tells workers of what was added.
+NOTIFY_WORKERS = """pg_notify('ch_engine', json_build_object('channel', 'ch_engine', 'operation',
+    'update', 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)"""
 #: A run that parks again has one later wake-up, not one more.
 UNPARK = """
 DELETE FROM engine.pgqueuer
 WHERE status = 'queued' AND execute_after > now() AND starts_with(dedupe_key, $1)"""
 #: Not sooner than a moment after the run was parked: deliveries come in swarms.
-HINT = """
+HINT = f"""
 UPDATE engine.pgqueuer SET updated = now(),
     execute_after = least(execute_after, greatest(now(), created + $2::interval))
 WHERE status = 'queued' AND execute_after > now() AND starts_with(dedupe_key, $1)
-RETURNING id, pg_notify('ch_engine', json_build_object('channel', 'ch_engine', 'operation',
-    'update', 'sent_at', now(), 'table', 'pgqueuer', 'type', 'table_changed_event')::text)"""
+RETURNING id, {NOTIFY_WORKERS}"""
 
 EVENTS = """
 SELECT run, seq, at, kind, actor, data, hash FROM events WHERE run = $1 AND seq > $2

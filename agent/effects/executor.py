@@ -143,8 +143,7 @@ class EffectExecutor:
         try:
             with guarded(log, "outcome_broke", run=run):
                 await self._store.settle(run, key, outcome, wake=wake)
-                if failpoints.armed:
-                    failpoints.reached(_point(intent), "after_outcome", StoreUnavailable)
+                failpoints.reached(_point(intent), "after_outcome", StoreUnavailable)
         except Broken as defect:
             events = await self._store.events(run)
             told = await self._later(run, key, KIND[type(intent)], events, str(defect), BREAKS)
@@ -168,8 +167,7 @@ class EffectExecutor:
         try:
             with guarded(log, "effect_broke", run=run, effect=kind):
                 if not before:
-                    if failpoints.armed:
-                        failpoints.reached(_point(intent), "before_intent", StoreUnavailable)
+                    failpoints.reached(_point(intent), "before_intent", StoreUnavailable)
                     if handler.stands:
                         handler.stands(state, intent)
                     subject = handler.subject(state, intent)
@@ -179,11 +177,9 @@ class EffectExecutor:
                         state.seq if handler.stands else None,
                     )
                 effect = Effect(key=key, intent=intent, state=state, events=events, before=before)
-                if failpoints.armed:
-                    failpoints.reached(_point(intent), "before_call", ForgeUnavailable)
+                failpoints.reached(_point(intent), "before_call", ForgeUnavailable)
                 done = await handler.act(self._context, effect)
-                if failpoints.armed:
-                    failpoints.reached(_point(intent), "after_call", ForgeUnavailable)
+                failpoints.reached(_point(intent), "after_call", ForgeUnavailable)
             return done
         except NotYet as lag:
             return await self._later(run, key, kind, events, str(lag), BRANCH_LAG)

@@ -108,8 +108,7 @@ def _store_first(app: AsyncApp, identity: Identity, deliveries: Deliveries) -> N
         if key is None:
             return BoltResponse(status=200, body="")
         try:
-            if failpoints.armed:
-                failpoints.reached(effect_of(body), "before_intent", StoreUnavailable)
+            failpoints.reached(effect_of(body), "before_intent", StoreUnavailable)
             delivery = await deliveries.accept(SOURCE, key, body)
         except StoreUnavailable:
             return BoltResponse(status=503, body="")  # Slack delivers it again
@@ -131,11 +130,9 @@ def _listen(
 ) -> None:
     def listener(work: Work) -> Callable[..., Awaitable[None]]:
         async def listen(ack: Ack, body: Json, context: dict[str, Any]) -> None:
-            if failpoints.armed:
-                failpoints.reached("ack", "before_call", ConnectionResetError)
+            failpoints.reached("ack", "before_call", ConnectionResetError)
             await ack()
-            if failpoints.armed:
-                failpoints.reached("ack", "after_call", StoreUnavailable)
+            failpoints.reached("ack", "after_call", StoreUnavailable)
             again = bool(context.get(_AGAIN))
             await desk.handle(context[_DELIVERY], body, work, again=again)
 

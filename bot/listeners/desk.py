@@ -87,8 +87,7 @@ class Desk:
         try:
             await self.deliveries.handled(delivery)
             self._unmarked.discard(delivery)
-            if failpoints.armed:
-                failpoints.reached(effect_of(body), "after_outcome", StoreUnavailable)
+            failpoints.reached(effect_of(body), "after_outcome", StoreUnavailable)
         except Unavailable as error:
             self._unmarked.add(delivery)
             log.warning("delivery_unmarked", extra={"delivery": delivery, "reason": str(error)})

@@ -10,9 +10,13 @@ import pytest
 import road as roads
 from crossing import UNIT, Crossing
 from oracle import judge
+from phases import Scene
 from quick import quicken
 from road import FILES, Road, make_repository, open_road
+from server import Server
+from staged import stage
 
+from agent.adapters.embedded_postgres import EmbeddedPostgres
 from playground.gitlab.instant import InstantRunner
 
 
@@ -77,3 +81,20 @@ async def crossing(tmp_path: Path, database_url: str, ci: str) -> AsyncIterator[
         made = Crossing(road=opened)
         made.rules()
         yield made
+
+
+@pytest.fixture
+async def server(postgres_server: EmbeddedPostgres) -> AsyncIterator[Server]:
+    made = Server(postgres_server)
+    yield made
+    await made.up()
+
+
+@pytest.fixture
+def staged(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(monkeypatch.setattr)
+
+
+@pytest.fixture
+def scene(crossing: Crossing, phase: str) -> Scene:
+    return Scene(phase=phase, crossing=crossing)

@@ -17,7 +17,9 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
+import pytest
 from crossing import ALONE, MERGE, Crossing
 from family import alive, command
 from night_road import SETTINGS as NIGHTLY
@@ -34,6 +36,14 @@ MODEL = "chat/completions"
 UNIT = "job:agent/1:unit"
 #: What the sandbox does in the moment, where the stand-ins cannot hold anything back.
 SLEEP = own(4)
+
+
+def phases(fault: str, quick: str, slow: str = "") -> pytest.MarkDecorator:
+    """A test of the fault in each of these phases, of which `make test` has the quick ones."""
+    cells = [pytest.param(phase, marks=[pytest.mark.cell(fault, phase)]) for phase in quick]
+    for phase in slow:
+        cells.append(pytest.param(phase, marks=[pytest.mark.cell(fault, phase), pytest.mark.slow]))
+    return pytest.mark.parametrize("phase", cells)
 
 
 def sleeping() -> set[int]:
@@ -149,15 +159,9 @@ async def at(scene: Scene) -> AsyncGenerator[None]:
         scene.held.clear()
 
 
-async def _accepting(scene: Scene) -> None:
-    """The request is stored, and nobody knows yet who asked."""
-    held = scene.hold(scene.road.slack.faults, "users.info", times=0)
-    scene.ask()
-    await scene.until(lambda: held.hits)
-
-
-async def _planning(scene: Scene) -> None:
-    held = scene.hold(scene.road.model.faults, MODEL, times=0)
+async def _on_the_way(stand_in: str, call: str, scene: Scene) -> None:
+    """Such a call is the first that the request has come to, and nobody answers it."""
+    held = scene.hold(getattr(scene.road, stand_in).faults, call, times=0)
     scene.ask()
     await scene.until(lambda: held.hits)
 
@@ -171,18 +175,6 @@ async def _testing(scene: Scene) -> None:
     scene.ask()
     await scene.road.reached(lambda state: state.status is RunStatus.TESTING)
     await scene.until(sleeping)
-
-
-async def _pushing(scene: Scene) -> None:
-    held = scene.hold(scene.road.gitlab.faults, PUSH, times=0)
-    scene.ask()
-    await scene.until(lambda: held.hits)
-
-
-async def _opening(scene: Scene) -> None:
-    held = scene.hold(scene.road.gitlab.faults, MERGE_REQUESTS, times=0)
-    scene.ask()
-    await scene.until(lambda: held.hits)
 
 
 async def _watching(scene: Scene) -> None:
@@ -228,12 +220,12 @@ async def _telling(scene: Scene) -> None:
 
 
 MOMENTS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
-    "A": _accepting,
-    "P": _planning,
+    "A": partial(_on_the_way, "slack", "users.info"),  # stored; nobody knows yet who asked
+    "P": partial(_on_the_way, "model", MODEL),
     "W": _working,
     "T": _testing,
-    "U": _pushing,
-    "M": _opening,
+    "U": partial(_on_the_way, "gitlab", PUSH),
+    "M": partial(_on_the_way, "gitlab", MERGE_REQUESTS),
     "C": _watching,
     "F": _mending,
     "G": _deciding,

@@ -12,6 +12,10 @@ class Server:
         self._files = postgres._where
         self._up = True
 
+    def refused(self, database: str) -> int:
+        """How many connections to it the server had no place for so far."""
+        return self._files.log.read_text().count(f'too many connections for database "{database}"')
+
     async def down(self) -> None:
         """As after a power cut: nothing is written any more, nobody is told."""
         self._up = False

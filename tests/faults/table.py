@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import cut_points
 from tests.faults.cells import CELLS, FAULTS, NOT_RUN, PHASES
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def marked() -> _Marks:
     files = [
         str(path.relative_to(ROOT))
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
-        if "mark.cell(" in path.read_text("utf-8")
+        if any(mark in path.read_text("utf-8") for mark in ("mark.cell(", "@phases("))
     ]
     marks = _Marks()
     told = io.StringIO()
@@ -134,11 +135,6 @@ def _tests(fault: str, found: Mapping[Cell, list[Tried]]) -> list[str]:
 
 
 def _cut_points() -> str:
-    """From `cut_points.py` beside this file, once it is there."""
-    if not Path(__file__).with_name("cut_points.py").exists():
-        return ""
-    from tests.faults import cut_points
-
     points, reasons, fast = cut_points.CUT_POINTS, cut_points.NOT_RUN, cut_points.fast
     tried = [point for point in points if point not in reasons]
     moments = list(dict.fromkeys(moment for _, moment, _ in points))

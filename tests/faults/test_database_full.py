@@ -3,37 +3,20 @@ and goes on by itself."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from crossing import Crossing
 from night_road import Nightly
-from phases import Scene, at
+from phases import Scene, at, phases
 from refusing import DEADLOCK, DISK_FULL, SERIALIZATION, refusing
-from staged import stage
+from server import Server
 
 from agent.adapters.postgres import connect
 
+pytestmark = pytest.mark.usefixtures("staged")
+
 CROWD = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'journeyman_app'"
-
-
-def phases(fault: str, quick: str, slow: str) -> pytest.MarkDecorator:
-    cells = [pytest.param(phase, marks=[pytest.mark.cell(fault, phase)]) for phase in quick]
-    for phase in slow:
-        cells.append(pytest.param(phase, marks=[pytest.mark.cell(fault, phase), pytest.mark.slow]))
-    return pytest.mark.parametrize("phase", cells)
-
-
-@pytest.fixture(autouse=True)
-def _staged(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage(monkeypatch.setattr)
-
-
-@pytest.fixture
-def scene(crossing: Crossing, phase: str) -> Scene:
-    return Scene(phase=phase, crossing=crossing)
 
 
 @asynccontextmanager
@@ -50,14 +33,14 @@ async def crowded(admin_url: str, database: str) -> AsyncGenerator[None]:
 
 
 @phases("F07", "AX", "PUCGS")
-async def test_no_connection_is_left(scene: Scene, admin_url: str, database: str):
+async def test_no_connection_is_left(scene: Scene, admin_url: str, database: str, server: Server):
     async with scene.road.serving():
         if scene.phase == "A":
             async with crowded(admin_url, database):
                 await refused(scene)
         else:
             async with at(scene), crowded(admin_url, database):
-                await asyncio.sleep(1)
+                await scene.until(lambda: server.refused(database))
         await scene.ends()
 
 

@@ -7,29 +7,19 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from crossing import Crossing
 from oracle import MERGED_BY, deeds
 from phases import MERGE_REQUESTS, PUSH, UNIT, Scene, at
 from road import PROJECT, Road, fault
-from staged import stage
 
 from agent.events import EffectDone, EffectFailed
 from agent.run import ENDED, RunStatus
 from playground import seed
 
+pytestmark = pytest.mark.usefixtures("staged")
+
 Change = Callable[[Road], AbstractContextManager[None]]
 GONE = "may be wrong, revoked or expired"
 GUEST, SECRET = 10, "hook-secret-of-the-test"
-
-
-@pytest.fixture(autouse=True)
-def _staged(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage(monkeypatch.setattr)
-
-
-@pytest.fixture
-def scene(crossing: Crossing, phase: str) -> Scene:
-    return Scene(phase=phase, crossing=crossing)
 
 
 async def ended(scene: Scene) -> RunStatus:

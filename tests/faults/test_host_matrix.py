@@ -10,25 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from crossing import Crossing
 from phases import PUSH, Scene, at
 from road import Road, fault
-from staged import stage
 from test_gate_slack import Ahead
 
 import bot.roles.front
 import bot.roles.work
 from agent.run import ENDED, RunStatus
 
-
-@pytest.fixture(autouse=True)
-def _staged(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage(monkeypatch.setattr)
-
-
-@pytest.fixture
-def scene(crossing: Crossing, phase: str) -> Scene:
-    return Scene(phase=phase, crossing=crossing)
+pytestmark = pytest.mark.usefixtures("staged")
 
 
 def vaults(road: Road) -> list[Path]:

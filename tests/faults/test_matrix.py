@@ -9,21 +9,19 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import ClientError, ClientSession
-from crossing import Crossing
 from family import alive, birth, family
-from phases import Scene, at
+from phases import Scene, at, phases
 from road import fault, until
 from server import Server
-from staged import stage
 
 import agent.adapters.postgres_retry
-from agent.adapters.embedded_postgres import EmbeddedPostgres
 from agent.events import GateVoted
+
+pytestmark = pytest.mark.usefixtures("staged")
 
 #: Phases in which one process alone has what is done in its hands, by a lease.
 ONE_OWNER = "PWUMFXN"
@@ -32,34 +30,6 @@ HELD = """
 SELECT 'job ' || entrypoint AS what FROM engine.pgqueuer WHERE status = 'picked'
 UNION ALL SELECT 'lease ' || name FROM leases WHERE holder <> '' AND until > clock_timestamp()
 UNION ALL SELECT 'night ' || id FROM nights WHERE owner IS NOT NULL AND ended_at IS NULL"""
-
-
-def phases(fault: str, quick: str, slow: str = "") -> pytest.MarkDecorator:
-    cells = [
-        pytest.param(
-            phase,
-            marks=[pytest.mark.cell(fault, phase), *([pytest.mark.slow] if phase in slow else ())],
-        )
-        for phase in quick + slow
-    ]
-    return pytest.mark.parametrize("phase", cells)
-
-
-@pytest.fixture(autouse=True)
-def _staged(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage(monkeypatch.setattr)
-
-
-@pytest.fixture
-def scene(crossing: Crossing, phase: str) -> Scene:
-    return Scene(phase=phase, crossing=crossing)
-
-
-@pytest.fixture
-async def server(postgres_server: EmbeddedPostgres) -> AsyncIterator[Server]:
-    made = Server(postgres_server)
-    yield made
-    await made.up()
 
 
 @phases("F01", "APWUMGXS", "TCFN")

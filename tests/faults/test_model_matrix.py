@@ -11,6 +11,7 @@ import pytest
 from crossing import ALONE, UNIT, Crossing
 from night_road import SETTINGS, Nightly
 from oracle import judge
+from phases import phases
 from road import (
     EDIT,
     FILES,
@@ -99,13 +100,6 @@ async def walk(
             case _:
                 road.config(f'{SETTINGS}lint = ["bash style.sh"]\n')
                 yield Walk(road=road, before=(PLAN,), after=(EDIT, FINISH), at_night=True)
-
-
-def phases(fault: str, quick: str, slow: str = "") -> pytest.MarkDecorator:
-    cells = [pytest.param(phase, marks=[pytest.mark.cell(fault, phase)]) for phase in quick]
-    for phase in slow:
-        cells.append(pytest.param(phase, marks=[pytest.mark.cell(fault, phase), pytest.mark.slow]))
-    return pytest.mark.parametrize("phase", cells)
 
 
 @phases("F26", "T", "FN")

@@ -7,24 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from crossing import Crossing
 from oracle import MERGED_BY, deeds
 from phases import Scene, at
 from road import Road, fault
-from staged import stage
 
 from agent.run import ENDED, RunStatus
 from playground.slack.records import Message
 
-
-@pytest.fixture(autouse=True)
-def _staged(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage(monkeypatch.setattr)
-
-
-@pytest.fixture
-def scene(crossing: Crossing, phase: str) -> Scene:
-    return Scene(phase=phase, crossing=crossing)
+pytestmark = pytest.mark.usefixtures("staged")
 
 
 @pytest.mark.cell("F12", "A")
