@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from agent.errors import Conflict, Unavailable
 from agent.events import HoldReminded, Payload, PushHeld, RunEnded
+from agent.guard import spared
 from agent.maintenance.diary import Diary
 from agent.maintenance.diary import Schedule as NightSchedule
 from agent.ports import Clock, Store, Write
@@ -79,6 +80,10 @@ class Looks:
 
     def looked(self, run: RunId, now: datetime) -> None:
         self._at[run] = now
+
+    def put_off(self, run: RunId, now: datetime) -> None:
+        """The next tick looks, but first at those that are due by then."""
+        self._at[run] = now - EVERY
 
     def soon(self, run: RunId) -> None:
         """Something has been heard of it: the next tick looks."""
@@ -153,8 +158,13 @@ class Schedule:
     ) -> None:
         now = self.clock.now()  # before the look: what is due meanwhile is not overlooked
         for run in looks.due(await self.waits.waiting(status, before), now):
-            await look(run)
             looks.looked(run, now)
+            try:
+                with spared(log, "look_broke", run=run):
+                    await look(run)
+            except Unavailable:  # it may be so for this one only
+                looks.put_off(run, now)
+                raise
 
     async def _look(self, run: RunId) -> None:
         events = await self.store.events(run)

@@ -8,8 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from unreadable import spoil
 
 from agent.adapters.database import Database
+from agent.errors import ForgeUnavailable
 from agent.events import (
     HoldRefused,
     HoldReminded,
@@ -47,16 +49,16 @@ ASKED = QuestionAsked(question="What first?")
 HELD = PushHeld(tree=TreeSha("b" * 40), violations=())
 
 
-async def asked(db: Database, what: Payload = ASKED) -> Run:
+async def asked(db: Database, what: Payload = ASKED, key: str = "1.0") -> Run:
     request = Request(
         text="make it better",
         project="g/p",
         base_branch=None,
         requester=MIA,
         thread=Thread(team="T", channel="C", ts="1.0"),
-        message="1.0",
+        message=key,
     )
-    run, _ = await db.store.create("1.0", request, Limits())
+    run, _ = await db.store.create(key, request, Limits())
     await db.store.claim(run.id, "worker")
     await db.store.write(run.id, Write(payloads=(), status=RunStatus.PLANNING), actor="worker")
     write = Write(payloads=(what,), status=RunStatus.WAITING_FOR_ANSWER)
@@ -199,6 +201,57 @@ async def test_a_gate_is_not_looked_at_each_minute_but_when_something_is_heard_o
     ticking.clock = Ahead(hours=0.3)
     await ticking.tick()
     assert len(seen) == 3
+
+
+async def test_a_run_that_cannot_be_read_keeps_no_other_from_its_end(db: Database):
+    unreadable, behind = await asked(db), await asked(db, key="2.0")
+    await spoil(db, unreadable.id)
+    await scheduled(db, 30).tick()
+    assert (await db.store.run(behind.id)).status is RunStatus.CANCELLED
+    assert (await db.store.run(unreadable.id)).status is RunStatus.WAITING_FOR_ANSWER
+
+
+async def test_a_run_whose_question_to_gitlab_is_not_answered_lets_those_behind_it_go_first(
+    db: Database,
+):
+    away, behind = await asked(db), await asked(db, key="2.0")
+    for run in (away, behind):
+        working = Write(payloads=(), status=RunStatus.WORKING, wake=True)
+        await db.store.write(run.id, working, actor="worker")
+        waits = Write(payloads=(), status=RunStatus.WAITING_FOR_APPROVAL)
+        await db.store.write(run.id, waits, actor="worker")
+    seen: list[int] = []
+
+    async def look_after(run: int) -> None:
+        seen.append(run)
+        if run == away.id:
+            raise ForgeUnavailable("GitLab does not answer.")
+
+    ticking = scheduled(db, 0)
+    ticking.look_after = look_after
+    for minute in range(3):
+        ticking.clock = Ahead(hours=minute / 60)
+        await ticking.tick()
+    assert seen == [away.id, behind.id, away.id, away.id]
+
+
+async def test_what_is_heard_of_a_run_while_it_is_looked_at_makes_the_next_tick_look(db: Database):
+    run = await asked(db)
+    working = Write(payloads=(), status=RunStatus.WORKING, wake=True)
+    await db.store.write(run.id, working, actor="worker")
+    waits = Write(payloads=(), status=RunStatus.WAITING_FOR_APPROVAL)
+    await db.store.write(run.id, waits, actor="worker")
+    ticking, seen = scheduled(db, 0), list[int]()
+
+    async def look_after(run: int) -> None:
+        seen.append(run)
+        if len(seen) == 1:
+            ticking.gates.soon(RunId(run))
+
+    ticking.look_after = look_after
+    for _ in range(3):
+        await ticking.tick()
+    assert seen == [run.id] * 2
 
 
 @pytest.mark.parametrize(
