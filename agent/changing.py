@@ -1,4 +1,4 @@
-"""Changes of a run that fit the status which it has at that very moment."""
+"""Changes of a run that fit what its log says at that very moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.run import ENDED, PARKED, Person, Run, RunId, RunStatus
 from agent.state import RunState, fold
 from agent.succession import still_owns
 
-TRIES = 5  #: a run may change its status while somebody speaks to it
+TRIES = 25  #: a run at work writes to its log all the time while somebody speaks to it
 
 Change = Callable[[Run, RunState], tuple[Payload, ...]]
 
@@ -39,7 +39,9 @@ async def changed(
         wake = any(isinstance(payload, StatusChanged) for payload in payloads)
         write = Write(payloads=payloads, wake=wake)
         try:
-            row = await store.write(run, write, actor=by.id, expect={row.status})
+            row = await store.write(
+                run, write, actor=by.id, expect={row.status}, expect_seq=row.seq
+            )
         except Conflict:
             continue
         if row.status in PARKED:

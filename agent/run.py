@@ -195,6 +195,7 @@ class Run:
     limits: Limits = field(default_factory=Limits)
     epoch: int = 0  #: fencing token: grows by one with each claim
     cancel: bool = False  #: a person asked to stop
+    seq: int = 0  #: of the newest event, which an older version may not be able to read
     created_at: datetime
     updated_at: datetime
 

@@ -98,14 +98,17 @@ class RunService:
         except Conflict:
             return await self._store.run(run.id)  # it has begun meanwhile
 
-    async def instruct(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
+    async def instruct(
+        self, run: RunId, text: str, by: Person, *, message: str = "", answers: bool = True
+    ) -> Run:
         """Adds to a run: between two steps while it works, else by queueing it again; once its
         merge request is merged or closed, as a run of its own. While its own requester is being
-        asked something, it is the answer."""
+        asked something, it is the answer, unless it cannot be one: `answers`."""
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "instruct runs on")
-        if by.id == row.request.requester.id and await self._asks(row):
-            return await self.answer(run, text, by, message=message)
+        own = answers and by.id == row.request.requester.id
+        if own and (question := await self._question(row)):
+            return await self.answer(run, text, by, message=message, question=question)
         delivers = row.status in (RunStatus.WAITING_FOR_APPROVAL, RunStatus.DELIVERING)
         if (row.status in ENDED or delivers) and not await self._continues(row):
             return await self._anew(row, text, by, message)
@@ -131,14 +134,19 @@ class RunService:
 
         return await self._apply(run, by, "", change)
 
-    async def answer(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
+    async def answer(
+        self, run: RunId, text: str, by: Person, *, message: str = "", question: int = 0
+    ) -> Run:
+        """`question`: the `question_seq` that the person has seen."""
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "answer questions about")
         answered = QuestionAnswered(text=text, by=by, message=message)
 
         def change(row: Run, state: RunState) -> tuple[Payload, ...]:
-            if row.status is not RunStatus.WAITING_FOR_ANSWER or state.question is None:
-                raise Refused("This question is no longer open; mention me to add something.")
+            waits = row.status is RunStatus.WAITING_FOR_ANSWER and state.question is not None
+            if not waits or question not in (0, state.question_seq):
+                told = "This question is no longer open; mention me to add something."
+                raise Refused(told)
             return (answered, StatusChanged(status=RunStatus.QUEUED))
 
         return await self._apply(run, by, message, change)
@@ -211,10 +219,12 @@ class RunService:
     async def status(self, run: RunId) -> RunState:
         return fold(await self._store.events(run))
 
-    async def _asks(self, run: Run) -> bool:
-        """Does it wait for an answer to a question, and not for a hold to be lifted?"""
-        waits = run.status is RunStatus.WAITING_FOR_ANSWER
-        return waits and (await self.status(run.id)).question is not None
+    async def _question(self, run: Run) -> int:
+        """The `question_seq` that it waits for an answer to; 0 too where a hold is to be lifted."""
+        if run.status is not RunStatus.WAITING_FOR_ANSWER:
+            return 0
+        state = await self.status(run.id)
+        return state.question_seq if state.question else 0
 
     async def _continues(self, run: Run) -> bool:
         """Is there still a branch to go on with, or nothing published yet?"""

@@ -172,25 +172,26 @@ class Schedule:
         hours = int(PATIENCE.total_seconds() // 3600)
         if state.question is not None:
             if now - events[-1].at > PATIENCE:
-                await self._end(run, f"Nobody answered within {hours} hours")
+                await self._end(run, f"Nobody answered within {hours} hours", state.seq)
             return
         since = next((e.at for e in reversed(events) if isinstance(e.payload, PushHeld)), None)
         if state.held is None or since is None:
             return
         if now - since > PATIENCE:
-            await self._end(run, f"Nobody accepted what holds the push within {hours} hours")
+            what = f"Nobody accepted what holds the push within {hours} hours"
+            await self._end(run, what, state.seq)
         elif now - since > REMIND and state.reminded != state.held_seq:
             await self._write(run, HoldReminded(hold=state.held_seq), state.seq)
 
-    async def _end(self, run: RunId, what: str) -> None:
+    async def _end(self, run: RunId, what: str, seq: int) -> None:
         reason = (
             f"{what}, so the run has stopped. What was done is kept; "
             "a mention in this thread goes on with it."
         )
-        if await self._write(run, RunEnded(status=RunStatus.CANCELLED, reason=reason)):
+        if await self._write(run, RunEnded(status=RunStatus.CANCELLED, reason=reason), seq):
             log.info("wait_expired", extra={"run": run})
 
-    async def _write(self, run: RunId, payload: Payload, seq: int | None = None) -> bool:
+    async def _write(self, run: RunId, payload: Payload, seq: int) -> bool:
         """False: somebody has dealt with it in this very moment, or another replica was first."""
         try:
             await self.store.write(

@@ -7,8 +7,8 @@ from agent.adapters.postgres import Connection, Row
 from agent.events import RunEvent
 from agent.run import ENDED, Run, RunId, RunStatus, Thread
 
-_RUN = "id, status, epoch, cancel, request, limits, created_at, updated_at"
-_HEAD = "project, owner, wake, turn, min_code, frozen, head_seq, head_hash"
+_RUN = "id, status, epoch, cancel, request, limits, head_seq, created_at, updated_at"
+_HEAD = "project, owner, wake, turn, min_code, frozen, head_hash"
 
 RUN = f"SELECT {_RUN} FROM runs WHERE id = $1"
 RUN_OF_KEY = f"SELECT {_RUN} FROM runs WHERE key = $1"
@@ -126,6 +126,7 @@ def run_of(row: Row) -> Run:
         limits=codec.limits(row["limits"]),
         epoch=row["epoch"],
         cancel=row["cancel"],
+        seq=row["head_seq"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

@@ -102,7 +102,7 @@ class Controls:
         if state.question is None or state.question_seq != seq:
             raise Refused(errors.late_answer())
         choice = state.question.choices[index]
-        await self.runs.answer(RunId(run), choice, person)
+        await self.runs.answer(RunId(run), choice, person, question=seq)
 
     async def on_hold_accepted(self, body: Json) -> None:
         """The service decides who may; the button only says which hold was seen."""

@@ -63,7 +63,7 @@ class Log:
     @property
     def run_row(self) -> Run:
         assert self.row is not None
-        return self.row
+        return replace(self.row, seq=len(self.log))
 
     async def create(
         self, key: str, request: Request, limits: Limits, **_: object

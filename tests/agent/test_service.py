@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from engine_bench import FINISH, GOOD, MIA, PLAN, Bench, Members
 
 from agent.errors import Refused
-from agent.events import InstructionGiven, RunAccepted, RunClaimed, RunEnded
+from agent.events import (
+    InstructionGiven,
+    QuestionAnswered,
+    RunAccepted,
+    RunClaimed,
+    RunEnded,
+    RunEvent,
+)
 from agent.ports import MergeRequest, Write
 from agent.run import Linked, Person, Request, Run, RunId, RunStatus, Thread
 from agent.service import RunService
@@ -153,6 +162,35 @@ async def test_an_answer_that_comes_too_late_is_refused(bench: Bench):
     await bench.service().answer(run.id, "a", MIA, message="2")  # the same delivery once more
     with pytest.raises(Refused, match="no longer open"):
         await bench.service().answer(run.id, "b", SAM, message="3")
+
+
+async def test_an_answer_to_one_question_is_none_to_the_next(bench: Bench):
+    run = await asked(bench)
+    first = (await bench.state(run)).question_seq
+    await bench.service().answer(run.id, "words", MIA, message="2", question=first)
+    await bench.go(run, [say(call("ask", question="And then?", choices=["speed", "words"]))])
+    with pytest.raises(Refused, match="no longer open"):
+        await bench.service().answer(run.id, "speed", MIA, message="3", question=first)
+    assert (await bench.state(run)).question_seq > first
+    assert [a.text for a in await bench.facts(run, QuestionAnswered)] == ["words"]
+
+
+async def test_twins_that_have_both_read_before_either_writes_say_it_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    run, both = await bench.ask(), asyncio.Barrier(2)
+    read, looks = bench.db.store.events, count()
+
+    async def events(of: RunId) -> Sequence[RunEvent]:
+        found = await read(of)
+        if next(looks) < both.parties:
+            await both.wait()
+        return found
+
+    monkeypatch.setattr(bench.db.store, "events", events)
+    service = bench.service()
+    await asyncio.gather(*(service.instruct(run.id, "more", SAM, message="5") for _ in range(2)))
+    assert [given.text for given in await bench.facts(run, InstructionGiven)] == ["more"]
 
 
 async def test_a_run_that_waits_is_stopped_at_once_and_can_be_retried(bench: Bench):

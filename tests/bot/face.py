@@ -71,7 +71,9 @@ class FakeRuns:
         self.asked.append(("start", request))
         return run
 
-    async def instruct(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
+    async def instruct(
+        self, run: RunId, text: str, by: Person, *, message: str = "", answers: bool = True
+    ) -> Run:
         given = InstructionGiven(text=text, by=by, message=message)
         return await self._done(("instruct", run, text), run, given)
 
@@ -80,7 +82,9 @@ class FakeRuns:
         on = StatusChanged(status=RunStatus.QUEUED)
         return await self._done(("approve_plan", run), run, given, on)
 
-    async def answer(self, run: RunId, text: str, by: Person, *, message: str = "") -> Run:
+    async def answer(
+        self, run: RunId, text: str, by: Person, *, message: str = "", question: int = 0
+    ) -> Run:
         answered = QuestionAnswered(text=text, by=by, message=message)
         on = StatusChanged(status=RunStatus.WORKING)
         return await self._done(("answer", run, text), run, answered, on)

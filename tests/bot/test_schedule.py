@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from agent.events import (
     PushHeld,
     QuestionAnswered,
     QuestionAsked,
+    RunEvent,
 )
 from agent.ports import Write
 from agent.run import Limits, Person, Request, Run, RunId, RunStatus, Thread, TreeSha
@@ -103,6 +105,25 @@ async def test_an_answer_in_time_is_not_overtaken(db: Database):
     await db.store.write(run.id, answer, actor=MIA.id)
     await scheduled(db, 30).tick()
     assert (await db.store.run(run.id)).status is RunStatus.QUEUED
+
+
+async def test_whoever_is_asked_anew_in_this_very_moment_has_a_day_for_it(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+):
+    run, late = await asked(db), scheduled(db, 30)
+    read = db.store.events
+
+    async def events(of: RunId) -> Sequence[RunEvent]:
+        """The first question is answered, and the run asks another one, after it was looked at."""
+        found = await read(of)
+        answer = QuestionAnswered(text="tests", by=MIA)
+        write = Write(payloads=(answer, QuestionAsked(question="And then?")))
+        await db.store.write(run.id, write, actor=MIA.id)
+        return found
+
+    monkeypatch.setattr(db.store, "events", events)
+    await late.tick()
+    assert (await db.store.run(run.id)).status is RunStatus.WAITING_FOR_ANSWER
 
 
 async def test_a_hold_is_told_of_once_more_and_then_the_run_ends(db: Database):
