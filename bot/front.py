@@ -19,6 +19,7 @@ from agent.linking import LinkStore, SignIn
 from agent.maintenance.diary import Diary
 from agent.ports import Clock, Store
 from bot.build import make_canaries
+from bot.cards import places
 from bot.inbox import SOURCE, Deliveries, Redelivery
 from bot.linking import Linking
 from bot.listeners.bolt import Door, make_door
@@ -130,6 +131,7 @@ async def open_front(
             store=store,
             links=links,
             nights=nights,
+            cards=places(store, threads),
         )
         controls = Controls(
             slack=slack, people=people, linking=linking, runs=runs, mentions=mentions

@@ -8,8 +8,9 @@ from typing import assert_never
 
 from agent.errors import Refused
 from agent.freeze import EVERYWHERE
+from agent.gatekeeper import Cards
 from agent.ports import Store
-from agent.run import ENDED, Request, Run, RunStatus, Thread, ThreadMessage
+from agent.run import ENDED, Request, Run, RunId, RunStatus, Thread, ThreadMessage
 from bot import command
 from bot.command import Command, Verb
 from bot.linking import Linking
@@ -40,6 +41,7 @@ class Mentions:
     store: Store
     links: Links
     nights: NightControls
+    cards: Cards
 
     async def on_message(self, body: Json) -> None:
         said = Words.of(body)
@@ -119,27 +121,41 @@ class Mentions:
         if parsed.branch or parsed.model or parsed.plan_only:
             raise Refused(errors.bound())
         person = await self.people.person(said.user)
-        if await self._asks(run, said.user):
-            await self.runs.answer(run.id, parsed.text, person, message=said.ts)
+        if question := await self._question(run, said):
+            await self.runs.answer(run.id, parsed.text, person, message=said.ts, question=question)
         else:
-            await self.runs.instruct(run.id, parsed.text, person, message=said.ts)
+            await self.runs.instruct(run.id, parsed.text, person, message=said.ts, answers=False)
 
     async def _answered(self, run: Run, said: Words) -> bool:
         """A plain reply by the asker answers the question that stands."""
         aside = command.is_aside(said.text, self.identity.user)
-        if aside or run.request.message == said.ts or not await self._asks(run, said.user):
+        if aside or run.request.message == said.ts:
             return False
-        person = await self.people.person(said.user)
-        await self.runs.answer(run.id, command.plain(said.text), person, message=said.ts)
+        question = await self._question(run, said)
+        if not question:
+            return False
+        person, text = await self.people.person(said.user), command.plain(said.text)
+        await self.runs.answer(run.id, text, person, message=said.ts, question=question)
         await self.slack.react(said.channel, said.ts, "white_check_mark")
         return True
 
-    async def _asks(self, run: Run, user: str) -> bool:
-        """Does a question to this very person stand? What is held waits for a button, and no
-        word decides it."""
-        if run.status is not RunStatus.WAITING_FOR_ANSWER or user != run.request.requester.id:
-            return False
-        return (await self.runs.status(run.id)).question is not None
+    async def _question(self, run: Run, said: Words) -> int:
+        """The `question_seq` that stands for this very person, 0: none. What was said before the
+        question was seen is no answer to it, and what is held waits for a button."""
+        waits = run.status is RunStatus.WAITING_FOR_ANSWER
+        if not waits or said.user != run.request.requester.id:
+            return 0
+        state = await self.runs.status(run.id)
+        if state.question is None:
+            return 0
+        shown = await self.cards(run.id, f"question:{state.question_seq}")
+        asked = shown.message if shown else await self._written(run.id, state.question_seq)
+        return state.question_seq if said.ts > asked else 0
+
+    async def _written(self, run: RunId, seq: int) -> str:
+        """By the clock of the database, as near to Slack's as the two are set."""
+        (event, *_) = await self.store.events(run, after=seq - 1)
+        return f"{event.at.timestamp():.6f}"
 
     async def _start(self, said: Words, parsed: Command, project: str) -> None:
         entry = self.settings.project(project)

@@ -158,6 +158,25 @@ async def test_only_the_asker_answers_a_question_and_needs_no_mention(face: Face
     await face.until(lambda: face.ours(root)[1].text.startswith("Answered by @mia"))
 
 
+async def test_what_was_said_before_the_question_is_no_answer_to_it(face: Face) -> None:
+    """The process ended before it had dealt with it, and by then the run asks."""
+    root, run = await started(face)
+    face.say("Thanks, I am looking", thread=root.ts)
+    face.say("@agent and the header", thread=root.ts)
+    await face.until(lambda: face.runs.of("instruct"))
+    await _handled(face)
+    await ask(face, run, "Comma or semicolon?", "Comma", "Semicolon")
+    await face.until(lambda: face.ours(root)[1:])
+
+    await face.runs.db.pool.execute("UPDATE inbox SET handled_at = NULL")
+    await _handled(face)
+    assert face.runs.of("answer") == []
+    face.say("@agent Comma", thread=root.ts)
+
+    await face.until(lambda: face.runs.of("answer"))
+    assert face.runs.of("answer") == [("answer", run.id, "Comma")]
+
+
 async def test_what_was_said_before_the_mention_reaches_the_run_as_record(face: Face) -> None:
     root = face.say("The export lacks <drafts>", user="sam")
     face.say("I saw that too", user="lee", thread=root.ts)
