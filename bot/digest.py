@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from agent.errors import Unavailable
+from agent.guard import spared
 from agent.maintenance.diary import Diary, Entry
 from agent.maintenance.morning import DAYS, Morning, morning
 from agent.ports import Store
@@ -92,7 +93,8 @@ class Digests:
         """Tells every channel whose hour has come."""
         for channel in self.channels:
             try:
-                await self._due(channel)
+                with spared(log, "digest_broke", channel=channel.channel):
+                    await self._due(channel)
             except Unavailable as error:
                 log.warning(
                     "digest_waits", extra={"channel": channel.channel, "reason": str(error)}
@@ -149,7 +151,11 @@ class Digests:
     async def _states(self, told: Morning) -> dict[RunId, RunState]:
         told_of = [g for each in told.told for g in (*each.groups, *each.errands)]
         runs = {each.run for each in told_of if each.run}
-        return {run: fold(await self.store.events(run)) for run in runs}
+        states: dict[RunId, RunState] = {}
+        for run in runs:
+            with spared(log, "run_untold", run=run):
+                states[run] = fold(await self.store.events(run))
+        return states
 
 
 def _lines(told: Morning) -> list[Series]:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from agent.errors import Unavailable
 from agent.events import RunAccepted, RunEvent
+from agent.guard import spared
 from agent.outcomes import READ, Outcome, Week, outcome, week_before
 from bot.chart import Bar, bars
 from bot.digest import DigestChannel
@@ -51,7 +52,8 @@ class Weekly:
         later, until the next one is over."""
         for channel in self.channels:
             try:
-                await self._due(channel)
+                with spared(log, "weekly_broke", channel=channel.channel):
+                    await self._due(channel)
             except Unavailable as error:
                 log.warning(
                     "weekly_waits", extra={"channel": channel.channel, "reason": str(error)}

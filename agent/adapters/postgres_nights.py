@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter
 
 from agent.adapters.postgres import Connection, Pool, Row
 from agent.adapters.postgres_retry import retried, transact
+from agent.guard import spared
 from agent.maintenance.diary import ATTEMPTS, FAILURES, PATIENCE, After, Due, Entry, Schedule
 from agent.maintenance.findings import Findings
 from agent.maintenance.night import Task, TaskReport
@@ -40,14 +42,14 @@ CLAIM = f"""
 UPDATE nights SET owner = $1, leased_until = clock_timestamp() + $2::interval,
     attempts = attempts + 1, started_at = coalesce(started_at, clock_timestamp())
 WHERE id = (
-    SELECT id FROM nights WHERE ended_at IS NULL AND attempts < {ATTEMPTS}
+    SELECT id FROM nights WHERE ended_at IS NULL AND attempts < {ATTEMPTS} AND task = ANY ($3)
         AND (leased_until IS NULL OR leased_until < clock_timestamp())
     ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ) RETURNING id, project, task, fire_at, attempts"""
 #: Nights that were begun as often as may be: their workers died, or could not store the report.
 GIVEN_UP = f"""
 SELECT id, task FROM nights WHERE ended_at IS NULL AND attempts >= {ATTEMPTS}
-    AND leased_until < clock_timestamp() FOR UPDATE SKIP LOCKED"""
+    AND leased_until < clock_timestamp() AND task = ANY ($1) FOR UPDATE SKIP LOCKED"""
 RENEW = """
 UPDATE nights SET leased_until = clock_timestamp() + $3::interval
 WHERE id = $1 AND owner = $2 AND ended_at IS NULL RETURNING 1"""
@@ -69,11 +71,20 @@ ENTRIES = """
 SELECT id, project, task, fire_at, ended_at, report FROM nights
 WHERE fire_at >= $1 AND ($2::text IS NULL OR project = $2) AND ($3::text IS NULL OR task = $3)
 ORDER BY id"""
-PAUSED = "SELECT project, task FROM schedules WHERE paused ORDER BY project, task"
+PAUSED = "SELECT project, task FROM schedules WHERE paused AND task = ANY ($1) ORDER BY 1, 2"
 LAST_FINDINGS = "SELECT data FROM findings WHERE project = $1"
 KEEP_FINDINGS = """
 INSERT INTO findings (project, data) VALUES ($1, $2::json)
 ON CONFLICT (project) DO UPDATE SET data = EXCLUDED.data, at = clock_timestamp()"""
+
+
+#: Others are those of a newer version, which sees to them.
+_TASKS = [str(each) for each in Task]
+_UNREAD = (
+    "What this night reported cannot be read. It is kept; have somebody look at the logs for "
+    "`report_unread`."
+)
+_log = logging.getLogger(__name__)
 
 
 @cache
@@ -99,7 +110,8 @@ class NightStore:
             async def once(connection: Connection, schedule: Schedule = schedule) -> bool:
                 return await _fire(connection, schedule, after)
 
-            fired += await transact(self._pool, once)
+            with spared(_log, "schedule_broke", project=schedule.project, task=schedule.task):
+                fired += await transact(self._pool, once)
         return fired
 
     async def add(self, project: str, task: Task) -> int:
@@ -112,7 +124,7 @@ class NightStore:
 
     async def claim(self, owner: str, lease: timedelta) -> Due | None:
         await transact(self._pool, _give_up)
-        row = await retried(lambda: self._pool.fetchrow(CLAIM, owner, lease))
+        row = await retried(lambda: self._pool.fetchrow(CLAIM, owner, lease, _TASKS))
         return None if row is None else _due(row)
 
     async def renew(self, night: int, owner: str, lease: timedelta) -> bool:
@@ -134,10 +146,10 @@ class NightStore:
         self, *, since: datetime, project: str | None = None, task: Task | None = None
     ) -> Sequence[Entry]:
         rows = await retried(lambda: self._pool.fetch(ENTRIES, since, project, task))
-        return [_entry(row) for row in rows]
+        return [_entry(row) for row in rows if row["task"] in _TASKS]
 
     async def paused(self) -> Sequence[tuple[str, Task]]:
-        rows = await retried(lambda: self._pool.fetch(PAUSED))
+        rows = await retried(lambda: self._pool.fetch(PAUSED, _TASKS))
         return [(row["project"], Task(row["task"])) for row in rows]
 
     async def last(self, project: str) -> Findings | None:
@@ -171,7 +183,7 @@ async def _fire(connection: Connection, schedule: Schedule, after: After) -> boo
 
 
 async def _give_up(connection: Connection) -> None:
-    for row in await connection.fetch(GIVEN_UP):
+    for row in await connection.fetch(GIVEN_UP, _TASKS):
         told = f"The night was begun {ATTEMPTS} times, and did not come to its end."
         report = TaskReport(task=Task(row["task"]), status="failed", problems=(told,))
         await _finish(connection, row["id"], None, report)
@@ -207,12 +219,18 @@ def _due(row: Row) -> Due:
 
 
 def _entry(row: Row) -> Entry:
-    report = row["report"]
     return Entry(
         id=row["id"],
         project=row["project"],
         task=Task(row["task"]),
         fire_at=row["fire_at"],
         ended_at=row["ended_at"],
-        report=None if report is None else _reports().validate_python(json.loads(report)),
+        report=None if row["report"] is None else _report(row),
     )
+
+
+def _report(row: Row) -> TaskReport:
+    report = TaskReport(task=Task(row["task"]), status="failed", problems=(_UNREAD,))
+    with spared(_log, "report_unread", night=row["id"]):
+        report = _reports().validate_python(json.loads(row["report"]))
+    return report

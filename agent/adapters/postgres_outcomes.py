@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -10,6 +11,9 @@ from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Pool
 from agent.adapters.postgres_retry import retried
 from agent.events import RunEvent, kind_of
+from agent.guard import spared
+
+_log = logging.getLogger(__name__)
 
 #: Each fact touches its run, so this index has all runs with a fact since then, and few others.
 LIVELY = """
@@ -44,6 +48,9 @@ class OutcomeLogs:
         for start in range(0, len(runs), BATCH):
             wanted = runs[start : start + BATCH]
             found = await retried(lambda wanted=wanted: self._pool.fetch(LOGS, wanted, kinds))
-            events = (event for row in found if (event := sql.event_of(row)))
-            for _, log in groupby(events, key=lambda event: event.run):
-                yield tuple(log)
+            for run, log in groupby(found, key=lambda row: row["run"]):
+                events: tuple[RunEvent, ...] = ()
+                with spared(_log, "outcome_unread", run=run):
+                    events = tuple(event for row in log if (event := sql.event_of(row)))
+                if events:
+                    yield events

@@ -55,9 +55,11 @@ class NightShift:
         """Until cancelled."""
         while True:
             try:
-                if not await self.work():
+                with guarded(log, "nights_broke"):
+                    worked = await self.work()
+                if not worked:
                     await self.clock.sleep(PAUSE)
-            except Unavailable as error:
+            except JourneymanError as error:  # what else is served here goes on
                 log.warning("nights_wait", extra={"reason": str(error)})
                 await self.clock.sleep(PAUSE)
 

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from engine_bench import Bench, git
 from turned import turned
 
+from agent.adapters.postgres_nights import NightStore
 from agent.errors import JourneymanError
 from agent.events import CheckpointTaken, RunEnded
 from agent.intents import PublishMergeRequest, Push
-from agent.maintenance.diary import ATTEMPTS, Entry
+from agent.maintenance.diary import ATTEMPTS, Due, Entry
 from agent.maintenance.findings import Aside
 from agent.maintenance.handing import NIGHT
 from agent.maintenance.night import Task, TaskReport
@@ -158,6 +159,35 @@ async def test_who_is_stopped_hands_the_night_back_and_it_counts_for_nothing(ben
     report = (await the_entry(bench)).report
     assert report is not None
     assert report.status == "nothing"
+
+
+async def test_a_night_that_cannot_be_taken_ends_neither_the_shift_nor_the_service(bench: Bench):
+    done = asyncio.Event()
+
+    async def seen(night: Night) -> TaskReport:
+        done.set()
+        return await quiet(night)
+
+    class Diary(NightStore):
+        broken = 1
+
+        async def claim(self, owner: str, lease: timedelta) -> Due | None:
+            self.broken -= 1
+            if self.broken >= 0:
+                raise ValueError("'paint' is not a valid Task")
+            return await super().claim(owner, lease)
+
+    await bench.db.nights.add(bench.project.path, Task.LINT)
+    serving = shift(bench, seen)
+    serving.diary = Diary(bench.db.pool)
+    task = asyncio.create_task(serving.serve())
+    waiting = asyncio.create_task(done.wait())
+    async with asyncio.timeout(120):
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    assert not task.done()
+    for each in (task, waiting):
+        each.cancel()
+    await asyncio.wait({task, waiting})
 
 
 async def test_who_lost_the_lease_stores_nothing(bench: Bench):

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from booking import BookAt
 from face import Face, open_face, settings_for
+from unreadable import spoil
 
 from agent.adapters.database import Database
-from agent.maintenance.night import Finding, Task, TaskReport
+from agent.maintenance.night import Finding, Group, Task, TaskReport
 from agent.project import Maintenance
+from agent.run import CommitSha, TreeSha
 from bot.digest import DigestChannel, Digests, digest_channels
 from bot.settings import ProjectEntry
 from playground.faults import Fault, FaultMode
@@ -88,6 +90,32 @@ async def test_the_morning_is_told_with_a_chart(nightly: Face, db: Database) -> 
     file = nightly.slack.world.files[image["slack_file"]["id"]]
     assert file.content.startswith(b"\x89PNG")
     assert image["alt_text"].startswith("Line chart of open lint findings: unchanged at 3 from")
+
+
+async def test_a_channel_that_cannot_be_told_keeps_no_other_waiting(
+    nightly: Face, db: Database
+) -> None:
+    await night(db)
+    telling = digests(nightly)
+    broken = replace(telling.channels[0], channel="C0BROKEN", at="noon")
+    telling.channels = [broken, *telling.channels]
+    await telling.tick()
+    assert len(posted(nightly)) == 1
+
+
+async def test_a_run_that_cannot_be_read_is_told_of_by_what_the_night_made(
+    nightly: Face, db: Database
+) -> None:
+    root = nightly.say("@agent tidy up")
+    await nightly.until(lambda: nightly.ours(root))
+    [run] = await db.store.runs()
+    made = CommitSha("a" * 40), TreeSha("b" * 40)
+    group = Group(title="Sort the imports", files=(), base=made[0], tree=made[1], run=run.id)
+    await night(db, replace(NEWS, groups=(group,)))
+    await spoil(db, run.id)
+    await digests(nightly).tick()
+    [message] = posted(nightly)
+    assert "Sort the imports" in str(message.blocks)
 
 
 async def test_before_its_hour_nothing_is_told(nightly: Face, db: Database) -> None:

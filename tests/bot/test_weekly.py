@@ -95,6 +95,17 @@ async def test_a_week_ends_at_midnight_there_also_when_clocks_are_put_back(
     assert "The week before: 2 asked for, 1 merged" in str(message.blocks)
 
 
+async def test_a_channel_that_cannot_be_told_keeps_no_other_waiting(
+    weekly_face: Face, db: Database
+) -> None:
+    await merged(db, SINCE + HOUR)
+    telling = weekly(weekly_face)
+    broken = replace(telling.channels[0], channel="C0BROKEN", at="noon")
+    telling.channels = [broken, *telling.channels]
+    await telling.tick()
+    assert len(posted(weekly_face)) == 1
+
+
 async def test_two_processes_tell_a_week_once(weekly_face: Face, db: Database) -> None:
     await merged(db, SINCE + HOUR)
     both = [weekly(weekly_face, owner) for owner in ("one", "two")]

@@ -125,3 +125,49 @@ async def test_findings_come_back_as_they_were(db: Database, text: str):
     assert await db.nights.last("demo/a") is None
     await db.nights.keep("demo/a", kept)
     assert await db.nights.last("demo/a") == kept
+
+
+async def test_a_schedule_that_never_fires_keeps_no_other_from_its_nights(db: Database):
+    never = Schedule(project="demo/a", task=Task.TESTS, cron="0 2 31 2 *", zone="UTC")
+
+    def after(schedule: Schedule, now: datetime) -> datetime:
+        if schedule is never:
+            raise ValueError("0 2 31 2 * never fires.")
+        return now
+
+    await db.nights.tick([never, LINT], after)
+    assert await db.nights.tick([never, LINT], after) == 1
+
+
+@pytest.mark.parametrize("attempts", [0, ATTEMPTS])
+async def test_a_night_of_a_newer_version_is_left_to_that_one(db: Database, attempts: int):
+    await db.pool.execute(
+        "INSERT INTO schedules (project, task, cron, zone, next_fire, paused)"
+        " VALUES ('demo/a', 'paint', '', '', now(), true)"
+    )
+    await db.pool.execute(
+        "INSERT INTO nights (project, task, fire_at, attempts, leased_until)"
+        " VALUES ('demo/a', 'paint', now(), $1, now() - interval '1 hour')",
+        attempts,
+    )
+    ours = await db.nights.add("demo/a", Task.LINT)
+    due = await db.nights.claim("a", LEASE)
+    assert due is not None
+    assert due.id == ours
+    assert await db.nights.claim("b", LEASE) is None
+    assert [each.id for each in await db.nights.entries(since=EARLIER)] == [ours]
+    assert await db.nights.paused() == []
+    assert await db.pool.fetchval("SELECT ended_at IS NULL FROM nights WHERE task = 'paint'")
+
+
+async def test_a_report_that_cannot_be_read_is_told_as_such_beside_the_others(db: Database):
+    for _ in range(2):
+        number = await db.nights.add("demo/a", Task.LINT)
+        await db.nights.claim("a", LEASE)
+        await db.nights.finish(number, "a", DONE)
+        await db.pool.execute("UPDATE nights SET report = '{}' WHERE id = 1")
+    spoilt, whole = (each.report for each in await db.nights.entries(since=EARLIER))
+    assert spoilt is not None
+    assert spoilt.status == "failed"
+    assert "cannot be read" in spoilt.problems[0]
+    assert whole == DONE

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pastruns import DONE, past_run
+from unreadable import spoil
 
 from agent import events as e
 from agent.adapters import postgres_outcomes as logs
@@ -37,6 +38,12 @@ async def test_a_run_is_read_from_its_beginning_when_something_happened_to_it(
     found = await read(db, "g/a")
     assert found == {each: [e.RunAccepted, e.RunEnded] for each in (old, later)}
     assert await read(db) == {}
+
+
+async def test_a_run_that_cannot_be_read_keeps_no_other_from_being_counted(db: Database) -> None:
+    unreadable, other = [await past_run(db, "g/a", (SINCE, DONE)) for _ in range(2)]
+    await spoil(db, unreadable)
+    assert list(await read(db, "g/a")) == [other]
 
 
 async def test_a_run_is_whole_also_where_many_are_read(db: Database) -> None:
