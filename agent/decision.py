@@ -44,6 +44,15 @@ def rejection(case: Case, *, revise: bool) -> Write:
     return Write(payloads=(closed, ended, end))
 
 
+def given_before(case: Case, *, revise: bool) -> bool:
+    """Whether the log has this very rejection: what is to be revised for it may not have begun."""
+    closed = case.gate.closed
+    if closed is None or closed.outcome != "rejected" or not (closed.revise and revise):
+        return False
+    same = closed.by is not None and closed.by.id == case.by.id
+    return same and case.deed == "reject" and closed.reason == case.reason.strip()
+
+
 def expiry(gate: GateState) -> Write:
     bound = gate.gate
     hours = bound.rule.expires / 3600

@@ -20,7 +20,7 @@ from agent.checks import (
     outdated,
     refusal,
 )
-from agent.decision import approval, expiry, moot, rejection, unmerged_change
+from agent.decision import approval, expiry, given_before, moot, rejection, unmerged_change
 from agent.delivery import GateState
 from agent.errors import Conflict, JourneymanError, Refused, StoreUnavailable
 from agent.events import (
@@ -79,6 +79,9 @@ class Gatekeeper:
             if case is None:
                 log.warning("gate_unknown", extra={"gate": click.gate[:40], "by": click.by.id})
                 raise Refused("I know no such request, so nothing was decided.")
+            if given_before(case, revise=click.revise):
+                row = await self._store.run(case.state.run)
+                return await self._revised(row, case, click)
             if said := await refusal(case, _checks(case, revise=click.revise)):
                 raise await self._no(click, said)
             failpoints.reached("decide", "before_call", StoreUnavailable)
@@ -235,7 +238,8 @@ class Gatekeeper:
         if not (click.deed == "reject" and click.revise) or unmerged_change(case.state, case.gate):
             return row
         try:
-            return await self._runs.instruct(row.id, click.reason, click.by)
+            key = f"gate:{click.gate}"
+            return await self._runs.instruct(row.id, click.reason, click.by, message=key)
         except JourneymanError as error:
             raise Refused(
                 f"It is rejected, but the revision could not be started: {error} Mention me in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from gate_bench import (
@@ -18,6 +19,7 @@ from gate_bench import (
     GateBench,
 )
 
+from agent import failpoints
 from agent.adapters.database import Database
 from agent.errors import ForgeUnavailable, Refused
 from agent.events import (
@@ -141,6 +143,37 @@ async def test_feedback_on_what_was_merged_is_a_run_of_its_own(bench: GateBench,
     assert new.id not in (run.id, before.id)
     assert (new.request.text, new.request.thread) == (WHY, run.request.thread)
     assert (await bench.state(run)).status is RunStatus.CANCELLED
+
+
+@pytest.mark.parametrize("kind", ["change", "promotion"])
+async def test_feedback_is_not_lost_where_the_process_ends_right_after_the_rejection(
+    bench: GateBench, kind: str, tmp_path: Path
+):
+    """The click comes again, and however often it does, the revision begins once."""
+    if kind == "promotion":
+        await bench.delivered(target="develop")
+    run, gate = await bench.waiting("promotion" if kind == "promotion" else "change")
+    if kind == "promotion":
+        made = replace(bench.forge.requests[0], source_branch=run.branch, state="merged")
+        bench.forge.requests.append(made)
+    failpoints.arm("decide.after_call:raise", tmp_path)
+    try:
+        with pytest.raises(RuntimeError, match="A failpoint"):
+            await bench.press(gate, SAM, "reject", revise=True)
+    finally:
+        failpoints.disarm()
+
+    again = [await bench.press(gate, SAM, "reject", revise=True) for _ in range(2)]
+    with pytest.raises(Refused, match="already rejected by @sam"):
+        await bench.press(gate, SAM, "reject", revise=True, reason=f"{WHY} And more.")
+    with pytest.raises(Refused, match="already rejected by @sam"):
+        await bench.press(gate, LEE, "reject", revise=True)
+
+    assert len({row.id for row in again}) == 1
+    revised = await bench.state(again[0])
+    asked = [revised.request.text, *(f.given.text for f in revised.waiting_followups)][-1]
+    assert (asked, revised.status) == (WHY, RunStatus.QUEUED)
+    assert len(await bench.facts(run, InstructionGiven)) == (0 if kind == "promotion" else 1)
 
 
 @pytest.mark.parametrize("reason", ["", "too short", " " * 30, "x" * 2501])
