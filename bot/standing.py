@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from agent.guard import spared
 from agent.rounds import Round, Rounds
 from agent.run import RunId, Thread
 from bot.page import Slot
@@ -82,10 +83,11 @@ class ThreadRound:
         for number, (run, thread) in enumerate(found):
             if number:
                 await self.presenter.clock.sleep(BETWEEN)
-            try:
-                await self._compare(run, thread)
-            except SlackRejected as error:  # nobody can write there any more, either
-                log.info("thread_unread", extra={"run": run, "code": error.code})
+            with spared(log, "thread_uncompared", run=run):
+                try:
+                    await self._compare(run, thread)
+                except SlackRejected as error:  # nobody can write there any more, either
+                    log.info("thread_unread", extra={"run": run, "code": error.code})
         return bool(found)
 
     async def _compare(self, run: RunId, thread: Thread) -> None:

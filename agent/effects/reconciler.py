@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from agent.errors import Conflict, ForgeRejected, NotFound
+from agent.errors import Broken, Conflict, ForgeRejected, NotFound
 from agent.events import MismatchFound
+from agent.guard import guarded, spared
 from agent.hints import Hint, HintKind, Hints
 from agent.ports import ForgeReader, ForgeWriter, MergeRequest, Store, Write
 from agent.reconcile import (
@@ -86,8 +87,9 @@ class Reconciler:
         # of more than a round may ask about, none is the last one each time
         for finding in random.sample(findings, len(findings)):
             try:
-                await self._see_to(finding)
-            except ForgeRejected as error:
+                with guarded(log, "finding_broke", run=finding.state.run):
+                    await self._see_to(finding)
+            except (ForgeRejected, Broken) as error:
                 self._refused(error, finding.state.run)
         if self._whole:  # else the next round looks back as far as this one
             await self.runs.made(mark, now)
@@ -95,7 +97,7 @@ class Reconciler:
         log.info("reconciled", extra=told)
         return True
 
-    def _refused(self, error: ForgeRejected, run: RunId | None = None) -> None:
+    def _refused(self, error: ForgeRejected | Broken, run: RunId | None = None) -> None:
         self._whole = False
         told = {"project": self.project, "run": run, "reason": str(error)}
         log.warning("unreconciled", extra=told)
@@ -111,9 +113,10 @@ class Reconciler:
         ids = {run for name in names if (run := run_of(name))}
         states: dict[RunId, RunState] = {}
         for run in await self.runs.changed(self.project, ids, since):
-            owner = await owner_of(self.store, await self.store.run(run))
-            if owner.id not in states:
-                states[owner.id] = fold(await self.store.events(owner.id))
+            with spared(log, "run_uncompared", run=run):
+                owner = await owner_of(self.store, await self.store.run(run))
+                if owner.id not in states:
+                    states[owner.id] = fold(await self.store.events(owner.id))
         return compare(list(states.values()), branches, requests)
 
     async def _see_to(self, finding: Finding) -> None:

@@ -12,7 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from agent.errors import JourneymanError, ModelRejected, StoreUnavailable, TextsRefused, Unavailable
+from agent.errors import (
+    Broken,
+    JourneymanError,
+    ModelRejected,
+    StoreUnavailable,
+    TextsRefused,
+    Unavailable,
+)
 from agent.guard import guarded
 from agent.retrieval.embed import Embedded, Embedder
 from agent.retrieval.store import CodeStore, IndexedTree
@@ -90,7 +97,11 @@ class Backfill:
             if not mine:
                 return filled  # another worker is at it
             for tree in trees:
-                filled += await self._some(tree)
+                try:
+                    with guarded(log, "tree_not_embedded", project=tree.project):
+                        filled += await self._some(tree)
+                except Broken:  # as it is; a newer one may do
+                    self._done[tree.project] = tree.id
             if sweep:
                 await self.vectors.forget(self.embedder.model, OLD)
                 self._swept = time.monotonic()

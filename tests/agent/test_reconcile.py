@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from unreadable import spoil
 
 import agent.effects.reconciler
 import agent.rounds
@@ -344,6 +345,32 @@ async def test_without_runs_nobody_is_asked_and_with_them_two_lists_are(scene: S
         await scene.add(run, ended(RunStatus.SUCCEEDED))
     assert await scene.round()
     assert scene.forge.calls == ["branch_names", "merge_requests_of"]
+
+
+async def test_a_run_that_cannot_be_read_keeps_no_other_from_being_compared(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+):
+    unreadable, other = [await scene.begin(ended(), number=number) for number in (1, 2)]
+    await spoil(scene.db, unreadable)
+    assert await scene.round()
+    assert len(await scene.found(other)) == 1
+    assert "run_uncompared" in caplog.text
+
+
+async def test_a_finding_that_breaks_keeps_no_other_from_being_seen_to(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    broken, *others = [await scene.begin(ended(), number=number) for number in range(1, 5)]
+    listed = scene.forge.merge_requests
+
+    async def breaks(project: str, branch: str) -> Sequence[MergeRequest]:
+        if branch == f"agent/{broken}":
+            raise KeyError("iid")
+        return await listed(project, branch)
+
+    monkeypatch.setattr(scene.forge, "merge_requests", breaks)
+    assert await scene.round()
+    assert [len(await scene.found(run)) for run in (broken, *others)] == [0, 1, 1, 1]
 
 
 async def test_only_so_much_is_asked_in_one_round(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 import face as face_
@@ -17,9 +17,9 @@ from agent.adapters.database import Database
 from agent.adapters.postgres_rounds import RoundStore
 from agent.run import RunId, Thread
 from bot.front import open_front
-from bot.page import _Standing
+from bot.page import Slot, _Standing
 from bot.slack import Said
-from bot.standing import Difference, difference
+from bot.standing import Difference, ThreadRound, difference
 from playground.faults import Fault, FaultMode
 from playground.slack.records import Message
 from playground.slack.server import SlackStandIn
@@ -235,3 +235,23 @@ async def test_what_slack_refuses_to_show_anew_is_not_asked_for_again(
     async with comparing(slack, db, monkeypatch) as face:
         await face.until(lambda: refused.hits and not face.front.presenter._following)
         assert not face.front.presenter._renewed
+
+
+async def test_a_thread_that_breaks_keeps_no_other_from_being_compared(
+    slack: SlackStandIn, db: Database, asked: tuple[Message, RunId], monkeypatch: pytest.MonkeyPatch
+):
+    root, _ = asked
+    slack.workspace.delete(ours(slack, root)[1])
+    async with open_face(slack, db) as face:
+        _, newer = await started(face, "@agent write a test")
+        slots = db.threads.slots
+
+        async def breaks(run: RunId) -> Mapping[str, Slot]:
+            if run == newer.id:
+                raise KeyError("ts")
+            return await slots(run)
+
+        monkeypatch.setattr(db.threads, "slots", breaks)
+        made = ThreadRound(presenter=face.front.presenter, recent=db.rounds)
+        assert await made.make(None, datetime.now(UTC))
+        await face.until(lambda: len(ours(slack, root)) == 2)

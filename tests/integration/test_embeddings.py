@@ -4,7 +4,7 @@ complete."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -21,7 +21,7 @@ from agent.retrieval.memory import index_file
 from agent.retrieval.search import Answer, Searcher
 from agent.retrieval.store import IndexedTree, TreeFile
 from agent.retrieval.tokens import Tokens
-from agent.retrieval.vectors import Similarity
+from agent.retrieval.vectors import Similarity, Wanted
 from agent.run import CommitSha
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -138,6 +138,28 @@ async def test_part_of_the_source_is_not_enough_and_the_share_is_told(
         await work.turn()
         assert (await ask(db, embedder, tree)).meaning == "embedded"
     assert set(endpoint.counts.values()) == {1}
+
+
+async def test_a_project_that_breaks_keeps_no_other_from_being_embedded(
+    db: Database, endpoint: EmbeddingStandIn, monkeypatch: pytest.MonkeyPatch
+):
+    broken = await indexed(db)
+    tree = await indexed(db, {"a.py": b"def weigh(parcel):\n    return 1\n"}, "shop/fork")
+    wanting, asked = db.vectors.wanting, list[str]()
+
+    async def breaks(of: IndexedTree, model: str, most: int) -> Sequence[Wanted]:
+        asked.append(of.project)
+        if of.project == broken.project:
+            raise KeyError("chunk")
+        return await wanting(of, model, most)
+
+    monkeypatch.setattr(db.vectors, "wanting", breaks)
+    async with endpoint.client() as embedder:
+        work = backfill(db, embedder, broken.project, tree.project)
+        assert (await work.turn()).vectors == 1
+        await work.turn()
+        assert (await ask(db, embedder, tree)).meaning == "embedded"
+    assert asked.count(broken.project) == 1
 
 
 async def test_killed_in_the_middle_it_goes_on_and_pays_nothing_twice(
