@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from agent.errors import Unavailable
@@ -18,6 +18,7 @@ log = logging.getLogger("journeyman.inbox")
 
 SOURCE = "slack"
 EVERY = 30.0  #: seconds between two looks for what was left undone
+LEFT = 10.0  #: seconds; whoever has a delivery in hand says so more often than that
 #: A delivery that was given to five processes counts as lost after this time.
 LOST = timedelta(minutes=5)
 
@@ -29,6 +30,10 @@ class Delivery(Protocol):
     def source(self) -> str: ...
     @property
     def payload(self) -> Mapping[str, Any]: ...
+    @property
+    def tried_at(self) -> datetime: ...
+    @property
+    def attempts(self) -> int: ...
 
 
 class Deliveries(Protocol):
@@ -36,7 +41,8 @@ class Deliveries(Protocol):
 
     async def accept(self, source: str, key: str, payload: Mapping[str, Any]) -> int | None: ...
     async def unhandled(self, older_than: timedelta) -> Sequence[Delivery]: ...
-    async def begun(self, id: int) -> None: ...
+    async def begun(self, id: int, tried_at: datetime) -> bool: ...
+    async def held(self, id: int) -> None: ...
     async def handled(self, id: int) -> None: ...
     async def failed(self, id: int, error: str) -> None: ...
     async def spent(self, older_than: timedelta) -> Sequence[Delivery]: ...
@@ -93,36 +99,40 @@ class Redelivery:
     whether that has been done."""
 
     deliveries: Deliveries
-    #: by source; what a source without one has sent stays where it is
+    #: by source; what a source without one has sent stays where it is. Each answers at the end
+    #: of it, unless that takes long: what kills the process is counted for no other delivery.
     dispatch: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[None]]]
     give_up: Mapping[str, Callable[[int, Mapping[str, Any]], Awaitable[bool]]] = field(
         default_factory=dict[str, "Callable[[int, Mapping[str, Any]], Awaitable[bool]]"]
     )
     every: float = EVERY
+    left: float = LEFT
 
     async def serve(self) -> None:
-        """Until cancelled."""
-        patience = timedelta(0)  # what a former process left is due at once
+        """Until cancelled. What a former process left is taken up as soon as it cannot be in the
+        hands of a living one."""
+        pause = min(self.left, self.every)
         while True:
             try:
-                for delivery in await self.deliveries.unhandled(patience):
+                for delivery in await self.deliveries.unhandled(timedelta(seconds=self.left)):
                     await self._again(delivery)
                 for delivery in await self.deliveries.spent(LOST):
                     await self._give_up(delivery)
             except Unavailable as error:
                 log.warning("redelivery_waits", extra={"reason": str(error)})
-            patience = timedelta(seconds=self.every)
-            await asyncio.sleep(self.every)
+            await asyncio.sleep(pause)
+            pause = self.every
 
     async def _again(self, delivery: Delivery) -> None:
         """Those after it have their turn whatever comes of this one."""
-        if again := self.dispatch.get(delivery.source):
-            log.info("redelivered", extra={"delivery": delivery.id})
-            await self.deliveries.begun(delivery.id)
-            try:
-                await again(delivery.id, delivery.payload)
-            except Unavailable as error:
-                await self.deliveries.failed(delivery.id, str(error))
+        again = self.dispatch.get(delivery.source)
+        if again is None or not await self.deliveries.begun(delivery.id, delivery.tried_at):
+            return
+        log.info("redelivered", extra={"delivery": delivery.id})
+        try:
+            await again(delivery.id, delivery.payload)
+        except Unavailable as error:
+            await self.deliveries.failed(delivery.id, str(error))
 
     async def _give_up(self, delivery: Delivery) -> None:
         tell = self.give_up.get(delivery.source)

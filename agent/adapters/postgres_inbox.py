@@ -15,8 +15,9 @@ from agent.adapters.postgres_retry import retried
 _ATTEMPTS = 5
 _ANSWER = 2.0  # seconds; Slack waits for three
 
+#: Marked as tried: whoever accepts it deals with it.
 ACCEPT = """
-INSERT INTO inbox (source, key, payload) VALUES ($1, $2, $3)
+INSERT INTO inbox (source, key, payload, tried_at) VALUES ($1, $2, $3, clock_timestamp())
 ON CONFLICT (source, key) DO NOTHING RETURNING id"""
 #: Marked as tried at once: another process does not get them before the same time has passed.
 UNHANDLED = """
@@ -27,9 +28,13 @@ WHERE id IN (
         AND coalesce(tried_at, received_at) < clock_timestamp() - $1::interval
     ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, source, key, payload, received_at, attempts"""
-#: Each on its own: a process that dies of one has not tried those behind it.
-BEGUN = "UPDATE inbox SET attempts = attempts + 1 WHERE id = $1 AND handled_at IS NULL"
+RETURNING id, source, key, payload, received_at, tried_at, attempts"""
+#: Each on its own: a process that dies of one has not tried those behind it. Nothing where it was
+#: done, or somebody else has it, since it was taken.
+BEGUN = """
+UPDATE inbox SET attempts = attempts + 1, tried_at = clock_timestamp()
+WHERE id = $1 AND handled_at IS NULL AND tried_at = $2 RETURNING id"""
+HELD = "UPDATE inbox SET tried_at = clock_timestamp() WHERE id = $1 AND handled_at IS NULL"
 #: Those that five have died of; looked at once in a while by one of all processes.
 SPENT = """
 UPDATE inbox SET tried_at = clock_timestamp()
@@ -38,7 +43,7 @@ WHERE id IN (
     WHERE handled_at IS NULL AND attempts >= $2 AND tried_at < clock_timestamp() - $1::interval
     ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, source, key, payload, received_at, attempts"""
+RETURNING id, source, key, payload, received_at, tried_at, attempts"""
 GIVEN_UP = """
 UPDATE inbox SET handled_at = clock_timestamp(),
     error = format('Given up: %s processes ended while they dealt with it.', attempts)
@@ -58,7 +63,8 @@ class Delivery:
     key: str
     payload: Mapping[str, Any]
     received_at: datetime
-    attempts: int
+    tried_at: datetime  #: when it was given to whoever has it now
+    attempts: int  #: processes that began it again and have not told of its end
 
 
 class Inbox:
@@ -87,9 +93,14 @@ class Inbox:
         caller, and no more when five of them died of it."""
         return await self._taken(UNHANDLED, older_than)
 
-    async def begun(self, id: int) -> None:
-        """It is dealt with once more; counted until it is `failed` or `handled`."""
-        await retried(lambda: self._pool.execute(BEGUN, id))
+    async def begun(self, id: int, tried_at: datetime) -> bool:
+        """It is dealt with once more; counted until it is `failed` or `handled`. False: it was
+        done meanwhile, or somebody else has it since `tried_at`."""
+        return await retried(lambda: self._pool.fetchval(BEGUN, id, tried_at)) is not None
+
+    async def held(self, id: int) -> None:
+        """It is still being dealt with: nobody else is given it."""
+        await retried(lambda: self._pool.execute(HELD, id))
 
     async def spent(self, older_than: timedelta) -> Sequence[Delivery]:
         """Deliveries that nobody is given any more, the last one that long ago. Each is given to

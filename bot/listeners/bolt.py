@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -32,6 +34,7 @@ log = logging.getLogger("journeyman.slack")
 Ack = Callable[[], Awaitable[Any]]
 _DELIVERY = "journeyman_delivery"
 _AGAIN = "journeyman_again"
+MOMENT = 3.0  #: seconds that those behind a delivery wait for the end of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +53,16 @@ class Door:
         return response.status, response.headers, response.body or ""
 
     async def again(self, delivery: int, payload: Mapping[str, Any]) -> None:
-        """A stored delivery that was never finished."""
+        """A stored delivery that was never finished. What takes longer than a moment goes on by
+        itself."""
+        done = asyncio.Event()
         request = AsyncBoltRequest(
-            body=dict(payload), mode="socket_mode", context={_DELIVERY: delivery, _AGAIN: True}
+            body=dict(payload), mode="socket_mode", context={_DELIVERY: delivery, _AGAIN: done}
         )
-        await self.app.async_dispatch(request)
+        answer = await self.app.async_dispatch(request)
+        if answer.status == 200:  # some listener has it
+            with suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), MOMENT)
 
 
 def make_door(
@@ -130,11 +138,15 @@ def _listen(
 ) -> None:
     def listener(work: Work) -> Callable[..., Awaitable[None]]:
         async def listen(ack: Ack, body: Json, context: dict[str, Any]) -> None:
-            failpoints.reached("ack", "before_call", ConnectionResetError)
-            await ack()
-            failpoints.reached("ack", "after_call", StoreUnavailable)
-            again = bool(context.get(_AGAIN))
-            await desk.handle(context[_DELIVERY], body, work, again=again)
+            done: asyncio.Event | None = context.get(_AGAIN)
+            try:
+                failpoints.reached("ack", "before_call", ConnectionResetError)
+                await ack()
+                failpoints.reached("ack", "after_call", StoreUnavailable)
+                await desk.handle(context[_DELIVERY], body, work, again=done is not None)
+            finally:
+                if done:
+                    done.set()
 
         return listen
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,10 @@ from bot.views import errors
 
 log = logging.getLogger("journeyman.listeners")
 
+HOLD = 2.0  #: seconds after which a delivery in hand is said to be so; see `inbox.LEFT`
+GIVE_BACK = 5.0  #: seconds that the database has for this at the end
+ENDED = "The service was ended while it was being dealt with."
+
 Work = Callable[[Json], Awaitable[None]]
 
 
@@ -27,6 +32,7 @@ class Desk:
     deliveries: Deliveries
     slack: Slack
     linking: Linking
+    hold: float = HOLD
     _working: dict[int, asyncio.Task[Any]] = field(default_factory=dict[int, "asyncio.Task[Any]"])
     _unmarked: set[int] = field(default_factory=set[int])  #: done, which could not be stored
 
@@ -41,10 +47,11 @@ class Desk:
             return
         self._working[delivery] = task
         try:
-            if delivery not in self._unmarked:
-                await self._guarded(delivery, body, work, again)
-            else:  # whoever was told what came of it can rely on that
-                await self._mark(delivery, body)
+            async with self._held(delivery):
+                if delivery not in self._unmarked:
+                    await self._guarded(delivery, body, work, again)
+                else:  # whoever was told what came of it can rely on that
+                    await self._mark(delivery, body)
         finally:
             del self._working[delivery]
 
@@ -55,13 +62,43 @@ class Desk:
     async def close(self, timeout: float = 5.0) -> None:
         """Lets what is in hand finish; the rest is ended, and dispatched again at the next start:
         it would go on with what is closed after this."""
-        if not self._working:
+        working = dict(self._working)
+        if not working:
             return
-        _, late = await asyncio.wait(tuple(self._working.values()), timeout=timeout)
+        _, late = await asyncio.wait(working.values(), timeout=timeout)
+        if not late:
+            return
         for each in late:
             each.cancel()
-        if late:
-            await asyncio.wait(late)
+        await asyncio.wait(late)
+        given_back = (self._given_back(each) for each, task in working.items() if task in late)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_BACK):
+                await asyncio.gather(*given_back)
+
+    async def _given_back(self, delivery: int) -> None:
+        """Nobody has died of it: the attempt does not count."""
+        try:
+            await self.deliveries.failed(delivery, ENDED)
+        except Unavailable as error:
+            log.warning("delivery_kept", extra={"delivery": delivery, "reason": str(error)})
+
+    @asynccontextmanager
+    async def _held(self, delivery: int) -> AsyncGenerator[None]:
+        """While it is dealt with no other process is given it."""
+        holding = asyncio.create_task(self._hold(delivery))
+        try:
+            yield
+        finally:
+            holding.cancel()
+
+    async def _hold(self, delivery: int) -> None:
+        while True:
+            await asyncio.sleep(self.hold)
+            try:
+                await self.deliveries.held(delivery)
+            except Unavailable as error:
+                log.warning("delivery_not_held", extra={"delivery": delivery, "reason": str(error)})
 
     async def _guarded(self, delivery: int, body: Json, work: Work, again: bool) -> None:
         try:

@@ -96,7 +96,7 @@ class FakeRuns:
         on = StatusChanged(status=RunStatus.PUBLISHING)
         return await self._done(("lift", run, hold), run, lifted, on)
 
-    async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
+    async def stop(self, run: RunId, by: Person, *, how: str, message: str = "") -> Run:
         asked = StopAsked(by=by, how=how)
         if (await self.status(run)).status in ENDED:
             return await self._done(("stop", run, how), run, asked)
@@ -210,6 +210,7 @@ async def open_face(
         again={},
     ) as front:
         front.presenter.every = 0.2
+        front.redelivery.left = 0.0
         front.slack.api.patience = 0.02
         front.slack.post_gap = front.slack.edit_gap = 0.01
         serving = asyncio.create_task(front.serve())

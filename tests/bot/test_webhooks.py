@@ -490,7 +490,8 @@ async def test_what_was_not_finished_is_heard_again(ear: Ear, db: Database) -> N
     ear.down = True
     assert await ear.post(push(), X_Gitlab_Token=SECRET, webhook_id="k1") == 200
     ear.down = False
-    again = Redelivery(deliveries=db.inbox, dispatch={SOURCE: hear_again(db.inbox, ear.hear)})
+    hearing = {SOURCE: hear_again(db.inbox, ear.hear)}
+    again = Redelivery(deliveries=db.inbox, dispatch=hearing, left=0.0)
     serving = asyncio.create_task(again.serve())
     async with asyncio.timeout(60):
         while await _stored(db) != [("gitlab", "k1", True)]:  # noqa: ASYNC110
@@ -504,7 +505,7 @@ async def test_an_outage_of_any_length_loses_no_delivery(ear: Ear, db: Database)
     for name in ("k1", "k2"):
         assert await ear.post(push(), X_Gitlab_Token=SECRET, webhook_id=name) == 200
     hearing = {SOURCE: hear_again(db.inbox, ear.hear)}
-    again = Redelivery(deliveries=db.inbox, dispatch=hearing, every=0.02)
+    again = Redelivery(deliveries=db.inbox, dispatch=hearing, every=0.02, left=0.0)
     serving = asyncio.create_task(again.serve())
     async with asyncio.timeout(60):
         while len(ear.kinds) < 20:  # noqa: ASYNC110

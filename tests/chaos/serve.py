@@ -16,6 +16,8 @@ if __name__ == "__main__":
 
     redelivery = bot.front.Redelivery
     quicken()
-    bot.front.Redelivery = functools.partial(redelivery, every=3.0)  # pyright: ignore
+    bot.front.Redelivery = functools.partial(  # pyright: ignore
+        redelivery, every=3.0, left=1.0
+    )
     bot.inbox.LOST = timedelta(seconds=30)
     sys.exit(main())

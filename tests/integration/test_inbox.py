@@ -53,7 +53,7 @@ async def test_what_kills_its_process_five_times_takes_no_other_delivery_with_it
         done.append(delivery)
         await db.inbox.handled(delivery)
 
-    again = Redelivery(deliveries=db.inbox, dispatch={"slack": dispatch})
+    again = Redelivery(deliveries=db.inbox, dispatch={"slack": dispatch}, left=0.0)
     for _ in range(5):
         with pytest.raises(_Killed):
             await again.serve()
@@ -65,3 +65,56 @@ async def test_what_kills_its_process_five_times_takes_no_other_delivery_with_it
             await asyncio.sleep(0.01)
     serving.cancel()
     assert done == [other]
+
+
+LONG_AGO = "UPDATE inbox SET received_at = now() - interval '1 hour', tried_at = {}"
+
+
+async def test_nobody_is_given_what_somebody_has_just_accepted_or_still_deals_with(
+    db: Database,
+) -> None:
+    mine = await db.inbox.accept("slack", "Ev1", {})
+    assert mine is not None
+    await db.pool.execute("UPDATE inbox SET received_at = now() - interval '1 hour'")
+    assert await db.inbox.unhandled(timedelta(minutes=5)) == []
+    await db.pool.execute(LONG_AGO.format("now() - interval '1 hour'"))
+    await db.inbox.held(mine)
+    assert await db.inbox.unhandled(timedelta(minutes=5)) == []
+    await db.pool.execute(LONG_AGO.format("NULL"))  # as an older version has stored it
+    [left] = await db.inbox.unhandled(timedelta(minutes=5))
+    assert left.id == mine
+
+
+async def test_who_froze_with_a_delivery_in_hand_leaves_it_to_whoever_took_it_since(
+    db: Database,
+) -> None:
+    assert await db.inbox.accept("slack", "Ev1", {})
+    [frozen] = await db.inbox.unhandled(timedelta(0))
+    [awake] = await db.inbox.unhandled(timedelta(0))
+    assert await db.inbox.begun(awake.id, awake.tried_at)
+    assert not await db.inbox.begun(frozen.id, frozen.tried_at)
+    assert await db.pool.fetchval("SELECT attempts FROM inbox") == 1
+
+
+async def test_what_was_handled_meanwhile_is_not_dispatched_again(db: Database) -> None:
+    """By another process, while this one dealt with those before it."""
+    first = await db.inbox.accept("slack", "Ev1", {})
+    second = await db.inbox.accept("slack", "Ev2", {})
+    third = await db.inbox.accept("slack", "Ev3", {})
+    assert second is not None
+    done: list[int] = []
+    last = asyncio.Event()
+
+    async def dispatch(delivery: int, _: Mapping[str, Any]) -> None:
+        done.append(delivery)
+        await db.inbox.handled(delivery)
+        if delivery == first:
+            await db.inbox.handled(second)
+        if delivery == third:
+            last.set()
+
+    again = Redelivery(deliveries=db.inbox, dispatch={"slack": dispatch}, left=0.0)
+    serving = asyncio.create_task(again.serve())
+    await asyncio.wait_for(last.wait(), 60)
+    serving.cancel()
+    assert done == [first, third]

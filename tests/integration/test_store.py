@@ -598,11 +598,11 @@ async def test_a_delivery_outlives_any_outage_but_not_five_deaths(db: Database) 
     assert mine
     for _ in range(12):
         (again,) = await db.inbox.unhandled(timedelta(0))
-        await db.inbox.begun(again.id)
+        await db.inbox.begun(again.id, again.tried_at)
         await db.inbox.failed(again.id, "GitLab is away.")
     for _ in range(5):
         (again,) = await db.inbox.unhandled(timedelta(0))
-        await db.inbox.begun(again.id)
+        await db.inbox.begun(again.id, again.tried_at)
     assert not await db.inbox.unhandled(timedelta(0))
 
 
