@@ -9,7 +9,8 @@ import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
-from typing import Any
+
+from agent.adapters.to_the_end import to_the_end
 
 
 @contextlib.asynccontextmanager
@@ -36,7 +37,7 @@ async def git_process(
             start_new_session=True,
         )
     )
-    cancelled = await _done(starting)
+    cancelled = await to_the_end(starting)
     if cancelled is not None and starting.exception() is not None:
         raise cancelled
     process = starting.result()
@@ -48,17 +49,6 @@ async def git_process(
         with contextlib.suppress(ProcessLookupError):  # also helpers that have outlived it
             os.killpg(process.pid, signal.SIGKILL)
         # `wait` alone never ends while a pipe is not read
-        cancelled = await _done(asyncio.create_task(process.communicate()))
+        cancelled = await to_the_end(asyncio.create_task(process.communicate()))
         if cancelled is not None:
             raise cancelled
-
-
-async def _done(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
-    """Waits for it, and returns the caller's last cancellation meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    return cancelled

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 from urllib.parse import urlsplit
 
 from agent.adapters.gitlab_payloads import integer, record, words
+from agent.adapters.to_the_end import to_the_end
 from agent.errors import (
     Conflict,
     ForgeRejected,
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from gitlab import Gitlab
 
 SECONDS = 10.0  #: for one request
+#: Seconds until GitLab is no longer at a change that it has not answered for: it ends a request
+#: after 60, which may have waited for its turn before.
+LETS_GO = 75.0
+#: Of a proxy that has passed a request on, and got no answer either.
+_CUT = (502, 504)
 
 
 class Get(Protocol):
@@ -91,18 +97,29 @@ class GitLabClient:
         return await self._call(lambda gitlab: gitlab.http_get(path, query, **_ONCE))
 
     async def _post(self, path: str, data: Mapping[str, Any]) -> Any:
-        return await self._call(
+        return await self._change(
             lambda gitlab: gitlab.http_post(path, post_data=dict(data), **_ONCE)
         )
 
     async def _put(self, path: str, data: Mapping[str, Any]) -> Any:
-        return await self._call(lambda gitlab: gitlab.http_put(path, post_data=dict(data), **_ONCE))
+        return await self._change(
+            lambda gitlab: gitlab.http_put(path, post_data=dict(data), **_ONCE)
+        )
 
-    async def _call(self, act: Callable[[Gitlab], Any]) -> Any:
+    async def _change(self, act: Callable[[Gitlab], Any]) -> Any:
+        """To the end, even when cancelled: whoever goes on from here looks at what GitLab has, and
+        would not see what is still on its way there."""
+        changing = asyncio.create_task(self._call(act, changes=True))
+        cancelled = await to_the_end(changing)
+        if cancelled is not None and not _asks_for_time(changing.exception()):
+            raise cancelled
+        return changing.result()
+
+    async def _call(self, act: Callable[[Gitlab], Any], *, changes: bool = False) -> Any:
         client = self._client
         if client is None:
             raise RuntimeError("GitLab is used outside of `async with`")
-        return await asyncio.to_thread(self._translated, client, act)
+        return await asyncio.to_thread(self._translated, client, act, changes)
 
     def _open(self) -> Gitlab:
         # Imported here: half a second that only those who talk to GitLab should wait.
@@ -124,7 +141,7 @@ class GitLabClient:
     def _remember(self, response: Any, *_: Any, **__: Any) -> None:
         self._asked.retry_after = response.headers.get("Retry-After")
 
-    def _translated(self, client: Gitlab, act: Callable[[Gitlab], Any]) -> Any:
+    def _translated(self, client: Gitlab, act: Callable[[Gitlab], Any], changes: bool) -> Any:
         import requests
         from gitlab.exceptions import GitlabError, GitlabHttpError, RedirectError
 
@@ -134,11 +151,18 @@ class GitLabClient:
         except requests.TooManyRedirects as error:
             raise self._moved(error.response) from error
         except (requests.RequestException, OSError) as error:
+            if changes and not _unheard(error):
+                raise ForgeUnavailable(
+                    f"GitLab at {self._url} does not answer, and may be doing this all the same.",
+                    retry_after=LETS_GO,
+                ) from error
             raise ForgeUnavailable(f"GitLab at {self._url} does not answer.") from error
         except RedirectError as error:
             raise ForgeRejected(str(error)) from error
         except GitlabHttpError as error:
-            raise self._refusal(error.response_code or 0, error.error_message) from error
+            status = error.response_code or 0
+            patience = LETS_GO if changes and status in _CUT else None
+            raise self._refusal(status, error.error_message, patience) from error
         except GitlabError as error:
             if error.response_code:
                 raise self._refusal(error.response_code, error.error_message) from error
@@ -157,7 +181,9 @@ class GitLabClient:
             f"{self._url} answers with a redirect. Set GITLAB_URL to where it leads."
         )
 
-    def _refusal(self, status: int, message: object) -> JourneymanError:
+    def _refusal(
+        self, status: int, message: object, patience: float | None = None
+    ) -> JourneymanError:
         said = words(message)
         if status == 401:
             return ForgeRejected(
@@ -182,9 +208,24 @@ class GitLabClient:
             waits = cast("str | None", self._asked.retry_after) or ""
             return ForgeUnavailable(
                 f"GitLab asks for patience ({status}): {said}.",
-                retry_after=float(waits) if waits.isdecimal() else None,
+                retry_after=max(float(waits), patience or 0) if waits.isdecimal() else patience,
             )
         return ForgeRejected(f"GitLab says ({status}): {said}.", status=status)
+
+
+def _asks_for_time(error: BaseException | None) -> bool:
+    return isinstance(error, ForgeUnavailable) and error.retry_after is not None
+
+
+def _unheard(error: Exception) -> bool:
+    """Whether no connection was made at all. One that is cut later tells nothing: GitLab goes on
+    with what it was asked, whoever is still there for the answer."""
+    from requests import ConnectTimeout
+    from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+    cause = error.args[0] if error.args else None
+    refused = isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
+    return refused or isinstance(error, ConnectTimeout)
 
 
 #: Whoever calls decides whether to try again, after reading back.

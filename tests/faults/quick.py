@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import agent.adapters.gitlab_client
 import agent.loop
 import agent.outage
 import agent.stages.publish
@@ -36,6 +37,7 @@ def quicken(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(agent.outage, "AGAIN", 1.0)
     put(agent.stages.publish, "FIRST_LOOK", 1.0)
     put(bot.roles.work, "Pace", functools.partial(bot.roles.work.Pace, least=0.2))
+    put(agent.adapters.gitlab_client, "LETS_GO", 1.0)
     put(Database, "queue", functools.partialmethod(Database.queue, lease=2.0))
     put(BubblewrapSandbox, "check", _proved_before)
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import ClientSession, web
 
+from agent.adapters import gitlab_client
 from agent.adapters.git_vault import GitVaults
 from agent.adapters.gitlab_forge import GitLabReader, GitLabWriter
 from agent.adapters.local_forge import LocalForge
@@ -215,6 +216,78 @@ async def test_a_gitlab_that_is_not_there(tmp_path: Path) -> None:
     async with GitLabReader("http://127.0.0.1:9", "glpat-x") as reader:
         with pytest.raises(ForgeUnavailable, match="does not answer"):
             await reader.project(PATH)
+
+
+@pytest.mark.parametrize(
+    ("fault", "doubt"),
+    [
+        (Fault(mode=FaultMode.HANG), True),
+        (Fault(mode=FaultMode.DROP_AFTER_APPLY), True),
+        (Fault(mode=FaultMode.FAIL, status=502), True),
+        (Fault(mode=FaultMode.FAIL, status=504), True),
+        (Fault(mode=FaultMode.FAIL, status=500), False),
+        (Fault(mode=FaultMode.FAIL, status=503), False),
+    ],
+    ids=["hangs", "cut", "502", "504", "500", "503"],
+)
+async def test_a_change_that_gitlab_may_still_be_at_is_left_alone_until_it_cannot(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, fault: Fault, doubt: bool
+) -> None:
+    monkeypatch.setattr(gitlab_client, "SECONDS", 1.0)
+    assert gitlab_client.LETS_GO > 60  # seconds that GitLab gives a request
+    async with scene.writer as writer:
+        scene.gitlab.faults.set(fault)
+        with pytest.raises(ForgeUnavailable) as outage:
+            await writer.create_branch(PATH, "agent/1", "main")
+    scene.gitlab.faults.clear()
+    assert outage.value.retry_after == (gitlab_client.LETS_GO if doubt else None)
+
+
+async def test_a_change_that_was_heard_by_nobody_is_tried_again_soon() -> None:
+    async with GitLabWriter("http://127.0.0.1:9", "glpat-x") as writer:
+        with pytest.raises(ForgeUnavailable, match="does not answer") as outage:
+            await writer.create_branch(PATH, "agent/1", "main")
+    assert outage.value.retry_after is None
+
+
+async def begun(scene: Scene, writer: GitLabWriter) -> asyncio.Task[str]:
+    """A change that GitLab has heard of and does not answer, and whose caller was cancelled."""
+    hangs = scene.gitlab.faults.set(Fault(mode=FaultMode.HANG))
+    changing = asyncio.create_task(writer.create_branch(PATH, "agent/1", "main"))
+    async with asyncio.timeout(30):
+        while True:
+            if hangs.hits:
+                break
+            await asyncio.sleep(0.01)
+    for _ in range(3):
+        changing.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert not changing.done()
+    return changing
+
+
+async def test_who_is_cancelled_ends_only_when_the_change_has(scene: Scene) -> None:
+    async with scene.writer as writer, scene.reader as reader:
+        changing = await begun(scene, writer)
+        scene.gitlab.faults.clear()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+        origin = writer.origin(await reader.project(PATH))
+        assert await scene.vault.remote_head(origin, "agent/1")
+
+
+async def test_who_is_cancelled_still_tells_that_the_outcome_is_not_known(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else somebody else would look at once, and see nothing yet."""
+    monkeypatch.setattr(gitlab_client, "SECONDS", 2.0)
+    async with scene.writer as writer:
+        changing = await begun(scene, writer)
+        with pytest.raises(ForgeUnavailable) as doubt:
+            await changing
+        assert doubt.value.retry_after == gitlab_client.LETS_GO
+    scene.gitlab.faults.clear()
 
 
 async def served(
