@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from agent.delivery import Delivery
 from agent.effects.context import Effect, EffectContext, Handler, NotYet, found
 from agent.effects.passing import on_its_way, settled
+from agent.effects.unseen import opened_unseen
 from agent.errors import Conflict, ForgeRejected, Refused
 from agent.events import EffectDone, EffectKind
 from agent.intents import OpenDelivery
@@ -33,11 +34,15 @@ async def _open(context: EffectContext, effect: Effect[OpenDelivery]) -> EffectD
     if settled(context, effect.state).target(begun.target) is None:
         raise Refused(f"There is no rule for `{begun.target}`; merging there is left to people.")
     made: CommitSha | None = None
-    if begun.kind == "revert":
-        made = await _revert(context, effect, delivery)
-    else:
-        await _something_to_bring(context, effect.state, delivery)
-    request, before = await _opened(context, effect.state, delivery)
+    mark = _mark(effect.state.run, delivery)
+    request = await opened_unseen(context, effect, branch=begun.source, mark=mark)
+    before = request is not None
+    if request is None:
+        if begun.kind == "revert":
+            made = await _revert(context, effect, delivery)
+        else:
+            await _something_to_bring(context, effect.state, delivery)
+        request, before = await _opened(context, effect.state, delivery)
     project = effect.state.request.project
     commits = await context.reader.commits(project, request.iid)
     if not commits and request.sha is None:
@@ -48,7 +53,7 @@ async def _open(context: EffectContext, effect: Effect[OpenDelivery]) -> EffectD
         raise Refused(_nothing(delivery))
     text = _description(effect.state, delivery, commits)
     context.silent(text)
-    if request.description.strip() != text.strip():
+    if request.state == "opened" and request.description.strip() != text.strip():
         await context.heed(effect.state.run)
         await context.writer.update_merge_request(project, request.iid, description=text)
     done = EffectDone(
@@ -140,8 +145,6 @@ async def _revert(
                 f"The branch {begun.source} exists already, and is not mine. Delete it, then "
                 "ask again."
             ) from conflict
-    if effect.before and await _own(context, effect.state, delivery):
-        return None  # what comes before it was done
     await context.heed(effect.state.run)
     try:
         return await context.writer.revert(project, begun.reverts, begun.source)

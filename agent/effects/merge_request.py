@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.effects.context import Effect, EffectContext, Handler, NotYet, known
+from agent.effects.unseen import opened_unseen
 from agent.errors import Conflict, ForgeRejected, Refused
 from agent.events import EffectDone, EffectKind, RunEnded, RunEvent, ToolReturned
 from agent.finish import finish_of
@@ -38,6 +39,9 @@ async def _publish(context: EffectContext, effect: Effect[PublishMergeRequest]) 
         return _done(effect.key, standing, found_before=True)
     if follows := state.request.follows:
         raise Refused(f"!{follows.iid} is not open any more, so it is left as it is.")
+    mark = marker(state.run)
+    if unseen := await opened_unseen(context, effect, branch=state.branch, mark=mark):
+        return _done(effect.key, unseen, found_before=True)
     await context.heed(state.run)
     try:
         made = await context.writer.open_merge_request(

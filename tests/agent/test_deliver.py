@@ -721,6 +721,59 @@ async def test_a_promotion_has_a_merge_request_and_a_gate_of_its_own(bench: Benc
     assert await here.status(run) is RunStatus.SUCCEEDED
 
 
+@pytest.mark.parametrize("state", ["closed", "merged"])
+async def test_a_promotion_that_was_opened_unseen_and_decided_on_is_not_opened_again(
+    bench: Bench, state: str
+):
+    here = way(bench, ALONE, TargetRule(branch="prod"))
+    git(bench.repository, "branch", "prod", "main")
+    run = await here.delivered()
+    git(bench.repository, "commit", "-q", "--allow-empty", "-m", "More")
+    await here.begin(run, "promotion", source="main", target="prod")
+    here.forge.faults["open_merge_request"] = [("after", ForgeUnavailable("The line broke."))]
+    await here.look(run)
+    with pytest.raises(Unavailable):
+        await here.bare_effects(run)
+    head = CommitSha(git(bench.repository, "rev-parse", "main"))
+    if state == "merged":
+        git(bench.repository, "branch", "-f", "prod", "main")
+    here.forge.change(2, state=state, sha=head, merged=head if state == "merged" else None)
+    here.forge.calls.clear()
+    await here.bare_effects(run)
+    assert len(here.forge.requests) == 2
+    assert "update_merge_request" not in here.forge.calls
+    await here.on(run)
+    if state == "merged":
+        here.target_says("success", job(), id=50)
+        await here.on(run)
+    said = "Merged !2 into prod" if state == "merged" else "!2 was closed"
+    assert said in await here.reason(run), await bench.story(run)
+
+
+async def test_a_revert_that_was_opened_unseen_and_closed_is_not_made_again(bench: Bench):
+    here = way(bench, ASKED)
+    run = await here.green()
+    await here.on(run)
+    await here.approve(run)
+    await here.on(run)
+    here.target_says("success", job())
+    await here.on(run)
+    merged = here.forge.requests[0].merged
+    await here.begin(run, "revert", source="agent/1-revert-2", target="main", reverts=merged)
+    here.forge.branches["main"] = merged
+    here.forge.faults["open_merge_request"] = [("after", ForgeUnavailable("The line broke."))]
+    await here.look(run)
+    with pytest.raises(Unavailable):
+        await here.bare_effects(run)
+    head = CommitSha(git(bench.repository, "rev-parse", "main"))
+    here.forge.change(2, state="closed", sha=head)
+    await here.bare_effects(run)
+    assert len(here.forge.requests) == 2
+    assert here.forge.calls.count("revert") == 1
+    await here.on(run)
+    assert "!2 was closed" in await here.reason(run), await bench.story(run)
+
+
 async def test_a_promotion_with_nothing_to_bring_says_so(bench: Bench):
     here = way(bench, ALONE, TargetRule(branch="prod"))
     git(bench.repository, "branch", "prod", "main")
