@@ -48,9 +48,9 @@ class EffectContext:
     async def heed(self, run: RunId) -> None:
         """For right before a change outside. Raises `Frozen`: it waits, and no try is counted;
         and `Fenced` when another process does it by now."""
-        await held()
         if freeze := await self.store.heed_freeze(run):
             raise Frozen(freeze.sentence)
+        await held()  # last: looking for a freeze may take longer than a lease
 
     def silent(self, *texts: str | bytes) -> None:
         """Refuses to say what one of our own credentials is in."""
