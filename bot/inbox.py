@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from agent.errors import Unavailable
+from agent.guard import spared
 from bot.command import mentions
 from bot.records import Json, first, record
 from bot.slack import Identity
@@ -61,6 +62,13 @@ def key_of(body: Json, us: Identity) -> str | None:
     user = record(body.get("user")).get("id", "")
     if team != us.team or not user:
         return None
+    return deed_of(body) or None
+
+
+def deed_of(body: Json) -> str:
+    """By which a press, or a form that was sent, is the same one again."""
+    team = record(body.get("team")).get("id", "")
+    user = record(body.get("user")).get("id", "")
     if body.get("type") == "block_actions":
         action, box = first(body.get("actions")), record(body.get("container"))
         place = box.get("message_ts") or box.get("view_id", "")
@@ -70,7 +78,7 @@ def key_of(body: Json, us: Identity) -> str | None:
     if body.get("type") == "view_submission":
         view = record(body.get("view"))
         return f"view:{team}:{view.get('id')}:{user}"
-    return None
+    return ""
 
 
 def _event_key(body: Json, us: Identity) -> str | None:
@@ -130,7 +138,8 @@ class Redelivery:
             return
         log.info("redelivered", extra={"delivery": delivery.id})
         try:
-            await again(delivery.id, delivery.payload)
+            with spared(log, "redelivery_broke", delivery=delivery.id):
+                await again(delivery.id, delivery.payload)
         except Unavailable as error:
             await self.deliveries.failed(delivery.id, str(error))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.adapters.database import Database
-from agent.errors import StoreUnavailable
+from agent.errors import ForgeRejected, StoreUnavailable
 from bot.inbox import Redelivery
 
 
@@ -65,6 +65,32 @@ async def test_what_kills_its_process_five_times_takes_no_other_delivery_with_it
             await asyncio.sleep(0.01)
     serving.cancel()
     assert done == [other]
+
+
+@pytest.mark.parametrize("error", [ForgeRejected("GitLab said no."), KeyError("iid")])
+async def test_what_breaks_or_is_refused_takes_no_other_delivery_with_it(
+    db: Database, error: Exception
+) -> None:
+    bad = await db.inbox.accept("gitlab", "Ev1", {})
+    other = await db.inbox.accept("gitlab", "Ev2", {})
+    done = asyncio.Event()
+
+    async def dispatch(delivery: int, _: Mapping[str, Any]) -> None:
+        if delivery == bad:
+            raise error
+        await db.inbox.handled(delivery)
+        done.set()
+
+    again = Redelivery(deliveries=db.inbox, dispatch={"gitlab": dispatch}, left=0.0, every=0.02)
+    serving = asyncio.create_task(again.serve())
+    waiting = asyncio.create_task(done.wait())
+    async with asyncio.timeout(60):
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        assert not serving.done()
+        while not await db.inbox.spent(timedelta(0)):  # noqa: ASYNC110 - five attempts each
+            await asyncio.sleep(0.01)
+    serving.cancel()
+    assert await db.pool.fetchval("SELECT handled_at IS NOT NULL FROM inbox WHERE id = $1", other)
 
 
 LONG_AGO = "UPDATE inbox SET received_at = now() - interval '1 hour', tried_at = {}"
