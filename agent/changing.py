@@ -13,6 +13,8 @@ from agent.events import (
     RunAccepted,
     RunEvent,
     StatusChanged,
+    StopAsked,
+    TakenOver,
 )
 from agent.onward import afresh
 from agent.ports import Store, Write
@@ -60,7 +62,8 @@ async def set_going(store: Store, run: Run, by: Person, *, message: str = "") ->
             raise Refused("This run is done. Mention me in its thread to ask for a change.")
         if row.status not in ENDED:
             raise Refused(f"This run is {row.status.replace('_', ' ')}; there is no need to.")
-        on = StatusChanged(status=RunStatus.QUEUED, reason=f"Set going by @{by.name}.")
+        why = f"Set going by @{by.name}."
+        on = StatusChanged(status=RunStatus.QUEUED, reason=why, message=message)
         newest = state.deliveries[-1] if state.deliveries else None
         begun = afresh(newest) if newest else None
         return (*dropped(state, on.reason), *((begun,) if begun else ()), on)
@@ -75,7 +78,13 @@ def messages(events: Collection[RunEvent]) -> set[str]:
         match event.payload:
             case RunAccepted(request=request):
                 said.add(request.message)
-            case InstructionGiven(message=message) | QuestionAnswered(message=message):
+            case (
+                InstructionGiven(message=message)
+                | QuestionAnswered(message=message)
+                | StopAsked(message=message)
+                | StatusChanged(message=message)
+                | TakenOver(message=message)
+            ):
                 said.add(message)
             case _:
                 pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,9 @@ RunId = NewType("RunId", int)
 CommitSha = NewType("CommitSha", str)
 TreeSha = NewType("TreeSha", str)
 Digest = NewType("Digest", str)  #: hexadecimal SHA-256 of a `Body`
+
+CLOCKS = 30.0  #: seconds that the clocks of Slack and the database may differ
+_TS = re.compile(r"\d{10}\.\d{6}")  # of a message of Slack
 
 
 class RunStatus(StrEnum):
@@ -202,3 +206,11 @@ class Run:
     @property
     def branch(self) -> str:
         return branch_of(self.id, self.request)
+
+    def asked_before(self, said: str) -> bool:
+        """Before the message of this ts: by Slack's clock, or nearly so for what no message asked
+        for."""
+        message = self.request.message
+        if _TS.fullmatch(message) and _TS.fullmatch(said):
+            return message < said
+        return self.created_at.timestamp() < float(said) + CLOCKS

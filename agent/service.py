@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from agent import failpoints
 from agent.access import checked
-from agent.changing import Change, changed, set_going
+from agent.changing import Change, changed, messages, set_going
 from agent.decision import overtaken
 from agent.errors import Conflict, ForgeRejected, ForgeUnavailable, Refused, StoreUnavailable
 from agent.events import (
@@ -186,18 +186,19 @@ class RunService:
 
         return await self._apply(row.id, by, "", change)
 
-    async def stop(self, run: RunId, by: Person, *, how: str) -> Run:
+    async def stop(self, run: RunId, by: Person, *, how: str, message: str = "") -> Run:
         """One that needs a person has ended: stopped, it does not hear comments any more."""
         row = await self._store.run(run)
         if row.status in ENDED - {RunStatus.ESCALATED}:
             return row
         if by.id != row.request.requester.id:
             by = await self._checked(row.request.project, by, "stop runs on")
-        asked = StopAsked(by=by, how=how)
+        asked = StopAsked(by=by, how=how, message=message)
         if row.status is not RunStatus.ESCALATED:
             return await self._store.ask_stop(run, asked, actor=by.id)
-        state = await self.status(run)
-        if state.stop is not None:
+        events = await self._store.events(run)
+        state = fold(events)
+        if state.stop is not None or (message and message in messages(events)):
             return row
         return await self._store.write(
             run, Write(payloads=(asked,)), actor=by.id, expect_seq=state.seq

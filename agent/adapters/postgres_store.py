@@ -265,7 +265,7 @@ class PostgresStore(FreezeTable):
         async def once(connection: Connection) -> Run:
             row = await locked(connection, run)
             status = RunStatus(row["status"])
-            if status in ENDED or row["cancel"]:
+            if status in ENDED or row["cancel"] or await sql.stopped_by(connection, run, payload):
                 return sql.run_of(row)
             if row["owner"] is None or status in WAITING | {RunStatus.QUEUED}:
                 return await cancel(connection, row, payload, actor)

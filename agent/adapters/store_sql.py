@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.adapters import event_codec as codec
 from agent.adapters.postgres import Connection, Row
-from agent.events import RunEvent
+from agent.events import Payload, RunEvent, StopAsked
 from agent.run import ENDED, Run, RunId, RunStatus, Thread
 
 _RUN = "id, status, epoch, cancel, request, limits, head_seq, created_at, updated_at"
@@ -45,6 +45,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1 + greatest(
     (SELECT max(turn) FROM runs WHERE team = $2 AND channel = $3 AND status = 'queued')))
 ON CONFLICT (key) DO NOTHING RETURNING {_RUN}, {_HEAD}"""
 MARK = "SELECT mark FROM installation"
+STOP_SAID = """
+SELECT true FROM events WHERE run = $1 AND kind = 'stop_asked' AND data ->> 'message' = $2"""
 ADD_PROJECT = "INSERT INTO projects (id) VALUES ($1) ON CONFLICT DO NOTHING"
 SET_PROJECT = """
 INSERT INTO projects (id, max_runs) VALUES ($1, $2)
@@ -145,6 +147,12 @@ def event_of(row: Row) -> RunEvent | None:
         payload=payload,
         hash=row["hash"],
     )
+
+
+async def stopped_by(connection: Connection, run: RunId, asked: Payload) -> bool:
+    """Whether the same message has stopped it before: it was set going again since."""
+    said = asked.message if isinstance(asked, StopAsked) else ""
+    return bool(said) and await connection.fetchval(STOP_SAID, run, said) is not None
 
 
 async def beside(

@@ -37,6 +37,7 @@ class StatusChanged:
     status: RunStatus
     reason: str = ""  #: a sentence for people, empty when the state says it all
     put_off: RunStatus | None = None  #: an outage sent it back to the queue from here
+    message: str = ""  #: by which a person brought it about, where it is in no other fact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class StopAsked:
     by: Person
     how: str  #: "mention", "stop button", "menu", "page", "shell", "a later night"
     reason: str = ""  #: a sentence, where it says more than who it was
+    message: str = ""  #: by which a person asked for it, where it was one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,7 @@ class GateRefused:
     deed: Deed
     check: str  #: name of the check that refused
     reason: str  #: a sentence, as the person was told
+    message: str = ""  #: the click
 
 
 @dataclass(frozen=True, kw_only=True)

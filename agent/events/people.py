@@ -82,6 +82,7 @@ class HoldRefused:
     by: Person
     reason: str  #: as the person was told
     hold: int = 0  #: `held_seq` of what the person has seen
+    message: str = ""  #: the click
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +97,4 @@ class TakenOver:
     """The branch is this person's from now on: the run adds to it only when people ask again."""
 
     by: Person
+    message: str = ""  #: by which the person took it

@@ -153,7 +153,8 @@ class Store(Freezes, Protocol):
         ...
 
     async def ask_stop(self, run: RunId, payload: Payload, *, actor: str) -> Run:
-        """Sets the cancel flag; a run that is queued or waiting ends at once."""
+        """Sets the cancel flag; a run that is queued or waiting ends at once. What one message
+        asks for is done once."""
         ...
 
     async def hint(self, run: RunId) -> bool:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from agent.errors import Refused
-from agent.run import ENDED, RunId
+from agent.run import RunId, Thread
 from bot.linking import Linking
 from bot.listeners.desk import Place, where
 from bot.listeners.mentions import PICK_SECONDS, Mentions, Words
@@ -74,14 +74,9 @@ class Controls:
         await self.runs.stop(_run(_action(body)["value"]), person, how="stop button")
 
     async def on_native_stop(self, body: Json) -> None:
-        place = where(body)
-        run = await self.mentions.store.run_of_thread(
-            place.team, place.channel, place.thread_ts or ""
-        )
-        if run is None or run.status in ENDED:
-            raise Refused(errors.ended(run.id) if run else errors.no_run())
-        person = await self.people.person(place.user)
-        await self.runs.stop(run.id, person, how="stop button")
+        place, pressed = where(body), str(body["event"]["event_ts"])
+        thread = Thread(team=place.team, channel=place.channel, ts=place.thread_ts or "")
+        await self.mentions.stop(thread, place.user, pressed, how="stop button")
 
     async def on_take_over(self, body: Json) -> None:
         person = await self.people.person(where(body).user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -58,9 +59,19 @@ class Mentions:
         """The asker chose a project for a message that named none."""
         parsed = command.parse(said.text, self.identity.user)
         if parsed.verb in DEEDS:
-            await self.operators.obey(said.thread, said.user, parsed, project)
+            await self.operators.obey(said.thread, said.user, parsed, project, said.ts)
         else:
             await self._start(said, parsed, project)
+
+    async def stop(self, thread: Thread, user: str, ts: str, *, how: str) -> None:
+        """Of the thread's runs the newest, but for those asked for since `ts`: the word may come
+        again, or late."""
+        runs = await self.store.runs_of_thread(thread)
+        run = next((each for each in runs if each.asked_before(ts)), None)
+        if run is None or run.status in ENDED:
+            raise Refused(_not_stopped(run, runs))
+        by = await self.people.person(user)
+        await self.runs.stop(run.id, by, how=how, message=ts)
 
     async def _obey(self, said: Words, parsed: Command) -> None:
         match parsed.verb:
@@ -77,10 +88,7 @@ class Mentions:
             case Verb.STATUS:
                 await self._tell(said, await self._status(said))
             case Verb.STOP:
-                run = await self._run_here(said)
-                if run.status in ENDED:
-                    raise Refused(errors.ended(run.id))
-                await self.runs.stop(run.id, await self.people.person(said.user), how="mention")
+                await self.stop(said.thread, said.user, said.ts, how="mention")
             case Verb.RETRY:
                 run = await self._run_here(said)
                 by = await self.people.person(said.user)
@@ -96,7 +104,7 @@ class Mentions:
         run = await self._run_of(said) if said.thread_ts else None
         scope = EVERYWHERE if parsed.everywhere else await self._project(said, parsed, run)
         if scope is not None:
-            await self.operators.obey(said.thread, said.user, parsed, scope)
+            await self.operators.obey(said.thread, said.user, parsed, scope, said.ts)
 
     async def _ask_or_begin(self, said: Words, parsed: Command) -> None:
         seen = asyncio.create_task(self.slack.react(said.channel, said.ts, "eyes"))
@@ -192,7 +200,7 @@ class Mentions:
             return default or allowed[0]
         await self.people.person(said.user)  # whoever may not start anything is told so first
         picker = talk.picker(said.ts, said.user, allowed, parsed.text or parsed.verb)
-        await self.slack.post(said.thread, picker)
+        await self.slack.post_once(said.thread, picker, mark=(RunId(0), f"pick:{said.ts}"))
         return None
 
     async def _context(self, said: Words) -> tuple[ThreadMessage, ...]:
@@ -243,6 +251,12 @@ class Mentions:
 
     async def _tell(self, said: Words, text: str) -> None:
         await self.slack.tell(said.channel, said.user, said.thread_ts, text)
+
+
+def _not_stopped(run: Run | None, runs: Sequence[Run]) -> str:
+    if runs and runs[0].status not in ENDED:
+        return errors.begun_since(runs[0].id)
+    return errors.ended(run.id) if run else errors.no_run()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,13 @@ def ended(run: int) -> str:
     return f"Run {run} has already ended, so there is nothing to stop."
 
 
+def begun_since(run: int) -> str:
+    return (
+        f"Run {run} was asked for after you said that, so it goes on. Say it again if this one is "
+        "meant."
+    )
+
+
 def no_run() -> str:
     return "There is no run in this thread. Mention me with what you need, and I start one."
 

@@ -203,6 +203,24 @@ async def test_a_run_that_waits_is_stopped_at_once_and_can_be_retried(bench: Ben
     assert (await bench.state(run)).status is RunStatus.PUBLISHING
 
 
+@pytest.mark.parametrize("status", [RunStatus.QUEUED, RunStatus.ESCALATED])
+async def test_a_run_that_was_set_going_again_is_not_stopped_by_the_same_word(
+    bench: Bench, status: RunStatus
+):
+    run, service = await asked(bench), bench.service()
+    await service.stop(run.id, MIA, how="mention", message="1700000000.000001")
+    await service.retry(run.id, MIA)
+    if status is RunStatus.ESCALATED:
+        needs = Write(payloads=(RunEnded(status=RunStatus.ESCALATED),))
+        await bench.db.store.write(run.id, needs, actor="worker")
+
+    await service.stop(run.id, MIA, how="mention", message="1700000000.000001")
+    state = await bench.state(run)
+    assert (state.status, state.stop) == (status, None)
+    await service.stop(run.id, MIA, how="mention", message="1700000000.000002")
+    assert (await bench.state(run)).stop is not None
+
+
 async def test_a_stranger_may_not_stop_the_run_of_another(bench: Bench):
     run = await bench.ask()
     with pytest.raises(Refused, match="stop runs on"):

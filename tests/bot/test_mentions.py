@@ -109,6 +109,22 @@ async def test_a_run_that_has_ended_is_not_stopped_again(face: Face) -> None:
     assert face.runs.of("stop") == []
 
 
+async def test_a_stop_that_comes_again_leaves_alone_what_was_begun_since(face: Face) -> None:
+    root, run = await started(face)
+    face.say("@agent stop", thread=root.ts)
+    await face.until(lambda: face.runs.of("stop"))
+    await _handled(face)
+    face.say("@agent new fix the docs", thread=root.ts)
+    await face.until(lambda: len(face.runs.of("start")) == 2)
+    await _handled(face)
+
+    await face.runs.db.pool.execute("UPDATE inbox SET handled_at = NULL")
+    await _handled(face)
+
+    assert face.runs.of("stop") == [("stop", run.id, "mention")]
+    assert any("Run 2 was asked for after you said that" in told for told in face.told())
+
+
 async def test_a_follow_up_cannot_move_a_run_elsewhere(face: Face) -> None:
     root, _ = await started(face)
 
