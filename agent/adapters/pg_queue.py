@@ -27,6 +27,7 @@ from pgqueuer.domain.errors import FailingListenerError, RetryRequested
 from pgqueuer.domain.models import Job
 from pgqueuer.domain.types import QueueEntrypoint
 
+from agent.adapters.effect_jobs import left_to_another
 from agent.adapters.pgqueuer_parts import Beats, FencedQueries, ResilientDriver
 from agent.adapters.postgres import CONNECTION_ERRORS, Connection, Pool
 from agent.adapters.postgres_broken import give_up_deadly
@@ -105,13 +106,14 @@ class PgQueue:
                 slots=count,
                 limits=limits,
                 everywhere=free,
-                deadly=deadly,
+                needless=needless,
                 hand_back=self._hand_back,
+                once=call is on_effects,
             )
-            for call, count, limits, free, deadly in (
+            for call, count, limits, free, needless in (
                 (on_run, slots, self._run_limits, self._free, None),
                 (on_run, _WATCH_SLOTS, self._watch_limits, None, None),
-                (on_effects, _EFFECT_SLOTS, self._effect_limits, None, self._deadly),
+                (on_effects, _EFFECT_SLOTS, self._effect_limits, None, self._needless),
             )
             if call
         ]
@@ -166,8 +168,10 @@ class PgQueue:
             return None
         return most - await connection.fetchval(AT_WORK, timedelta(seconds=self._lease))
 
-    async def _deadly(self, run: RunId, job: int) -> bool:
-        return await give_up_deadly(self._pool, run, job, self._lease)
+    async def _needless(self, run: RunId, job: int) -> bool:
+        return await left_to_another(self._pool, run, job) or await give_up_deadly(
+            self._pool, run, job, self._lease
+        )
 
     async def _mend(self) -> None:
         while True:
@@ -183,8 +187,9 @@ class _Kind:
     slots: int
     limits: Callable[[], Awaitable[Mapping[str, int]]]
     everywhere: Callable[[Connection], Awaitable[int | None]] | None  #: places over all workers
-    deadly: Callable[[RunId, int], Awaitable[bool]] | None  #: whether it was given up instead
+    needless: Callable[[RunId, int], Awaitable[bool]] | None  #: whether nothing is left for it
     hand_back: float
+    once: bool  #: nobody may begin it anew while it is under way, and nothing else would hinder it
 
     def free(self, held: Sized) -> int:
         return self.slots - len(held)
@@ -196,7 +201,7 @@ class _Kind:
 
         async def handle(job: Job) -> None:
             with gripped(partial(queries.hold, job.id)):
-                await _carry_out(partial(self._begin, job), job, stopping, self.hand_back)
+                await self._carry_out(job, stopping)
 
         registry = manager.entrypoint_registry
         for name, limit in limits.items():
@@ -209,8 +214,34 @@ class _Kind:
 
     async def _begin(self, job: Job, run: RunId) -> None:
         await held()
-        if self.deadly is None or not await self.deadly(run, job.id):
+        if self.needless is None or not await self.needless(run, job.id):
             await self.call(run)
+
+    async def _carry_out(self, job: Job, stopping: asyncio.Event) -> None:
+        """Returns when the job is done with; raises `RetryRequested` for it to come again, and is
+        cancelled where it must not yet."""
+        run = RunId(json.loads(job.payload or b"{}")["run"])
+        working = asyncio.ensure_future(self._begin(job, run))
+        stops = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({working, stops}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                working.cancel()
+                await asyncio.wait({working}, timeout=self.hand_back)
+        finally:
+            stops.cancel()
+            working.cancel()
+        if not working.done() and self.once:
+            raise asyncio.CancelledError  # the job stays ours, and grows stale with this process
+        if not working.done() or working.cancelled():
+            raise RetryRequested(timedelta(0), "the worker stops")
+        error = working.exception()
+        if isinstance(error, Unavailable):
+            raise RetryRequested(timedelta(seconds=error.retry_after or 5.0), str(error)) from error
+        if isinstance(error, Fenced):
+            return  # who owns the run now has a job of its own
+        if error:
+            raise error
 
 
 async def _keep_limits(kind: _Kind, manager: QueueManager, stopping: asyncio.Event) -> None:
@@ -219,30 +250,6 @@ async def _keep_limits(kind: _Kind, manager: QueueManager, stopping: asyncio.Eve
         await asyncio.sleep(_REFRESH)
         with suppress(StoreUnavailable):
             kind.register(manager, await kind.limits(), stopping)
-
-
-async def _carry_out(call: Call, job: Job, stopping: asyncio.Event, hand_back: float) -> None:
-    """Returns when the job is done with; raises `RetryRequested` for it to come again."""
-    run = RunId(json.loads(job.payload or b"{}")["run"])
-    working = asyncio.ensure_future(call(run))
-    stops = asyncio.create_task(stopping.wait())
-    try:
-        await asyncio.wait({working, stops}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-            await asyncio.wait({working}, timeout=hand_back)
-    finally:
-        stops.cancel()
-        working.cancel()
-    if not working.done() or working.cancelled():
-        raise RetryRequested(timedelta(0), "the worker stops")
-    error = working.exception()
-    if isinstance(error, Unavailable):
-        raise RetryRequested(timedelta(seconds=error.retry_after or 5.0), str(error)) from error
-    if isinstance(error, Fenced):
-        return  # who owns the run now has a job of its own
-    if error:
-        raise error
 
 
 @asynccontextmanager

@@ -55,11 +55,12 @@ WITH told AS (
 INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority, traceback)
 SELECT told.id, told.status, mine.entrypoint, mine.priority, told.traceback
 FROM told JOIN (TABLE deleted UNION ALL TABLE held) AS mine USING (id)"""
+#: Once for each time that it was taken: a repetition would take it from who has begun it anew.
 HAND_BACK = """
 WITH mine AS (
     UPDATE engine.pgqueuer SET status = 'queued', execute_after = now() + $2::interval,
         attempts = attempts + 1, updated = now(), queue_manager_id = NULL
-    WHERE id = $1 AND queue_manager_id = $4
+    WHERE id = $1 AND queue_manager_id = $4 AND attempts = $5
     RETURNING id, entrypoint, priority
 )
 INSERT INTO engine.pgqueuer_log (job_id, status, entrypoint, priority, traceback)
@@ -223,7 +224,8 @@ class FencedQueries(Queries):
     async def retry_job(
         self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None
     ) -> None:
-        await self.driver.execute(HAND_BACK, job.id, delay, _as_json(traceback_record), self.holder)
+        record = _as_json(traceback_record)
+        await self.driver.execute(HAND_BACK, job.id, delay, record, self.holder, job.attempts)
         await self.driver.execute(WAKE_WORKERS)
 
 

@@ -200,9 +200,16 @@ class PostgresStore(FreezeTable):
         epoch: int | None = None,
         expect: Collection[RunStatus] | None = None,
         expect_seq: int | None = None,
+        intent: str = "",
     ) -> Run:
         row, _ = await self._write(
-            run, write, actor=actor, epoch=epoch, expect=expect, expect_seq=expect_seq
+            run,
+            write,
+            actor=actor,
+            epoch=epoch,
+            expect=expect,
+            expect_seq=expect_seq,
+            intent=intent,
         )
         return row
 
@@ -221,16 +228,19 @@ class PostgresStore(FreezeTable):
         epoch: int | None,
         expect: Collection[RunStatus] | None = None,
         expect_seq: int | None = None,
+        intent: str = "",
     ) -> tuple[Run, Append | None]:
         ready = await prepared(write.payloads, write.bodies, write.intents)
         earlier: list[Append] = []
 
         async def once(connection: Connection) -> tuple[Run, Append | None]:
             row = await locked(connection, run)
-            if earlier and await earlier.pop().stands(connection):
+            if earlier and await earlier[-1].stands(connection):
                 return sql.run_of(row), None  # it was committed, only the answer was lost
             if epoch is not None and row["epoch"] != epoch:
                 raise Fenced(f"Run {run} was taken over by another worker.")
+            if intent and not await connection.fetchval(sql.INTENT_OPEN, run, intent):
+                raise Fenced("Another process has carried this out by now.")
             if expect is not None and row["status"] not in expect:
                 raise Conflict(f"Run {run} is {row['status']} by now; nothing was changed.")
             if expect_seq is not None and row["head_seq"] != expect_seq:

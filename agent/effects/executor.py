@@ -39,6 +39,7 @@ from agent.events import (
     Payload,
     RunEvent,
 )
+from agent.grip import held
 from agent.guard import guarded
 from agent.intents import (
     KIND,
@@ -140,6 +141,8 @@ class EffectExecutor:
         wake: bool,
     ) -> None:
         """Where our own defect prevents it, what is done is read back a few times, then told."""
+        if isinstance(outcome, EffectFailed):  # may be because another process has done it
+            await held()
         try:
             with guarded(log, "outcome_broke", run=run):
                 await self._store.settle(run, key, outcome, wake=wake)
@@ -229,12 +232,15 @@ class EffectExecutor:
     async def _intend(self, intended: EffectIntended, run: RunId, seq: int | None) -> None:
         write = Write(payloads=(intended,))
         try:
-            await self._store.write(run, write, actor="effects", expect_seq=seq)
+            await self._store.write(
+                run, write, actor="effects", expect_seq=seq, intent=intended.key
+            )
         except Conflict as error:
             raise _Overtaken from error
 
     async def _log(self, run: RunId, payload: EffectFailed) -> None:
-        await self._store.write(run, Write(payloads=(payload,)), actor="effects")
+        write = Write(payloads=(payload,))
+        await self._store.write(run, write, actor="effects", intent=payload.key)
 
 
 def _point(intent: Intent) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from agent.events import Payload, RunEvent
@@ -38,8 +39,11 @@ class Freezes(Protocol):
         """Gives the freeze that stands then: of two of one scope the first one."""
         ...
 
-    async def unfreeze(self, scope: str, by: Person, reason: str) -> Freeze | None:
-        """Gives the freeze that was ended; what it held goes on by itself."""
+    async def unfreeze(
+        self, scope: str, by: Person, reason: str, said: datetime | None = None
+    ) -> Freeze | None:
+        """Gives the freeze that was ended; what it held goes on by itself. One that this person
+        has ended since it was `said` is given again, and nothing more is done."""
         ...
 
     async def frozen(self, project: str) -> Freeze | None:
@@ -127,8 +131,10 @@ class Store(Freezes, Protocol):
         epoch: int | None = None,
         expect: Collection[RunStatus] | None = None,
         expect_seq: int | None = None,
+        intent: str = "",
     ) -> Run:
-        """One transaction. With `epoch`: raises `Fenced` when another worker owns the run.
+        """One transaction. With `epoch`: raises `Fenced` when another worker owns the run; with
+        the key of an `intent`, when that has its outcome.
         With `expect`: raises `Conflict` when the status is another one, with `expect_seq` when
         the log has grown past this event, and always when the new status may not follow the
         present one."""

@@ -134,8 +134,11 @@ class Log:
         epoch: int | None = None,
         expect: Collection[RunStatus] | None = None,
         expect_seq: int | None = None,
+        intent: str = "",
     ) -> Run:
         await self.meddler.at("write")
+        if intent in self.settled:
+            raise Fenced("Another process has carried it out.")
         if epoch is not None and epoch != self.run_row.epoch:
             raise Fenced("Another worker has it.")
         if expect is not None and self.run_row.status not in expect:

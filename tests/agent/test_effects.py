@@ -39,7 +39,18 @@ from agent.intents import KIND, Intent, LinkBack, PublishMergeRequest, Push
 from agent.journal import digest_of
 from agent.mergerequest import marker
 from agent.ports import Author, Project, Write
-from agent.run import CommitSha, Digest, Limits, Linked, Person, Request, RunId, RunStatus, Thread
+from agent.run import (
+    CommitSha,
+    Digest,
+    Limits,
+    Linked,
+    Person,
+    Request,
+    Run,
+    RunId,
+    RunStatus,
+    Thread,
+)
 from agent.state import fold
 from agent.testing import FakeForge
 
@@ -338,6 +349,62 @@ async def test_a_merge_request_whose_answer_was_lost_is_adopted(scene: Scene) ->
     assert (opened.found, opened.iid) == (True, 1)
 
 
+@pytest.mark.parametrize("state", ["closed", "merged"])
+async def test_what_was_opened_unseen_and_decided_on_is_not_opened_again(
+    scene: Scene, state: str
+) -> None:
+    scene.forge.faults["open_merge_request"] = [("after", DOWN)]
+    await scene.want_all()
+    with pytest.raises(Unavailable):
+        await scene.carry_out()
+    scene.forge.change(1, state=state)
+    await scene.carry_out()
+    assert len(scene.forge.requests) == 1
+    _, opened, _ = await scene.done()
+    assert (opened.found, opened.iid) == (True, 1)
+
+
+async def test_what_people_have_closed_before_is_not_taken_for_the_new_one(scene: Scene) -> None:
+    await scene.want_all()
+    await scene.carry_out()
+    scene.forge.change(1, state="closed")
+    before, scene.commit = scene.commit, await scene.commit_of("three\n", scene.commit)
+    scene.forge.faults["open_merge_request"] = [DOWN]
+    push = Push(commit=scene.commit, expected=before)
+    await scene.want(push, PublishMergeRequest(commit=scene.commit))
+    with pytest.raises(Unavailable):
+        await scene.carry_out()
+    await scene.carry_out()
+    assert [request.state for request in scene.forge.requests] == ["closed", "opened"]
+    assert (await scene.done())[-1].iid == 2
+
+
+async def test_who_looks_for_a_freeze_for_too_long_changes_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An heir has done it by the time at which it knows that there is none."""
+    await scene.want(LinkBack(target="issue", iid=5))
+    heed, looks, theirs = scene.store.heed_freeze, 0, False
+
+    async def slowly(run: RunId, **more: Any) -> object:
+        nonlocal looks, theirs
+        looks += 1
+        found = await heed(run, **more)
+        if looks == 2:  # right before the note
+            await scene.carry_out_as_heir()
+            theirs = True
+        return found
+
+    async def still_ours() -> None:
+        if theirs:
+            raise Fenced("Another process has taken this over.")
+
+    monkeypatch.setattr(scene.store, "heed_freeze", slowly)
+    with gripped(still_ours), pytest.raises(Fenced):
+        await scene.carry_out()
+    assert len(scene.forge.notes) == 1
+
+
 async def test_a_note_whose_answer_was_lost_is_not_left_twice(scene: Scene) -> None:
     scene.forge.faults["note"] = [("after", DOWN)]
     await scene.want_all()
@@ -373,6 +440,59 @@ async def test_a_process_that_was_replaced_changes_nothing_more(scene: Scene, lo
     assert len(scene.forge.requests) == 1
     assert len(scene.forge.notes) == 1
     assert len(await scene.done()) == 3
+
+
+class _Overslept:
+    """A store to which the first word of this kind comes when an heir has done everything."""
+
+    def __init__(self, scene: Scene, kind: type[Payload]) -> None:
+        self._scene = scene
+        self._store = scene.store
+        self._kind = kind
+        self._slept = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def write(self, run: RunId, write: Write, **more: Any) -> Run:
+        if not self._slept and isinstance(write.payloads[0], self._kind):
+            self._slept = True
+            self._scene.store = self._store
+            await self._scene.carry_out_as_heir()
+        return await self._store.write(run, write, **more)
+
+
+@pytest.mark.parametrize("kind", [EffectIntended, EffectFailed])
+async def test_what_another_process_has_done_is_not_spoken_of_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, kind: type[Payload]
+) -> None:
+    """It would stand in the log as under way, or as tried again soon, for ever."""
+    if kind is EffectFailed:
+        scene.forge.faults["project"] = [ForgeUnavailable("Too many requests.")]
+    await scene.want_all()
+    monkeypatch.setattr(scene, "store", _Overslept(scene, kind))
+    with pytest.raises(Fenced):
+        await scene.carry_out()
+    state = fold(await scene.store.events(scene.run))
+    assert len(state.done_effects) == 3
+    assert state.open_effects == ()
+    assert await scene.failed() == []
+
+
+async def test_a_refusal_of_what_another_process_has_done_is_none(scene: Scene) -> None:
+    """GitLab refuses because it was done, by the heir, who is about to say so."""
+    scene.forge.faults["project"] = [ForgeRejected("There is one already.", status=422)]
+    await scene.want(Push(commit=scene.commit))
+
+    async def not_ours() -> None:
+        if not scene.forge.faults["project"]:
+            raise Fenced("Another process has taken this over.")
+
+    with gripped(not_ours), pytest.raises(Fenced):
+        await scene.carry_out()
+    assert await scene.failed() == []
+    await scene.carry_out()
+    assert len(await scene.done()) == 1
 
 
 WRITES = re.compile(r"await .*((writer|merger)\.(?!me\(|origin\()\w+|vault\.push)\(")

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 class Wire:
     """Listens on loopback. `lose`: after the next COMMIT of a connection that has sent this, the
-    server has it and the client never hears so. `deaf`: what is sent is lost on the way, and
-    nobody is told."""
+    server has it and the client never hears so; `lose_sent`: right after this was sent, where a
+    statement is a transaction; `lose_answer`: an answer with this in it. `deaf`: what is sent is
+    lost on the way, and nobody is told."""
 
     def __init__(self, dsn: str) -> None:
         parts = urlsplit(dsn)
@@ -22,6 +23,8 @@ class Wire:
         self.down = False
         self.deaf = False
         self.lose = b""
+        self.lose_sent = b""
+        self.lose_answer = b""
         self.lost = 0
 
     async def __aenter__(self) -> Wire:
@@ -83,8 +86,12 @@ class Wire:
                 armed = armed or bool(self.lose and self.lose in data)
                 there.write(data)
                 await there.drain()
-                if armed and b"COMMIT" in data:
-                    self.lose, self.lost = b"", self.lost + 1
+                if sent := bool(self.lose_sent and self.lose_sent in data):
+                    self.lose_sent = b""
+                if committed := armed and bool(self.lose) and b"COMMIT" in data:
+                    self.lose = b""
+                if sent or committed:
+                    self.lost += 1
                     here.transport.abort()
                     await asyncio.sleep(0.2)  # the server takes it in
                     return
@@ -94,6 +101,10 @@ class Wire:
     async def _back(self, reader: asyncio.StreamReader, here: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65_536):
+                if self.lose_answer and self.lose_answer in data:
+                    self.lose_answer, self.lost = b"", self.lost + 1
+                    here.transport.abort()
+                    return
                 here.write(data)
                 await here.drain()
         except OSError:
