@@ -28,7 +28,7 @@ SELECT (SELECT count(*) FROM runs WHERE status <> ALL($1)) AS runs,
 """
 BELOW = {"I8"}  #: asked of each host, once its processes have ended
 TOLD = 5  #: runs of which the whole story is told
-_RUN = re.compile(r"run (\d+)\b")
+_RUN = re.compile(r"\brun (\d+)\b|\b(\d+):[a-z_]+:")  # by its number, or the key of an effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def by_status(books: Ledgers) -> Counter[str]:
 
 def _named(books: Ledgers, told: str) -> list[int]:
     places = [state.request.thread.ts for state in books.states.values()]
-    found = [int(number) for number in _RUN.findall(told)]
+    found = [int(m[1] or m[2]) for m in _RUN.finditer(told)]
     return found + [
         run for run, ts in zip(books.states, places, strict=True) if f"ts='{ts}'" in told
     ]

@@ -39,6 +39,7 @@ from altering import (
     unheard,
     unsent,
     unsure,
+    waiting,
     without,
 )
 
@@ -130,6 +131,7 @@ VIOLATED: Sequence[tuple[str, str, Alter, str]] = (
     ("I6", "everybody by name", said(channel="C", text="@here hi", link_names=True), "everybody"),
     ("I6", "too early", early, "log: merged at"),
     ("I6", "silence", silent, "nothing for"),
+    ("I6", "a short wait", waiting("GitLab does not answer. Retrying in 2 min, 2 of 5"), "nothing"),
     *(
         ("I7", f"{name} in {sink}", leak(form, sink), "GITLAB_TOKEN is in")
         for name, form in {

@@ -125,6 +125,23 @@ def silent(books: Ledgers) -> Ledgers:
     return replace(works, calls=[c for c in books.calls if c.method != "chat.update"])
 
 
+def waiting(told: str) -> Alter:
+    """Nothing was said since it began to work, but this."""
+
+    def alter(books: Ledgers) -> Ledgers:
+        alone = silent(books)
+        card = {"text": told, "metadata": {"event_payload": {"run": 1, "slot": "card"}}}
+        began = next(
+            each.at.timestamp()
+            for each in alone.events[1]
+            if getattr(each.payload, "status", None) is RunStatus.PLANNING
+        )
+        call = replace(books.calls[-1], method="chat.update", args=card, at=began + 1)
+        return replace(alone, calls=[call])
+
+    return alter
+
+
 def no_run(books: Ledgers) -> Ledgers:
     return replace(books, runs=[], events={}, intents=[], calls=[], messages=[])
 
@@ -233,6 +250,24 @@ def unsure(books: Ledgers) -> Ledgers:
         books,
         seen=[replace(s, status=500) if "/members/all/" in s.path else s for s in books.seen],
     )
+
+
+def pressed_elsewhere(books: Ledgers) -> Ledgers:
+    """Who let it pass has pressed on another gate, for which GitLab was asked in vain right before
+    the merge."""
+    merged = next(s for s in books.changes if s.path.endswith("/merge"))
+    asked = [s for s in books.seen if "/members/all/" in s.path and s.at <= merged.at][-1]
+    mine = next(
+        sent
+        for sent in books.delivered
+        if any(a.get("action_id") == "gate_approve" for a in sent.payload.get("actions", ()))
+    )
+    action = mine.payload["actions"][0]
+    elsewhere = {**action, "value": "f" * 32, "action_ts": str(float(action["action_ts"]) + 0.01)}
+    other = replace(mine, payload={**mine.payload, "actions": [elsewhere]})
+    seen = [*books.seen]
+    seen.insert(seen.index(merged), replace(asked, at=merged.at, status=503))
+    return replace(books, seen=seen, delivered=[*books.delivered, other])
 
 
 def unheard(path: str, status: int | None = None) -> Alter:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from altered import VIOLATED
-from altering import Alter, said
+from altering import Alter, pressed_elsewhere, said, unheard, waiting
 from crossing import UNIT, Crossing
 from oracle import INVARIANTS, Ledgers, judge, violations
 from quick import quicken
@@ -84,6 +84,19 @@ def test_words_that_slack_leaves_as_they_are_call_nobody(books: Ledgers) -> None
     found = violations(said(channel="C", text="@channel &lt;!here&gt;", blocks=[quiet])(books))
 
     assert found == []
+
+
+@pytest.mark.parametrize("wait", ["1 h 10 min", "70 min", "4200 s"])
+def test_who_has_said_for_how_long_it_waits_is_not_silent(books: Ledgers, wait: str) -> None:
+    found = INVARIANTS["I6"](waiting(f"Retrying in {wait}, 2 of 5. Nothing is lost.")(books))
+
+    assert not any("nothing for" in told for told in found), found
+
+
+def test_what_another_press_was_not_told_is_no_doubt_about_this_one(books: Ledgers) -> None:
+    assert INVARIANTS["I4"](pressed_elsewhere(books)) == []
+    unread = unheard("/members/all/", 503)(pressed_elsewhere(books))
+    assert any("asked for the rights" in told for told in INVARIANTS["I4"](unread))
 
 
 def test_each_invariant_is_violated_by_something() -> None:

@@ -30,6 +30,7 @@ WORDS = {
 BUTTONS = {"gate_approve", "gate_reject"}
 SILENT = 60.0  #: seconds for which a run that is at work may say nothing
 _CLAIMS = re.compile(r"(?:Merged|Promoted|Taken back):? !(\d+)")
+_WAITS = re.compile(r"(?:Retrying|trying again) in (?:(\d+) h ?)?(?:(\d+) min ?)?(?:(\d+) s\b)?")
 _NAMED = re.compile(r"!(\d+)\b")
 _ALL = re.compile(r"<!(?:channel|here|everyone|subteam)")
 _PLAIN = re.compile(r"(?<![\w`])@(?:channel|here|everyone)\b")
@@ -160,14 +161,21 @@ def _success(event: RunEvent) -> bool:
 
 
 def _silence(books: Ledgers, run: int) -> Iterator[str]:
-    """While it is at work, from one request to the model to the next thing that the log has."""
-    said = sorted(call.at for call, _ in books.written.get(run, ()))
+    """While it is at work, from one request to the model to the next thing that the log has, but
+    for as long as it has said that it waits."""
+    said = sorted((call.at, _told_wait(text)) for call, text in books.written.get(run, ()))
     for since, until in _at_work(books.events[run]):
         last = since
-        for at in (*(at for at in said if since < at < until), until):
+        for at, wait in (*(each for each in said if since < each[0] < until), (until, 0.0)):
             if at - last > SILENT:
                 yield f"log: run {run} was at work at {last}; Slack: nothing for {at - last:.0f} s"
-            last = at
+            last = at + wait
+
+
+def _told_wait(text: str) -> float:
+    """Seconds."""
+    times = [m.groups(default="0") for m in _WAITS.finditer(text)]
+    return max((float(h) * 3600 + float(m) * 60 + float(s) for h, m, s in times), default=0.0)
 
 
 def _at_work(events: Sequence[RunEvent]) -> Iterator[tuple[float, float]]:
