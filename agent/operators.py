@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from agent.access import checked
 from agent.errors import ForgeRejected, Refused, Unavailable
@@ -40,10 +41,13 @@ class OperatorService:
         by = await self._allowed("freeze", scope, by, reason)
         return await self._store.freeze(scope, by, reason)
 
-    async def unfreeze(self, scope: str, by: Person, reason: str = "") -> Freeze | None:
-        """None: the scope itself was not frozen."""
+    async def unfreeze(
+        self, scope: str, by: Person, reason: str = "", *, said: datetime | None = None
+    ) -> Freeze | None:
+        """None: the scope itself was not frozen. As often as what was `said` comes, it is done
+        once."""
         by = await self._allowed("unfreeze", scope, by, reason)
-        return await self._store.unfreeze(scope, by, reason)
+        return await self._store.unfreeze(scope, by, reason, said)
 
     async def stop_all(self, scope: str, by: Person) -> Sequence[Run]:
         """Stops every run of the scope that has not ended, and gives them, newest first."""

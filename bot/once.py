@@ -1,4 +1,4 @@
-"""Tells a channel something once, whichever of several processes ticks, and Slack away or not."""
+"""Tells something once, whichever of several processes does it, and Slack away or not."""
 
 from __future__ import annotations
 
@@ -109,3 +109,15 @@ class Once:
         except (Unavailable, SlackRejected) as error:
             log.warning("chart_lost", extra={"reason": str(error)})
             return ""
+
+
+async def answer(slack: Slack, thread: Thread, message: Message, name: str) -> None:
+    """Posts it in the thread, unless that was done before by somebody who died right after it, or
+    never heard that it was done. `name`: unlike that of any other answer there."""
+    mark = (RunId(0), name)
+    try:
+        if await slack.find(thread, mark):
+            return
+    except SlackRejected:  # the message that the thread hangs on is gone
+        pass
+    await slack.post(thread, message, mark=mark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal, Protocol
 
 from agent.freeze import Freeze, OperatorDeed
@@ -50,7 +51,9 @@ class Operating(Protocol):
 
     async def freeze(self, scope: str, by: Person, reason: str = "") -> Freeze: ...
 
-    async def unfreeze(self, scope: str, by: Person, reason: str = "") -> Freeze | None: ...
+    async def unfreeze(
+        self, scope: str, by: Person, reason: str = "", *, said: datetime | None = None
+    ) -> Freeze | None: ...
 
     async def stop_all(self, scope: str, by: Person) -> Sequence[Run]: ...
 

@@ -64,7 +64,7 @@ class Said:
     ts: str
     author: str  #: Slack id of a person, empty for a bot
     text: str
-    mark: tuple[int, str] | None = None  #: run and slot, on the bot's own
+    mark: tuple[int, str] | None = None  #: run (0: none) and slot, on the bot's own
 
 
 @dataclass(kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from agent.adapters import event_codec as codec
 from agent.adapters import store_sql as sql
@@ -25,7 +26,25 @@ WITH added AS (
 )
 SELECT *, pg_notify('journeyman_freezes', scope) FROM added"""
 STANDING = f"SELECT {_COLUMNS} FROM freezes WHERE scope = $1"
+#: Of two who are told to end the same freeze the second one sees what the first one did.
+ALONE = "SELECT pg_advisory_xact_lock(hashtext('journeyman_unfreeze'))"
 UNFREEZE = f"DELETE FROM freezes WHERE scope = $1 RETURNING {_COLUMNS}"
+#: No row: this person has not said so since. Else what they ended, all null where that was
+#: nothing: the freeze that stood then, whoever joined in later.
+UNFROZEN = """
+SELECT f.scope, f.by, f.reason, f.at FROM (
+    SELECT id FROM operator_events
+    WHERE deed = 'unfreeze' AND scope = $1 AND by ->> 'id' = $2 AND at > $3 AND refused = ''
+    ORDER BY id DESC LIMIT 1
+) AS u LEFT JOIN LATERAL (
+    SELECT * FROM operator_events f
+    WHERE f.id < u.id AND f.deed = 'freeze' AND f.scope = $1 AND f.refused = ''
+        AND NOT EXISTS (
+            SELECT FROM operator_events e
+            WHERE e.id < u.id AND e.id > f.id AND e.deed = 'unfreeze' AND e.scope = $1
+                AND e.refused = '')
+    ORDER BY f.id LIMIT 1
+) AS f ON true"""
 FREEZE_OF = f"SELECT {_COLUMNS} FROM freezes WHERE scope IN ('', $1) ORDER BY scope LIMIT 1"
 ALL = f"SELECT {_COLUMNS} FROM freezes ORDER BY scope"
 RECORD = """
@@ -62,8 +81,13 @@ class FreezeTable:
 
         return await transact(self._pool, once)
 
-    async def unfreeze(self, scope: str, by: Person, reason: str) -> Freeze | None:
+    async def unfreeze(
+        self, scope: str, by: Person, reason: str, said: datetime | None = None
+    ) -> Freeze | None:
         async def once(connection: Connection) -> Freeze | None:
+            await connection.execute(ALONE)
+            if said and (done := await connection.fetchrow(UNFROZEN, scope, by.id, said)):
+                return _freeze(done) if done["scope"] is not None else None
             row = await connection.fetchrow(UNFREEZE, scope)
             await _record(
                 connection, OperatorEvent(deed="unfreeze", scope=scope, by=by, reason=reason)

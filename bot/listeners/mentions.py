@@ -12,7 +12,7 @@ from agent.freeze import EVERYWHERE
 from agent.gatekeeper import Cards
 from agent.ports import Store
 from agent.run import ENDED, Request, Run, RunId, RunStatus, Thread, ThreadMessage
-from bot import command
+from bot import command, once
 from bot.command import Command, Verb
 from bot.linking import Linking
 from bot.listeners.nights import NightControls
@@ -200,7 +200,7 @@ class Mentions:
             return default or allowed[0]
         await self.people.person(said.user)  # whoever may not start anything is told so first
         picker = talk.picker(said.ts, said.user, allowed, parsed.text or parsed.verb)
-        await self.slack.post_once(said.thread, picker, mark=(RunId(0), f"pick:{said.ts}"))
+        await once.answer(self.slack, said.thread, picker, f"pick:{said.ts}")
         return None
 
     async def _context(self, said: Words) -> tuple[ThreadMessage, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from agent.errors import Refused
 from agent.freeze import Freeze, OperatorDeed
 from agent.run import Person, Thread
+from bot import once
 from bot.command import Command, Verb
 from bot.people import People
 from bot.runs import Operating
@@ -29,20 +31,24 @@ class Operators:
     operating: Operating
     links: Links
 
-    async def obey(self, thread: Thread, user: str, parsed: Command, scope: str) -> None:
-        """Everybody in the thread sees the answer; a refusal is for the one who asked."""
+    async def obey(
+        self, thread: Thread, user: str, parsed: Command, scope: str, message: str
+    ) -> None:
+        """Everybody in the thread sees the answer, once for each `message` (its ts); a refusal is
+        for the one who asked."""
         deed, reason = DEEDS[parsed.verb], parsed.text
+        said = datetime.fromtimestamp(float(message), UTC)
         person = await self._person(deed, scope, user, reason)
         match deed:
             case "freeze":
                 answer = view.frozen(await self.operating.freeze(scope, person, reason), person)
             case "unfreeze":
-                ended = await self.operating.unfreeze(scope, person, reason)
+                ended = await self.operating.unfreeze(scope, person, reason, said=said)
                 answer = view.thawed(ended, scope, person, await self.freezes(scope))
             case "stop_all":
                 runs = await self.operating.stop_all(scope, person)
                 answer = view.stopped(runs, scope, person, self.links)
-        await self.slack.post(thread, answer)
+        await once.answer(self.slack, thread, answer, f"operators:{message}")
 
     async def freezes(self, *scopes: str) -> Sequence[Freeze]:
         """What holds these projects, that of everything included."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
+
 from face import Face, open_face, settings_for, started
 
 from agent.adapters.database import Database
 from agent.events import StatusChanged
 from agent.run import RunStatus
+from playground.faults import Fault, FaultMode
 from playground.slack.records import Message
 from playground.slack.server import SlackStandIn
 
@@ -129,3 +133,56 @@ async def test_where_several_projects_may_be_meant_it_asks_which(
 
         named = face.say("@agent unfreeze project=platform/web")
         assert "*Unfrozen:* `platform/web`" in await answer(face, named)
+
+
+async def handled(db: Database) -> None:
+    async with asyncio.timeout(60):
+        while await db.pool.fetchval("SELECT count(*) FROM inbox WHERE handled_at IS NULL"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def again(face: Face) -> None:
+    """The front dies after all that was done, before it could mark what it was told."""
+    db = face.runs.db
+    await handled(db)
+    await db.pool.execute("UPDATE inbox SET handled_at = NULL")
+    for delivery in await db.inbox.unhandled(timedelta(0)):
+        await face.front.door.again(delivery.id, delivery.payload)
+    await handled(db)
+
+
+async def test_an_answer_stands_once_though_slack_never_confirmed_it_and_the_word_came_again(
+    face: Face,
+) -> None:
+    roots = [face.say("@agent freeze")]
+    await answer(face, roots[0])
+    face.slack.faults.set(Fault(mode=FaultMode.DROP_AFTER_APPLY, method="chat.postMessage"))
+    roots.append(face.say("@agent unfreeze"))
+    await answer(face, roots[1])
+    await again(face)
+    assert [len(face.ours(root)) for root in roots] == [1, 1]
+
+
+async def test_who_died_before_the_answer_has_ended_the_freeze_all_the_same(face: Face) -> None:
+    await answer(face, face.say("@agent freeze"))
+    root = face.say("@agent unfreeze")
+    first = (await face.until(lambda: face.ours(root)))[0]
+    face.slack.workspace.delete(first)  # as if it had never been posted
+    await again(face)
+    [told] = face.ours(root)
+    assert told.text == first.text == "platform/api unfrozen by @mia."
+
+
+async def test_a_picker_stands_once_though_the_message_came_again(
+    slack: SlackStandIn, db: Database
+) -> None:
+    channel = slack.world.channel_named("platform").id
+    several = {channel: ("platform/api", "platform/web")}
+    async with open_face(
+        slack, db, settings=settings_for(slack, projects={}, channels=several)
+    ) as face:
+        slack.faults.set(Fault(mode=FaultMode.DROP_AFTER_APPLY, method="chat.postMessage"))
+        root = face.say("@agent add an export")
+        await answer(face, root)
+        await again(face)
+        assert len(face.ours(root)) == 1

@@ -62,6 +62,33 @@ async def test_the_first_of_two_freezes_of_one_scope_stands(db: Database) -> Non
     assert await db.store.frozen(PROJECT) is None
 
 
+async def test_a_word_that_comes_again_ends_no_other_freeze_and_is_answered_as_before(
+    db: Database,
+) -> None:
+    said = await db.pool.fetchval("SELECT clock_timestamp()")
+    first = await db.store.freeze(PROJECT, LEE, "broken")
+    await db.store.freeze(PROJECT, MIA, "me, too")
+    both = await asyncio.gather(*(db.store.unfreeze(PROJECT, MIA, "", said) for _ in range(2)))
+    assert [each and each.sentence for each in both] == [first.sentence] * 2
+    later = await db.pool.fetchval("SELECT clock_timestamp()")
+    again = await db.store.freeze(PROJECT, LEE, "still broken")
+    ended = await db.store.unfreeze(PROJECT, MIA, "", said)
+    assert ended is not None
+    assert ended.sentence == first.sentence
+    assert await db.store.frozen(PROJECT) == again
+    assert await db.store.unfreeze(PROJECT, MIA, "", later) == again
+    assert await db.pool.fetchval("SELECT count(*) FROM operator_events") == 5
+
+
+async def test_a_word_that_ended_nothing_ends_nothing_when_it_comes_again(db: Database) -> None:
+    said = await db.pool.fetchval("SELECT clock_timestamp()")
+    assert await db.store.unfreeze(PROJECT, MIA, "", said) is None
+    freeze = await db.store.freeze(PROJECT, LEE, "")
+    assert await db.store.unfreeze(PROJECT, MIA, "", said) is None
+    assert await db.store.frozen(PROJECT) == freeze
+    assert await db.store.unfreeze(PROJECT, LEE, "", said) == freeze
+
+
 async def test_everywhere_holds_every_project_and_ends_by_itself_only(db: Database) -> None:
     everywhere = await db.store.freeze(EVERYWHERE, LEE, "")
     assert everywhere.sentence == "Frozen by @lee."
