@@ -7,15 +7,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from agent.access import checked
+from agent.changing import messages
 from agent.errors import ForgeRejected, Refused, Unavailable
 from agent.events import StopAsked
 from agent.freeze import EVERYWHERE, Freeze, OperatorDeed, OperatorEvent
 from agent.ports import ForgeReader, Store
 from agent.project import Projects
-from agent.run import ENDED, MAINTAINER, Person, Run, RunStatus
+from agent.run import CLOCKS, ENDED, MAINTAINER, Person, Run, RunStatus
 
 OPEN = frozenset(RunStatus) - ENDED
 _ALL = 100_000  # runs that one word may stop
+_LATEST = 500  # of those that have ended, the ones that it may have stopped before
 _WORDS: dict[OperatorDeed, str] = {
     "freeze": "freeze",
     "unfreeze": "unfreeze",
@@ -49,13 +51,33 @@ class OperatorService:
         by = await self._allowed("unfreeze", scope, by, reason)
         return await self._store.unfreeze(scope, by, reason, said)
 
-    async def stop_all(self, scope: str, by: Person) -> Sequence[Run]:
-        """Stops every run of the scope that has not ended, and gives them, newest first."""
+    async def stop_all(self, scope: str, by: Person, *, message: str = "") -> Sequence[Run]:
+        """Stops every run of the scope that has not ended, and gives them, newest first. `message`:
+        ts of the one that said so; it stops nothing that was asked for since, however often it
+        comes."""
         by = await self._allowed("stop_all", scope, by)
         await self._store.record(OperatorEvent(deed="stop_all", scope=scope, by=by))
+        before = await self._stopped(scope, message) if message else []
         runs = await self._store.runs(statuses=OPEN, project=scope or None, limit=_ALL)
-        asked = StopAsked(by=by, how="stop all")
-        return [await self._store.ask_stop(run.id, asked, actor=by.id) for run in runs]
+        asked = StopAsked(by=by, how="stop all", message=message)
+        stopped = [
+            await self._store.ask_stop(run.id, asked, actor=by.id)
+            for run in runs
+            if not message or run.asked_before(message)
+        ]
+        meant = [run for run in stopped if run.cancel]  # else it was set going again since
+        return sorted((*before, *meant), key=lambda run: run.id, reverse=True)
+
+    async def _stopped(self, scope: str, message: str) -> list[Run]:
+        """What has ended by this very message before."""
+        ended = await self._store.runs(statuses=ENDED, project=scope or None, limit=_LATEST)
+        since = float(message) - CLOCKS
+        return [
+            run
+            for run in ended
+            if run.updated_at.timestamp() > since
+            and message in messages(await self._store.events(run.id))
+        ]
 
     async def refuse(
         self, deed: OperatorDeed, scope: str, by: Person, refusal: str, reason: str = ""

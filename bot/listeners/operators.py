@@ -46,7 +46,7 @@ class Operators:
                 ended = await self.operating.unfreeze(scope, person, reason, said=said)
                 answer = view.thawed(ended, scope, person, await self.freezes(scope))
             case "stop_all":
-                runs = await self.operating.stop_all(scope, person)
+                runs = await self.operating.stop_all(scope, person, message=message)
                 answer = view.stopped(runs, scope, person, self.links)
         await once.answer(self.slack, thread, answer, f"operators:{message}")
 

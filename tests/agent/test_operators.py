@@ -8,9 +8,10 @@ import pytest
 
 from agent.adapters.database import Database
 from agent.errors import ForgeUnavailable, Refused
-from agent.events import StopAsked
+from agent.events import StatusChanged, StopAsked
 from agent.freeze import EVERYWHERE
 from agent.operators import OperatorService
+from agent.ports import Write
 from agent.project import ProjectSettings
 from agent.run import Limits, Person, Request, Run, RunStatus, Thread
 from agent.state import fold
@@ -115,6 +116,25 @@ async def test_everywhere_is_for_those_in_the_settings_only(db: Database):
     with pytest.raises(Refused, match="Maintainer is needed"):
         await scene.service.freeze(PROJECT, MIA)  # being an operator is no right at GitLab
     assert scene.forge.calls == ["access"]
+
+
+async def test_a_stop_all_that_comes_again_stops_only_what_it_was_said_of(scene: Scene):
+    old, going, queued = [await scene.run(f"170000000{n}.000000") for n in range(3)]
+    word = "1700000003.000000"
+    first = StopAsked(by=LEE, how="stop all", message=word)  # the process ended after these two
+    for run in (old, going):
+        await scene.db.store.ask_stop(run.id, first, actor=LEE.id)
+    again = Write(payloads=(StatusChanged(status=RunStatus.QUEUED),), wake=True)
+    await scene.db.store.write(going.id, again, actor=MIA.id)
+    since = await scene.run("1700000004.000000")
+
+    stopped = await scene.service.stop_all(PROJECT, LEE, message=word)
+
+    assert [run.id for run in stopped] == [queued.id, old.id]
+    rows = [await scene.db.store.run(run.id) for run in (old, going, queued, since)]
+    ended, open = RunStatus.CANCELLED, RunStatus.QUEUED
+    assert [row.status for row in rows] == [ended, open, ended, open]
+    assert len(await scene.service.stop_all(PROJECT, LEE, message="1700000005.000000")) == 2
 
 
 async def test_stop_all_stops_what_is_open_in_the_scope(db: Database):
