@@ -263,6 +263,41 @@ async def test_a_call_that_does_not_heed_the_end_is_given_up_and_its_run_handed_
         await until(lambda: _is(db, run, RunStatus.SUCCEEDED), seconds=30)
 
 
+async def test_effects_that_do_not_heed_the_end_are_nobody_s_until_their_process_is_gone(
+    db: Database,
+) -> None:
+    """What is under way may still be done: whoever begins it anew must not see it undone."""
+    run = await queued(db)
+    mine = await db.store.claim(run.id, "w1")
+    assert mine is not None
+    publish = Write(
+        payloads=(), status=RunStatus.PUBLISHING, intents=(Push(commit=CommitSha("c" * 40)),)
+    )
+    await db.store.write(run.id, publish, actor="worker", epoch=mine.epoch)
+    begun, taken = asyncio.Event(), asyncio.Event()
+
+    async def deaf(run: RunId) -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(600)
+        await asyncio.sleep(600)
+
+    queue = PgQueue(db.dsn, db.pool, db.listener, lease=600.0, hand_back=0.2)
+    async with asyncio.timeout(30), worker(queue, on_effects=deaf):
+        await begun.wait()
+    rows = await db.pool.fetch(
+        "SELECT status FROM engine.pgqueuer WHERE entrypoint LIKE 'effects.%'"
+    )
+    assert [row["status"] for row in rows] == ["picked"]
+
+    async def heir(run: RunId) -> None:
+        taken.set()
+
+    async with worker(db.queue(lease=1.0), on_effects=heir):
+        async with asyncio.timeout(30):
+            await taken.wait()
+
+
 async def test_a_run_whose_job_was_lost_is_found_again(db: Database, owner: Any) -> None:
     run = await queued(db)
     push = Push(commit=CommitSha("c" * 40))
