@@ -38,10 +38,13 @@ class OperatorService:
         self._projects = projects
         self._operators = frozenset(operators)
 
-    async def freeze(self, scope: str, by: Person, reason: str = "") -> Freeze:
-        """Gives the freeze that stands then: of two of one scope the first one."""
+    async def freeze(
+        self, scope: str, by: Person, reason: str = "", *, said: datetime | None = None
+    ) -> Freeze:
+        """Gives the freeze that stands then: of two of one scope the first one. As often as what
+        was `said` comes, it is done once."""
         by = await self._allowed("freeze", scope, by, reason)
-        return await self._store.freeze(scope, by, reason)
+        return await self._store.freeze(scope, by, reason, said)
 
     async def unfreeze(
         self, scope: str, by: Person, reason: str = "", *, said: datetime | None = None

@@ -49,7 +49,9 @@ class Operating(Protocol):
     """What concerns all runs of a project or, where `scope` is empty, of every project. Each
     checks the person's right and records what was done or refused. Raises `Refused`."""
 
-    async def freeze(self, scope: str, by: Person, reason: str = "") -> Freeze: ...
+    async def freeze(
+        self, scope: str, by: Person, reason: str = "", *, said: datetime | None = None
+    ) -> Freeze: ...
 
     async def unfreeze(
         self, scope: str, by: Person, reason: str = "", *, said: datetime | None = None

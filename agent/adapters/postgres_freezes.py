@@ -26,8 +26,11 @@ WITH added AS (
 )
 SELECT *, pg_notify('journeyman_freezes', scope) FROM added"""
 STANDING = f"SELECT {_COLUMNS} FROM freezes WHERE scope = $1"
-#: Of two who are told to end the same freeze the second one sees what the first one did.
+#: Of two who are told the same the second one sees what the first one did.
 ALONE = "SELECT pg_advisory_xact_lock(hashtext('journeyman_unfreeze'))"
+FROZE = """
+SELECT true FROM operator_events
+WHERE deed = 'freeze' AND scope = $1 AND by ->> 'id' = $2 AND at > $3 AND refused = '' LIMIT 1"""
 UNFREEZE = f"DELETE FROM freezes WHERE scope = $1 RETURNING {_COLUMNS}"
 #: No row: this person has not said so since. Else what they ended, all null where that was
 #: nothing: the freeze that stood then, whoever joined in later.
@@ -68,8 +71,19 @@ class FreezeTable:
         self._pool = pool
         self._listener = listener
 
-    async def freeze(self, scope: str, by: Person, reason: str) -> Freeze:
+    async def freeze(
+        self, scope: str, by: Person, reason: str, said: datetime | None = None
+    ) -> Freeze:
         async def once(connection: Connection) -> Freeze:
+            await connection.execute(ALONE)
+            if said and await connection.fetchval(FROZE, scope, by.id, said):
+                row = await connection.fetchrow(STANDING, scope)
+                if row is None:
+                    raise NotFound(
+                        "You have said this before, and that freeze was ended since. Nothing was "
+                        "done; say it again to freeze anew."
+                    )
+                return _freeze(row)
             row = await connection.fetchrow(FREEZE, scope, codec.to_json(by), reason)
             await _record(
                 connection, OperatorEvent(deed="freeze", scope=scope, by=by, reason=reason)

@@ -35,8 +35,11 @@ class Write:
 class Freezes(Protocol):
     """What is frozen: for its runs nothing is begun, gone on with, or changed outside."""
 
-    async def freeze(self, scope: str, by: Person, reason: str) -> Freeze:
-        """Gives the freeze that stands then: of two of one scope the first one."""
+    async def freeze(
+        self, scope: str, by: Person, reason: str, said: datetime | None = None
+    ) -> Freeze:
+        """Gives the freeze that stands then: of two of one scope the first one. Raises `NotFound`
+        where this person has frozen it since it was `said`, and that was ended."""
         ...
 
     async def unfreeze(

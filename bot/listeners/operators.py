@@ -41,7 +41,8 @@ class Operators:
         person = await self._person(deed, scope, user, reason)
         match deed:
             case "freeze":
-                answer = view.frozen(await self.operating.freeze(scope, person, reason), person)
+                stands = await self.operating.freeze(scope, person, reason, said=said)
+                answer = view.frozen(stands, person)
             case "unfreeze":
                 ended = await self.operating.unfreeze(scope, person, reason, said=said)
                 answer = view.thawed(ended, scope, person, await self.freezes(scope))

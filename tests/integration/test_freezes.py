@@ -10,7 +10,7 @@ import pytest
 
 from agent.adapters.database import Database, open_database
 from agent.adapters.postgres import Connection
-from agent.errors import Fenced, Unavailable
+from agent.errors import Fenced, NotFound, Unavailable
 from agent.events import RunFrozen, RunThawed, StatusChanged, StopAsked
 from agent.freeze import EVERYWHERE, OperatorEvent
 from agent.ports import Write
@@ -60,6 +60,21 @@ async def test_the_first_of_two_freezes_of_one_scope_stands(db: Database) -> Non
     assert await db.store.unfreeze(PROJECT, MIA, "") == first
     assert await db.store.unfreeze(PROJECT, MIA, "") is None
     assert await db.store.frozen(PROJECT) is None
+
+
+async def test_a_word_that_comes_again_begins_no_freeze_that_was_ended_since(db: Database) -> None:
+    said = await db.pool.fetchval("SELECT clock_timestamp()")
+    twice = await asyncio.gather(*(db.store.freeze(PROJECT, LEE, "red", said) for _ in range(2)))
+    assert twice[0] == twice[1]
+    await db.store.unfreeze(PROJECT, MIA, "")
+
+    with pytest.raises(NotFound, match="that freeze was ended since"):
+        await db.store.freeze(PROJECT, LEE, "red", said)
+
+    assert await db.store.frozen(PROJECT) is None
+    later = await db.pool.fetchval("SELECT clock_timestamp()")
+    assert (await db.store.freeze(PROJECT, LEE, "still red", later)).reason == "still red"
+    assert await db.pool.fetchval("SELECT count(*) FROM operator_events") == 3
 
 
 async def test_a_word_that_comes_again_ends_no_other_freeze_and_is_answered_as_before(
