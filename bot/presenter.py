@@ -17,7 +17,7 @@ from agent.run import ACTIVE, PARKED, RunId
 from agent.state import RunState, fold, step
 from bot.page import Page, Slot
 from bot.slack import Slack
-from bot.slack_api import SlackRejected
+from bot.slack_api import TIMEOUT, SlackRejected
 from bot.views.words import Links
 
 log = logging.getLogger("journeyman.presenter")
@@ -25,6 +25,8 @@ log = logging.getLogger("journeyman.presenter")
 #: What Slack says of a thread that the bot cannot write to any more.
 _LOST = frozenset({"channel_not_found", "is_archived", "not_in_channel", "thread_not_found"})
 _AGAIN = 5.0  # seconds until the next attempt while Slack or the database is away
+#: Seconds after which what whoever wrote before has sent is there, and looked over.
+LATE = TIMEOUT + 5.0
 _AT_WORK = ACTIVE - PARKED  # whose logs grow all the time
 
 
@@ -43,6 +45,7 @@ class Threads(Protocol):
         self, run: RunId, slot: str, *, channel: str, version: int, fingerprint: str
     ) -> Slot | None: ...
     async def posted(self, run: RunId, slot: str, *, ts: str, version: int) -> None: ...
+    async def under_way(self) -> Mapping[RunId, frozenset[str]]: ...
     async def shown(self, run: RunId, *, channel: str, version: int) -> None: ...
 
 
@@ -66,7 +69,8 @@ class Presenter:
         while True:
             try:
                 async with self.threads.alone() as self._hold:
-                    await self._write_until(self._hold.lost)
+                    late = await self.threads.under_way()
+                    await self._write_until(self._hold.lost, late)
                 log.warning("threads_lost")
             except Unavailable as error:
                 log.warning("threads_wait", extra={"reason": str(error)})
@@ -80,21 +84,28 @@ class Presenter:
 
     def renew(self, run: RunId, slots: frozenset[str]) -> None:
         """Shows these anew, as far as they still belong in the thread."""
-        self._renewed[run] = slots
+        self._renewed[run] = self._renewed.get(run, frozenset()) | slots
         self._wake(run)
 
-    async def _write_until(self, lost: asyncio.Event) -> None:
+    async def _write_until(self, lost: asyncio.Event, late: Mapping[RunId, frozenset[str]]) -> None:
         writing = asyncio.create_task(self._write())
         losing = asyncio.create_task(lost.wait())
-        comparing = asyncio.create_task(self._compare())
+        beside = {asyncio.create_task(each) for each in (self._compare(), self._overwrite(late))}
         try:
             await asyncio.wait({writing, losing}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
                 writing.result()
         finally:
-            for task in (comparing, writing, losing):
+            for task in (*beside, writing, losing):
                 task.cancel()
-            await asyncio.wait({comparing, writing, losing})
+            await asyncio.wait({*beside, writing, losing})
+
+    async def _overwrite(self, late: Mapping[RunId, frozenset[str]]) -> None:
+        """What another process had sent when it was replaced may come after what is newer."""
+        if late:
+            await self.clock.sleep(LATE)
+        for run, slots in late.items():
+            self.renew(run, slots)
 
     async def _compare(self) -> None:
         if self.round is not None:

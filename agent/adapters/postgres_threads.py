@@ -45,7 +45,12 @@ RETURNING run, slot, channel, ts, version, fingerprint, state"""
 POSTED = """
 UPDATE messages SET ts = $3, state = CASE WHEN version = $4 THEN 'posted' ELSE state END,
     updated_at = clock_timestamp()
-WHERE run = $1 AND slot = $2"""
+WHERE run = $1 AND slot = $2 AND version <= $4"""
+#: Of runs that have changed lately; what was begun before that has reached Slack, or never will.
+UNDER_WAY = """
+SELECT m.run, array_agg(m.slot) AS slots FROM runs r JOIN messages m ON m.run = r.id
+WHERE r.updated_at > clock_timestamp() - interval '10 minutes' AND m.state = 'intended'
+    AND NOT m.slot = ANY ('{shown,stranded,session}') GROUP BY m.run"""
 #: How far everything in the thread is in step. No message of its own.
 SHOWN = """
 INSERT INTO messages AS m (run, slot, channel, version, fingerprint, state)
@@ -79,8 +84,13 @@ class ThreadStore:
         return _slot(row) if row else None
 
     async def posted(self, run: RunId, slot: str, *, ts: str, version: int) -> None:
-        """After Slack said yes."""
+        """After Slack said yes. Nothing where a newer version is under way by now."""
         await retried(lambda: self._pool.execute(POSTED, run, slot, ts, version))
+
+    async def under_way(self) -> Mapping[RunId, frozenset[str]]:
+        """What somebody was about to send, and may be sending still."""
+        rows = await retried(lambda: self._pool.fetch(UNDER_WAY))
+        return {RunId(row["run"]): frozenset(row["slots"]) for row in rows}
 
     async def shown(self, run: RunId, *, channel: str, version: int) -> None:
         """All of the thread is in step with the log up to there: nobody need look at it before

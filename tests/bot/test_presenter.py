@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import face as face_
 import pytest
 from face import Face, ask, open_face, started
 from log import job, seen, triaged
@@ -16,6 +17,7 @@ from agent.adapters.postgres_threads import ThreadStore
 from agent.events import FixStarted, QuestionAsked, RunEnded, StatusChanged, ToolReturned
 from agent.pipeline import Blame, Verdict
 from agent.run import Digest, RunId, RunStatus
+from bot.presenter import LATE
 from playground.faults import Fault, FaultMode
 from playground.slack.server import SlackStandIn
 
@@ -260,3 +262,32 @@ async def test_stop_fixing_stops_the_run(face: Face) -> None:
 
     await face.until(lambda: face.runs.of("stop"))
     await face.until(lambda: "run_stop" not in str(face.ours(root)[1].blocks))
+
+
+async def test_an_edit_of_who_was_replaced_does_not_stay_when_it_comes_last(
+    slack: SlackStandIn, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landed = asyncio.Event()
+
+    class Clock(face_.FakeClock):
+        async def sleep(self, seconds: float) -> None:
+            if seconds == LATE:
+                await landed.wait()
+            else:
+                await super().sleep(seconds)
+
+    async with open_face(slack, db) as face:
+        root, run = await started(face)
+        on_its_way = slack.faults.set(Fault(mode=FaultMode.HANG, method="chat.update"))
+        await face.runs.add(run.id, StatusChanged(status=RunStatus.PLANNING))
+        await face.until(lambda: on_its_way.hits)
+    monkeypatch.setattr(face_, "FakeClock", Clock)
+    async with open_face(slack, db) as other:
+        await other.runs.add(run.id, RunEnded(status=RunStatus.FAILED, reason="It broke."))
+        await other.until(lambda: "failed" in other.ours(root)[0].text)
+        await other.until(lambda: not other.front.presenter._following)
+        slack.faults.clear()
+        await other.until(lambda: "planning" in other.ours(root)[0].text)
+        landed.set()
+        await other.until(lambda: "failed" in other.ours(root)[0].text)
+    assert len([m for m in other.ours(root) if "Run 1 on" in m.text]) == 1

@@ -620,3 +620,8 @@ async def test_a_thread_remembers_its_messages_and_never_goes_back(db: Database)
     edited = await threads.intend(run.id, "card", channel="C1", version=4, fingerprint="f4")
     assert edited is not None
     assert (edited.ts, edited.state) == ("5.0", "intended")
+    assert await threads.under_way() == {run.id: {"card"}}
+    await threads.posted(run.id, "card", ts="7.0", version=3)  # of who was replaced meanwhile
+    assert (await threads.slots(run.id))["card"].ts == "5.0"
+    await threads.posted(run.id, "card", ts="5.0", version=4)
+    assert await threads.under_way() == {}
