@@ -35,7 +35,7 @@ async def changed(
     for _ in range(TRIES):
         row = await store.run(run)
         events = await store.events(run)
-        if message and message in messages(events):
+        if message in messages(events):
             return row
         payloads = change(row, fold(events))
         wake = any(isinstance(payload, StatusChanged) for payload in payloads)
@@ -88,4 +88,4 @@ def messages(events: Collection[RunEvent]) -> set[str]:
                 said.add(message)
             case _:
                 pass
-    return said
+    return said - {""}

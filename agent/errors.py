@@ -47,6 +47,10 @@ class Refused(JourneymanError):
     """A rule says no; the message names the rule and the way out."""
 
 
+class Unrecorded(Refused):
+    """A refusal that no log has: what was refused can still be carried out when it comes again."""
+
+
 class NotLinked(Refused):
     """Nobody knows the GitLab account of this person, who can change that."""
 

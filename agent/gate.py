@@ -170,3 +170,4 @@ class Click:
     place: Place
     reason: str = ""  #: of a rejection
     revise: bool = False  #: of a rejection: go on with the reason as an instruction
+    message: str = ""  #: by which it is the same one again

@@ -10,19 +10,11 @@ from typing import Literal
 
 from agent import failpoints, onward
 from agent.access import checked
-from agent.checks import (
-    AT_CLICK,
-    AT_REJECTION,
-    AT_REVISION,
-    AT_WITHDRAWAL,
-    Case,
-    Refusal,
-    outdated,
-    refusal,
-)
+from agent.changing import messages
+from agent.checks import Case, Refusal, checks_of, outdated, refusal
 from agent.decision import approval, expiry, given_before, moot, rejection, unmerged_change
 from agent.delivery import GateState
-from agent.errors import Conflict, JourneymanError, Refused, StoreUnavailable
+from agent.errors import Conflict, JourneymanError, Refused, StoreUnavailable, Unrecorded
 from agent.events import (
     DeliveryBegun,
     GateRefused,
@@ -31,10 +23,9 @@ from agent.events import (
     StatusChanged,
 )
 from agent.gate import Click, Deed, GateId, Place
-from agent.involved import same_person
 from agent.ports import Clock, ForgeReader, Store, Write
 from agent.project import Projects
-from agent.refusals import Refusals
+from agent.refusals import Refusals, told_before
 from agent.run import Person, Run, RunId, RunStatus, Thread
 from agent.service import RunService
 from agent.state import RunState, fold
@@ -82,7 +73,9 @@ class Gatekeeper:
             if given_before(case, revise=click.revise):
                 row = await self._store.run(case.state.run)
                 return await self._revised(row, case, click)
-            if said := await refusal(case, _checks(case, revise=click.revise)):
+            if told := told_before(case.events, click.message):
+                raise Refused(told)
+            if said := await refusal(case, checks_of(case, revise=click.revise)):
                 raise await self._no(click, said)
             failpoints.reached("decide", "before_call", StoreUnavailable)
             try:
@@ -95,15 +88,17 @@ class Gatekeeper:
         told = "This is changing all the time; nothing was decided. Press again."
         raise await self._no(click, Refusal(check="record", sentence=told))
 
-    async def refused(self, gate: GateId, by: Person, deed: Deed, check: str, reason: str) -> None:
-        """Keeps a click that decided nothing."""
+    async def refused(
+        self, gate: GateId, by: Person, deed: Deed, check: str, reason: str, *, message: str = ""
+    ) -> None:
+        """Keeps a click that decided nothing, nor will when it comes again."""
         log.warning(
             "gate_refused", extra={"gate": gate[:40], "by": by.id, "deed": deed, "check": check}
         )
         run = await self._store.run_of_gate(gate)
         if run is None:
             return
-        fact = GateRefused(gate=gate, by=by, deed=deed, check=check, reason=reason)
+        fact = GateRefused(gate=gate, by=by, deed=deed, check=check, reason=reason, message=message)
         await self._refusals.keep(run, fact)
 
     async def begin(
@@ -113,6 +108,7 @@ class Gatekeeper:
         by: Person,
         *,
         thread: Thread | None = None,
+        message: str = "",
     ) -> Run:
         """The merge request is opened, and its gate, by whoever works on the run next. `thread`:
         where a button was pressed."""
@@ -122,16 +118,19 @@ class Gatekeeper:
         project = self._projects(row.request.project)
         by = await checked(self._forge, row.request.project, by, deed)
         make = onward.promotion if kind == "promotion" else onward.revert
-        return await self._onward(run, by, lambda state: make(state, project, by))
+        return await self._onward(run, by, lambda state: make(state, project, by), message)
 
-    async def ask_again(self, run: RunId, by: Person, *, thread: Thread | None = None) -> Run:
+    async def ask_again(
+        self, run: RunId, by: Person, *, thread: Thread | None = None, message: str = ""
+    ) -> Run:
         """After a request that came to nothing."""
         row = await self._store.run(run)
         _at_home(row, by, thread)
         by = await checked(self._forge, row.request.project, by, "ask again for changes of")
-        if onward.again(fold(await self._store.events(run))) is None:
-            return await self._runs.retry(run, by)
-        return await self._onward(run, by, onward.again)
+        events = await self._store.events(run)
+        if message not in messages(events) and onward.again(fold(events)) is None:
+            return await self._runs.retry(run, by, message=message)
+        return await self._onward(run, by, onward.again, message)
 
     # --- the clock -----------------------------------------------------------------------
 
@@ -247,39 +246,35 @@ class Gatekeeper:
             ) from error
 
     async def _no(self, click: Click, said: Refusal) -> Refused:
+        gate, told = click.gate, said.sentence
         try:
-            await self.refused(click.gate, click.by, click.deed, said.check, said.sentence)
+            await self.refused(gate, click.by, click.deed, said.check, told, message=click.message)
         except JourneymanError as error:
-            log.warning("gate_refused_unkept", extra={"gate": click.gate, "reason": str(error)})
-        return Refused(said.sentence)
+            log.warning("gate_refused_unkept", extra={"gate": gate, "reason": str(error)})
+            return Unrecorded(told)
+        return Refused(told)
 
     async def _onward(
-        self, run: RunId, by: Person, make: Callable[[RunState], DeliveryBegun | None]
+        self,
+        run: RunId,
+        by: Person,
+        make: Callable[[RunState], DeliveryBegun | None],
+        message: str,
     ) -> Run:
         for _ in range(TRIES):
-            state = fold(await self._store.events(run))
+            events = await self._store.events(run)
+            if message in messages(events):
+                return await self._store.run(run)
+            state = fold(events)
             begun = make(state)
             if begun is None:
                 break
             reason = f"@{by.name} asked for the {begun.kind} to `{begun.target}`."
-            on = StatusChanged(status=RunStatus.QUEUED, reason=reason)
+            on = StatusChanged(status=RunStatus.QUEUED, reason=reason, message=message)
             write = Write(payloads=(begun, on), wake=True)
             with suppress(Conflict):
                 return await self._store.write(run, write, actor=by.id, expect_seq=state.seq)
         raise Refused("This run is changing all the time; press again in a moment.")
-
-
-def _checks(case: Case, *, revise: bool) -> Sequence[str]:
-    if case.deed == "approve":
-        return AT_CLICK
-    begun = next(
-        (d.begun for d in case.state.deliveries if d.number == case.gate.gate.delivery), None
-    )
-    asked = (case.state.request.requester, begun.by if begun else None)
-    own = any(who and same_person(who, case.by) for who in asked)
-    if not own:
-        return AT_REJECTION
-    return AT_REVISION if revise else AT_WITHDRAWAL
 
 
 def _at_home(row: Run, by: Person, thread: Thread | None) -> None:

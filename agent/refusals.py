@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agent.events import GateRefused, RunEvent
+from agent.events import GateRefused, HoldRefused, RunEvent
 from agent.gate import GateId
 from agent.ports import Store, Write
 from agent.run import RunId
@@ -36,6 +36,19 @@ class Refusals:
         count = kept + self._more[fact.gate, fact.by.id]
         about = {"run": run, "gate": fact.gate, "by": fact.by.id, "count": count}
         log.warning("gate_refused_counted", extra=about)
+
+
+def told_before(events: Sequence[RunEvent], message: str) -> str:
+    """Why this very click was refused, when it came before: whoever was told so relies on it."""
+    for event in events if message else ():
+        match event.payload:
+            case (
+                GateRefused(message=same, reason=told) | HoldRefused(message=same, reason=told)
+            ) if same == message:
+                return told
+            case _:
+                pass
+    return ""
 
 
 def _kept(events: Sequence[RunEvent], fact: GateRefused) -> int:

@@ -23,6 +23,7 @@ from agent.events import (
 from agent.involved import involved
 from agent.ports import ForgeReader, Store, Write
 from agent.project import Projects, ProjectSettings
+from agent.refusals import told_before
 from agent.run import (
     ACTIVE,
     DEVELOPER,
@@ -105,6 +106,8 @@ class RunService:
         merge request is merged or closed, as a run of its own. While its own requester is being
         asked something, it is the answer, unless it cannot be one: `answers`."""
         row = await self._store.run(run)
+        if await self._has(run, message):
+            return row
         by = await self._checked(row.request.project, by, "instruct runs on")
         own = answers and by.id == row.request.requester.id
         if own and (question := await self._question(row)):
@@ -122,17 +125,18 @@ class RunService:
 
         return await self._apply(run, by, message, change)
 
-    async def approve_plan(self, run: RunId, by: Person) -> Run:
+    async def approve_plan(self, run: RunId, by: Person, *, message: str = "") -> Run:
         row = await self._store.run(run)
         by = await self._checked(row.request.project, by, "approve plans on")
-        given = InstructionGiven(text="The plan is approved. Carry it out.", by=by, approves=True)
+        text = "The plan is approved. Carry it out."
+        given = InstructionGiven(text=text, by=by, message=message, approves=True)
 
         def change(row: Run, state: RunState) -> tuple[Payload, ...]:
             if not state.plan_stands:
                 raise Refused("That plan is already being carried out, or was changed.")
             return (given, StatusChanged(status=RunStatus.QUEUED))
 
-        return await self._apply(run, by, "", change)
+        return await self._apply(run, by, message, change)
 
     async def answer(
         self, run: RunId, text: str, by: Person, *, message: str = "", question: int = 0
@@ -151,21 +155,23 @@ class RunService:
 
         return await self._apply(run, by, message, change)
 
-    async def lift(self, run: RunId, by: Person, *, hold: int = 0) -> Run:
+    async def lift(self, run: RunId, by: Person, *, hold: int = 0, message: str = "") -> Run:
         """Accepts what holds the push. `hold`: the `held_seq` that the person has seen. Whatever
         else comes of the click is a refusal, and in the log."""
         row = await self._store.run(run)
+        if told := told_before(await self._store.events(run), message):
+            raise Refused(told)
         try:
-            return await self._lift(row, by, hold)
+            return await self._lift(row, by, hold, message)
         except (Refused, ForgeRejected, ForgeUnavailable) as error:
             told = str(error)
             if not isinstance(error, Refused):
                 told = f"Your right to accept this could not be checked, so nothing was: {told}"
-            refused = HoldRefused(by=by, reason=told, hold=hold)
+            refused = HoldRefused(by=by, reason=told, hold=hold, message=message)
             await self._store.write(run, Write(payloads=(refused,)), actor=by.id)
             raise Refused(told) from error
 
-    async def _lift(self, row: Run, by: Person, hold: int) -> Run:
+    async def _lift(self, row: Run, by: Person, hold: int, message: str) -> Run:
         project = row.request.project
         by = await self._checked(project, by, "accept changes of", MAINTAINER)
         settings = self._projects(project)
@@ -181,10 +187,11 @@ class RunService:
             if held is None or (hold and hold != state.held_seq):
                 raise Refused("This is no longer held: the run has gone on, or has ended.")
             accepted = HoldLifted(tree=held.tree, by=by, violations=held.violations)
-            on = StatusChanged(status=RunStatus.PUBLISHING, reason=f"Accepted by @{by.name}.")
+            why = f"Accepted by @{by.name}."
+            on = StatusChanged(status=RunStatus.PUBLISHING, reason=why, message=message)
             return (accepted, on)
 
-        return await self._apply(row.id, by, "", change)
+        return await self._apply(row.id, by, message, change)
 
     async def stop(self, run: RunId, by: Person, *, how: str, message: str = "") -> Run:
         """One that needs a person has ended: stopped, it does not hear comments any more."""
@@ -198,24 +205,32 @@ class RunService:
             return await self._store.ask_stop(run, asked, actor=by.id)
         events = await self._store.events(run)
         state = fold(events)
-        if state.stop is not None or (message and message in messages(events)):
+        if state.stop is not None or message in messages(events):
             return row
         return await self._store.write(
             run, Write(payloads=(asked,)), actor=by.id, expect_seq=state.seq
         )
 
-    async def take_over(self, run: RunId, by: Person) -> Run:
+    async def take_over(self, run: RunId, by: Person, *, message: str = "") -> Run:
         """Gives branch and merge request to the person. The run ends there, and adds nothing
         more until somebody asks it to."""
         row = await self._store.run(run)
+        if await self._has(run, message):
+            return row
         by = await self._checked(row.request.project, by, "take over runs on")
-        return await taken_over(self._store, self._forge, row, by)
+        return await taken_over(self._store, self._forge, row, by, message)
 
     async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run:
         """Sets a run that ended without success going again, from where it stood."""
         row = await self._store.run(run)
+        if await self._has(run, message):
+            return row
         by = await self._checked(row.request.project, by, "retry runs on")
         return await set_going(self._store, row, by, message=message)
+
+    async def _has(self, run: RunId, message: str) -> bool:
+        """Was it asked to do what this message says? It may have ended since then."""
+        return message in messages(await self._store.events(run))
 
     async def status(self, run: RunId) -> RunState:
         return fold(await self._store.events(run))

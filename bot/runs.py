@@ -13,7 +13,8 @@ from agent.state import RunState
 
 
 class Runs(Protocol):
-    """Each checks the person's live access to the project. Raises `Refused`, `Unavailable`."""
+    """Each checks the person's live access to the project. Raises `Refused`, `Unavailable`.
+    `message`: what asked for it; the same one again does nothing more."""
 
     async def start(self, request: Request, *, alone: bool = False) -> Run:
         """`alone`: where another run is under way in the thread, that one is given, and nothing
@@ -26,7 +27,7 @@ class Runs(Protocol):
         """`answers`: whether it may be the answer to a question that stands."""
         ...
 
-    async def approve_plan(self, run: RunId, by: Person) -> Run: ...
+    async def approve_plan(self, run: RunId, by: Person, *, message: str = "") -> Run: ...
 
     async def answer(
         self, run: RunId, text: str, by: Person, *, message: str = "", question: int = 0
@@ -34,11 +35,11 @@ class Runs(Protocol):
         """`question`: the `question_seq` that the person has seen."""
         ...
 
-    async def lift(self, run: RunId, by: Person, *, hold: int = 0) -> Run: ...
+    async def lift(self, run: RunId, by: Person, *, hold: int = 0, message: str = "") -> Run: ...
 
     async def stop(self, run: RunId, by: Person, *, how: str, message: str = "") -> Run: ...
 
-    async def take_over(self, run: RunId, by: Person) -> Run: ...
+    async def take_over(self, run: RunId, by: Person, *, message: str = "") -> Run: ...
 
     async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run: ...
 
@@ -72,7 +73,9 @@ class Gates(Protocol):
 
     async def decide(self, click: Click) -> Run: ...
 
-    async def refused(self, gate: GateId, by: Person, deed: Deed, check: str, reason: str) -> None:
+    async def refused(
+        self, gate: GateId, by: Person, deed: Deed, check: str, reason: str, *, message: str = ""
+    ) -> None:
         """For a click of somebody who may not speak for themselves here."""
         ...
 
@@ -83,8 +86,11 @@ class Gates(Protocol):
         by: Person,
         *,
         thread: Thread | None = None,
+        message: str = "",
     ) -> Run:
         """`thread`: where the button was pressed, which must be the run's own."""
         ...
 
-    async def ask_again(self, run: RunId, by: Person, *, thread: Thread | None = None) -> Run: ...
+    async def ask_again(
+        self, run: RunId, by: Person, *, thread: Thread | None = None, message: str = ""
+    ) -> Run: ...

@@ -49,6 +49,20 @@ AT_REVISION = ("open", "not_expired", "place", "linked", "account", "instruct", 
 AT_MERGE = ("not_expired", *WHO, *WHAT)
 
 
+def checks_of(case: Case, *, revise: bool) -> Sequence[str]:
+    """Those that a click has to pass."""
+    if case.deed == "approve":
+        return AT_CLICK
+    begun = next(
+        (d.begun for d in case.state.deliveries if d.number == case.gate.gate.delivery), None
+    )
+    asked = (case.state.request.requester, begun.by if begun else None)
+    own = any(who and same_person(who, case.by) for who in asked)
+    if not own:
+        return AT_REJECTION
+    return AT_REVISION if revise else AT_WITHDRAWAL
+
+
 async def refusal(case: Case, names: Sequence[str] = AT_CLICK) -> Refusal | None:
     """The first of the checks that says no. One that cannot be made says no, too, whatever
     it is that breaks."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agent.errors import Refused
 from agent.run import RunId, Thread
+from bot.inbox import deed_of
 from bot.linking import Linking
 from bot.listeners.desk import Place, where
 from bot.listeners.mentions import PICK_SECONDS, Mentions, Words
@@ -63,15 +64,16 @@ class Controls:
     async def on_text_submitted(self, body: Json) -> None:
         text = body["view"]["state"]["values"]["text"]["text"]["value"] or ""
         person = await self.people.person(where(body).user)
-        await self.runs.instruct(_submitted_run(body), text, person)
+        await self.runs.instruct(_submitted_run(body), text, person, message=deed_of(body))
 
     async def on_stop_submitted(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        await self.runs.stop(_submitted_run(body), person, how="menu")
+        await self.runs.stop(_submitted_run(body), person, how="menu", message=deed_of(body))
 
     async def on_stop(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        await self.runs.stop(_run(_action(body)["value"]), person, how="stop button")
+        run, deed = _run(_action(body)["value"]), deed_of(body)
+        await self.runs.stop(run, person, how="stop button", message=deed)
 
     async def on_native_stop(self, body: Json) -> None:
         place, pressed = where(body), str(body["event"]["event_ts"])
@@ -80,15 +82,15 @@ class Controls:
 
     async def on_take_over(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        await self.runs.take_over(_run(_action(body)["value"]), person)
+        await self.runs.take_over(_run(_action(body)["value"]), person, message=deed_of(body))
 
     async def on_retry(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        await self.runs.retry(_run(_action(body)["value"]), person)
+        await self.runs.retry(_run(_action(body)["value"]), person, message=deed_of(body))
 
     async def on_plan_approved(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        await self.runs.approve_plan(_run(_action(body)["value"]), person)
+        await self.runs.approve_plan(_run(_action(body)["value"]), person, message=deed_of(body))
 
     async def on_answer(self, body: Json) -> None:
         run, seq, index = (int(part) for part in _action(body)["value"].split(":"))
@@ -97,13 +99,13 @@ class Controls:
         if state.question is None or state.question_seq != seq:
             raise Refused(errors.late_answer())
         choice = state.question.choices[index]
-        await self.runs.answer(RunId(run), choice, person, question=seq)
+        await self.runs.answer(RunId(run), choice, person, message=deed_of(body), question=seq)
 
     async def on_hold_accepted(self, body: Json) -> None:
         """The service decides who may; the button only says which hold was seen."""
         run, seq = (int(part) for part in _action(body)["value"].split(":"))
         person = await self.people.person(where(body).user)
-        await self.runs.lift(RunId(run), person, hold=seq)
+        await self.runs.lift(RunId(run), person, hold=seq, message=deed_of(body))
 
     async def on_feedback(self, body: Json) -> None:
         verdict, _, run = _action(body)["value"].partition(":")

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent import failpoints
-from agent.errors import JourneymanError, NotLinked, Refused, StoreUnavailable, Unavailable
+from agent.errors import (
+    JourneymanError,
+    NotLinked,
+    Refused,
+    StoreUnavailable,
+    Unavailable,
+    Unrecorded,
+)
 from bot.inbox import Deliveries
 from bot.linking import Linking
 from bot.records import Json, first, record
@@ -109,6 +116,10 @@ class Desk:
                 await self._tell(body, errors.unavailable(str(error)))
             await self.deliveries.failed(delivery, str(error))
             return
+        except Unrecorded as error:  # first what makes it true
+            stays = await self._mark(delivery, body)
+            await self._tell(body, errors.refused(str(error)) if stays else errors.undecided())
+            return
         except Refused as error:
             await self._tell(body, errors.refused(str(error)))
         except JourneymanError as error:
@@ -120,7 +131,8 @@ class Desk:
             await self._tell(body, errors.broken(error_id))
         await self._mark(delivery, body)
 
-    async def _mark(self, delivery: int, body: Json) -> None:
+    async def _mark(self, delivery: int, body: Json) -> bool:
+        """False: it may be given to another process."""
         try:
             await self.deliveries.handled(delivery)
             self._unmarked.discard(delivery)
@@ -128,6 +140,8 @@ class Desk:
         except Unavailable as error:
             self._unmarked.add(delivery)
             log.warning("delivery_unmarked", extra={"delivery": delivery, "reason": str(error)})
+            return False
+        return True
 
     async def _worked(self, body: Json, work: Work) -> None:
         try:

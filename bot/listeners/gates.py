@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.errors import JourneymanError, Refused, Unavailable
+from agent.errors import JourneymanError, Refused, Unavailable, Unrecorded
 from agent.gate import Click, Deed, GateId, Place
 from agent.run import Person, RunId, Thread
+from bot.inbox import deed_of
 from bot.listeners.desk import where
 from bot.listeners.modals import open_modal
 from bot.people import People
@@ -57,7 +58,8 @@ class GateControls:
 
     async def on_again(self, body: Json) -> None:
         person = await self.people.person(where(body).user)
-        await self.gates.ask_again(_run(_value(body)), person, thread=_thread(body))
+        run, deed = _run(_value(body)), deed_of(body)
+        await self.gates.ask_again(run, person, thread=_thread(body), message=deed)
 
     async def _decide(
         self,
@@ -71,11 +73,17 @@ class GateControls:
         try:
             person = await self._person(body, gate, deed)
             click = Click(
-                gate=gate, deed=deed, by=person, place=place, reason=reason, revise=revise
+                gate=gate,
+                deed=deed,
+                by=person,
+                place=place,
+                reason=reason,
+                revise=revise,
+                message=deed_of(body),
             )
             await self.gates.decide(click)
         except Unavailable as error:  # a click is never carried out later, unseen
-            raise Refused(UNSURE.format(error)) from error
+            raise Unrecorded(UNSURE.format(error)) from error
 
     async def _person(self, body: Json, gate: GateId, deed: Deed) -> Person:
         """Whoever may not speak for themselves here at all is on record, too."""
@@ -85,12 +93,14 @@ class GateControls:
         except JourneymanError as refusal:
             name = str(record(body.get("user")).get("username", "")) or user
             stranger = Person(id=user, name=name)
-            await self.gates.refused(gate, stranger, deed, "person", str(refusal))
+            told = str(refusal)
+            await self.gates.refused(gate, stranger, deed, "person", told, message=deed_of(body))
             raise
 
     async def _begin(self, body: Json, kind: Literal["promotion", "revert"]) -> None:
         person = await self.people.person(where(body).user)
-        await self.gates.begin(_run(_value(body)), kind, person, thread=_thread(body))
+        run, deed = _run(_value(body)), deed_of(body)
+        await self.gates.begin(run, kind, person, thread=_thread(body), message=deed)
 
 
 def _run(value: str) -> RunId:

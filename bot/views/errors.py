@@ -15,6 +15,14 @@ def refused(reason: str) -> str:
     return t.escape(reason)
 
 
+def undecided() -> str:
+    return (
+        "I could not check this, and cannot keep that I did not: your click is stored, and may "
+        "still be carried out once my database answers again. Look at the request in the thread "
+        "before you press anything again."
+    )
+
+
 def unavailable(reason: str) -> str:
     return t.escape(f"{reason} Your message is kept, and I will try again by myself.")
 

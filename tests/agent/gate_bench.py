@@ -231,6 +231,7 @@ class GateBench:
         revise: bool = False,
         place: Place | None = None,
         keeper: Gatekeeper | None = None,
+        message: str = "",
     ) -> Run:
         click = Click(
             gate=gate.id,
@@ -239,6 +240,7 @@ class GateBench:
             place=place or Place(team="T", channel="C", message=f"gate:{gate.id}"),
             reason=reason if deed == "reject" else "",
             revise=revise,
+            message=message,
         )
         return await (keeper or self.keeper()).decide(click)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from gate_bench import (
@@ -21,7 +23,7 @@ from gate_bench import (
 
 from agent import failpoints
 from agent.adapters.database import Database
-from agent.errors import ForgeUnavailable, Refused
+from agent.errors import ForgeUnavailable, Refused, StoreUnavailable, Unrecorded
 from agent.events import (
     DeliveryBegun,
     DeliveryEnded,
@@ -257,6 +259,36 @@ async def test_a_click_of_a_stranger_is_on_record(bench: GateBench):
         ("W9", "person", "You are a guest here.")
     ]
     assert len((await bench.state(run)).gates[0].refused) == 1
+
+
+async def test_a_click_that_was_refused_stays_so_when_it_comes_again(bench: GateBench):
+    """Whoever was told that nothing was decided relies on it."""
+    run, gate = await bench.waiting()
+    bench.forge.members[8] = 10
+    with pytest.raises(Refused) as told:
+        await bench.press(gate, SAM, message="click 1")
+    bench.forge.members[8] = 40
+    with pytest.raises(Refused, match=re.escape(str(told.value))):
+        await bench.press(gate, SAM, message="click 1")
+    assert len(await bench.facts(run, GateRefused)) == 1
+    assert (await bench.press(gate, SAM, message="click 2")).status is RunStatus.DELIVERING
+
+
+async def test_a_refusal_that_no_log_has_says_so_to_who_has_to_keep_the_click_from_deciding(
+    bench: GateBench,
+):
+    run, gate = await bench.waiting()
+    away = cast("Any", _Away())
+    with pytest.raises(Unrecorded, match="nothing was decided"):
+        await bench.press(gate, SAM, keeper=bench.keeper(store=away), message="click 1")
+    assert await bench.facts(run, GateRefused) == []
+
+
+class _Away:
+    """A database that does not answer."""
+
+    async def run_of_gate(self, gate: GateId) -> None:
+        raise StoreUnavailable("PostgreSQL does not answer.")
 
 
 # --- races -------------------------------------------------------------------------------
@@ -523,6 +555,36 @@ async def test_pressing_twice_begins_once(bench: GateBench):
     )
     assert sum(isinstance(each, Refused) for each in told) == 4
     assert len(await bench.facts(run, DeliveryBegun)) == 2
+
+
+async def test_the_same_click_begins_nothing_more_once_what_it_began_has_ended(bench: GateBench):
+    """Else the same press would go on from the next branch."""
+    run = await bench.delivered("develop")
+    keeper = bench.keeper()
+    for _ in range(2):
+        row = await keeper.begin(run.id, "promotion", SAM, message="click 1")
+        assert row.status is RunStatus.QUEUED
+    await bench.write(run, DeliveryEnded(number=2, outcome="expired"))
+    await bench.write(run, RunEnded(status=RunStatus.ESCALATED))
+    again = await keeper.begin(run.id, "promotion", SAM, message="click 1")
+    assert again.status is RunStatus.ESCALATED
+    assert len(await bench.facts(run, DeliveryBegun)) == 2
+    for _ in range(2):
+        row = await keeper.ask_again(run.id, SAM, message="click 2")
+        assert row.status is RunStatus.QUEUED
+    assert len(await bench.facts(run, DeliveryBegun)) == 3
+
+
+async def test_asking_again_for_a_change_by_the_same_click_sets_it_going_once(bench: GateBench):
+    run, _ = await bench.waiting()
+    bench.clock.hours = 25
+    await bench.keeper().look_after(run.id)
+    for _ in range(2):
+        row = await bench.keeper().ask_again(run.id, TOM, message="click 1")
+        assert row.status is RunStatus.QUEUED
+    await bench.write(run, RunEnded(status=RunStatus.ESCALATED))
+    again = await bench.keeper().ask_again(run.id, TOM, message="click 1")
+    assert again.status is RunStatus.ESCALATED
 
 
 async def test_what_cannot_be_begun_says_why(bench: GateBench):

@@ -311,6 +311,41 @@ def merged(bench: Bench, run: Run) -> RunService:
     return RunService(store=bench.db.store, forge=forge, projects=lambda path: bench.project)
 
 
+async def test_the_same_word_after_the_merge_begins_no_second_run(bench: Bench):
+    """It was given to the run before that ended."""
+    run = await bench.ask()
+    await bench.service().instruct(run.id, "and this", MIA, message="form 1")
+    await bench.go(run, [say(call("finish", summary="s", answer="a"))])
+    service = merged(bench, run)
+    assert (await service.instruct(run.id, "and this", MIA, message="form 1")).id == run.id
+    other = await service.instruct(run.id, "and more", MIA, message="form 2")
+    await bench.go(other, [say(call("finish", summary="s", answer="a"))])
+    assert (await service.instruct(run.id, "and more", MIA, message="form 2")).id == other.id
+    assert len(await bench.db.store.runs()) == 2
+
+
+async def test_the_same_click_sets_a_run_going_once(bench: Bench):
+    run = await bench.ask()
+    for _ in range(2):
+        await bench.db.store.write(
+            run.id, Write(payloads=(RunEnded(status=RunStatus.ESCALATED),)), actor="worker"
+        )
+        for _ in range(2):
+            await bench.service().retry(run.id, MIA, message="click 1")
+    row = await bench.db.store.run(run.id)
+    assert row.status is RunStatus.ESCALATED
+    assert (await bench.service().retry(run.id, MIA, message="click 2")).status is RunStatus.QUEUED
+
+
+async def test_a_plan_that_was_approved_stays_so_for_the_click_that_did_it(bench: Bench):
+    run = await bench.ask(plan_only=True)
+    await bench.go(run, [PLAN])
+    for _ in range(2):
+        await bench.service().approve_plan(run.id, SAM, message="click 1")
+    [given] = await bench.facts(run, InstructionGiven)
+    assert given.approves
+
+
 async def asked(bench: Bench) -> Run:
     run = await bench.ask("vague")
     await bench.go(run, [say(call("ask", question="What?", choices=["speed", "words"]))])

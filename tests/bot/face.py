@@ -77,8 +77,8 @@ class FakeRuns:
         given = InstructionGiven(text=text, by=by, message=message)
         return await self._done(("instruct", run, text), run, given)
 
-    async def approve_plan(self, run: RunId, by: Person) -> Run:
-        given = InstructionGiven(text="Carry it out.", by=by, approves=True)
+    async def approve_plan(self, run: RunId, by: Person, *, message: str = "") -> Run:
+        given = InstructionGiven(text="Carry it out.", by=by, message=message, approves=True)
         on = StatusChanged(status=RunStatus.QUEUED)
         return await self._done(("approve_plan", run), run, given, on)
 
@@ -89,7 +89,7 @@ class FakeRuns:
         on = StatusChanged(status=RunStatus.WORKING)
         return await self._done(("answer", run, text), run, answered, on)
 
-    async def lift(self, run: RunId, by: Person, *, hold: int = 0) -> Run:
+    async def lift(self, run: RunId, by: Person, *, hold: int = 0, message: str = "") -> Run:
         held = (await self.status(run)).held
         assert held is not None
         lifted = HoldLifted(tree=held.tree, by=by, violations=held.violations)
@@ -103,7 +103,7 @@ class FakeRuns:
         ended = RunEnded(status=RunStatus.CANCELLED)
         return await self._done(("stop", run, how), run, asked, ended)
 
-    async def take_over(self, run: RunId, by: Person) -> Run:
+    async def take_over(self, run: RunId, by: Person, *, message: str = "") -> Run:
         return await self._done(("take_over", run, by.id), run, TakenOver(by=by))
 
     async def retry(self, run: RunId, by: Person, *, message: str = "") -> Run:

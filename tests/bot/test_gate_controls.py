@@ -27,7 +27,9 @@ BODY = {
 class Log:
     kept: list[tuple[str, str, Deed, str]] = field(default_factory=list[tuple[str, str, Deed, str]])
 
-    async def refused(self, gate: GateId, by: Person, deed: Deed, check: str, reason: str) -> None:
+    async def refused(
+        self, gate: GateId, by: Person, deed: Deed, check: str, reason: str, *, message: str = ""
+    ) -> None:
         self.kept.append((gate, by.id, deed, check))
 
 

@@ -39,7 +39,9 @@ class Decisions:
         self.clicks.append(click)
         raise Refused("Heard.")
 
-    async def refused(self, gate: GateId, by: Person, deed: Deed, check: str, reason: str) -> None:
+    async def refused(
+        self, gate: GateId, by: Person, deed: Deed, check: str, reason: str, *, message: str = ""
+    ) -> None:
         self.refusals.append((by.id, check))
 
     async def begin(
@@ -49,11 +51,14 @@ class Decisions:
         by: Person,
         *,
         thread: Thread | None = None,
+        message: str = "",
     ) -> Run:
         self.begun.append((run, thread))
         raise Refused("Heard.")
 
-    async def ask_again(self, run: RunId, by: Person, *, thread: Thread | None = None) -> Run:
+    async def ask_again(
+        self, run: RunId, by: Person, *, thread: Thread | None = None, message: str = ""
+    ) -> Run:
         self.begun.append((run, thread))
         raise Refused("Heard.")
 
