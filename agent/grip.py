@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import monotonic
+
+#: Seconds. What is left after twice as long is anybody's, so an answer that took longer is old.
+SOON = 4.0
 
 Check = Callable[[], Awaitable[None]]
 
@@ -27,4 +31,8 @@ def gripped(check: Check) -> Generator[None]:
 async def held() -> None:
     """Raises `Fenced` when somebody else has it by now."""
     if check := _check.get():
+        asked = monotonic()
         await check()
+        while monotonic() - asked > SOON:
+            asked = monotonic()
+            await check()
