@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from enum import StrEnum
 
 from agent.errors import NotFound
 from agent.events import Committed
+from agent.guard import spared
 from agent.ports import Store
 from agent.run import ENDED, CommitSha, Run, RunId, RunStatus
 from agent.succession import owner_of
+
+log = logging.getLogger(__name__)
 
 _BRANCH = re.compile(r"agent/([1-9]\d{0,17})(?:-[0-9a-f]{1,8})?(-revert-\d{1,9})?")
 _DELIVERING = frozenset({RunStatus.DELIVERING, RunStatus.WAITING_FOR_APPROVAL})
@@ -69,8 +73,11 @@ class Hints:
                 return False
             await self.on_advanced(hint.project, hint.head)
             return True
-        heard = [await self._wake(run, hint) for run in await self._runs_of(hint)]
-        return any(heard)
+        heard = False
+        for run in await self._runs_of(hint):
+            with spared(log, "hint_broke", run=run.id, kind=hint.kind):
+                heard |= await self._wake(run, hint)
+        return heard
 
     async def _wake(self, run: Run, hint: Hint) -> bool:
         if await self._knows(run, hint):

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from agent.adapters.database import Database
 from agent.adapters.postgres import Connection
-from agent.errors import StoreUnavailable
+from agent.errors import ForgeRejected, StoreUnavailable
 from agent.events import Committed
 from agent.hints import Hint, HintKind, Hints
 from agent.ports import Write
@@ -410,7 +410,7 @@ async def test_new_code_wakes_no_run_that_delivers_there(db: Database) -> None:
     assert (await db.store.run(run.id)).status is RunStatus.WATCHING
 
 
-async def _watching(db: Database) -> Run:
+async def _watching(db: Database, key: str = "key") -> Run:
     request = Request(
         text="add an export",
         project=PATH,
@@ -419,7 +419,7 @@ async def _watching(db: Database) -> Run:
         thread=Thread(team="T1", channel="C1", ts="1.0"),
         message="1.0",
     )
-    run, _ = await db.store.create("key", request, Limits())
+    run, _ = await db.store.create(key, request, Limits())
     await db.pool.execute("DELETE FROM engine.pgqueuer WHERE status = 'queued'")
     mine = await db.store.claim(run.id, "w1")
     assert mine is not None
@@ -484,6 +484,25 @@ async def test_the_pipeline_of_a_target_branch_wakes_who_delivers_there(db: Data
     await db.store.write(run.id, delivers, actor="worker")
     assert not await hints.hear(hint("group/other", "main"))
     assert await hints.hear(hint(PATH, "main"))
+
+
+@pytest.mark.parametrize("error", [ForgeRejected("GitLab said no."), KeyError("iid")])
+async def test_of_several_runs_one_that_breaks_or_is_refused_keeps_no_other_from_looking(
+    db: Database, error: Exception
+) -> None:
+    runs = [await _watching(db, key) for key in ("1.0", "2.0", "3.0")]
+    waits = Write(payloads=(), status=RunStatus.WAITING_FOR_APPROVAL)
+    for run in runs:
+        await db.store.write(run.id, waits, actor="worker")
+    told: list[RunId] = []
+
+    async def on_waiting(waiting: RunId) -> None:
+        told.append(waiting)
+        if len(told) == 1:
+            raise error
+
+    assert await Hints(db.store, on_waiting=on_waiting).hear(hint(PATH, "main"))
+    assert sorted(told) == [run.id for run in runs]
 
 
 async def test_what_was_not_finished_is_heard_again(ear: Ear, db: Database) -> None:
