@@ -119,6 +119,9 @@ class Desk:
         except Unrecorded as error:  # first what makes it true
             stays = await self._mark(delivery, body)
             await self._tell(body, errors.refused(str(error)) if stays else errors.undecided())
+            while not stays:  # in hand, so that nobody else is given it
+                await asyncio.sleep(self.hold)
+                stays = await self._mark(delivery, body)
             return
         except Refused as error:
             await self._tell(body, errors.refused(str(error)))

@@ -17,9 +17,9 @@ def refused(reason: str) -> str:
 
 def undecided() -> str:
     return (
-        "I could not check this, and cannot keep that I did not: your click is stored, and may "
-        "still be carried out once my database answers again. Look at the request in the thread "
-        "before you press anything again."
+        "I could not check this, so nothing was decided so far. I could not note that down "
+        "either: your click is stored, and may still be carried out once my database answers "
+        "again. Look at the request in the thread before you press anything again."
     )
 
 
@@ -81,6 +81,17 @@ def begun_since(run: int) -> str:
         f"Run {run} was asked for after you said that, so it goes on. Say it again if this one is "
         "meant."
     )
+
+
+def taken_back() -> str:
+    return (
+        "I had not begun with what you asked for here, and nothing comes of it any more. Mention "
+        "me again when you want it after all."
+    )
+
+
+def begun_already(run: int) -> str:
+    return f"Run {run} has begun with that choice already. Say `stop` in its thread to stop it."
 
 
 def no_run() -> str:

@@ -47,6 +47,19 @@ async def held(bench: Bench, *edits: Message) -> tuple[Run, PushHeld]:
     return run, state.held
 
 
+async def test_a_click_on_a_hold_that_was_refused_stays_so_when_it_comes_again(tested: Bench):
+    run, _ = await held(tested)
+    told = "You can't accept changes of"
+    with pytest.raises(Refused, match=told):
+        await tested.service(DEVELOPER).lift(run.id, LEE, message="click 1")
+    with pytest.raises(Refused, match=told):
+        await tested.service(MAINTAINER).lift(run.id, LEE, message="click 1")
+    for _ in range(2):
+        await tested.service(MAINTAINER).lift(run.id, LEE, message="click 2")
+    assert len(await tested.facts(run, HoldRefused)) == 1
+    assert len(await tested.facts(run, HoldLifted)) == 1
+
+
 async def test_a_loosened_assertion_holds_the_push_until_a_maintainer_accepts_it(tested: Bench):
     run, hold = await held(tested)
     state = await tested.state(run)

@@ -7,7 +7,14 @@ import json
 import pytest
 from face import Face, ask, started
 
-from agent.events import EffectDone, EffectKind, PlanMade, RunEnded, StatusChanged
+from agent.events import (
+    EffectDone,
+    EffectKind,
+    InstructionGiven,
+    PlanMade,
+    RunEnded,
+    StatusChanged,
+)
 from agent.plan import Plan, PlanStep
 from agent.run import Run, RunStatus
 from playground.slack.records import Message, View
@@ -57,6 +64,25 @@ async def test_a_hint_continues_a_run_that_needs_a_person(face: Face) -> None:
 
     await face.until(lambda: face.runs.of("instruct"))
     assert face.runs.of("instruct")[0] == ("instruct", run.id, "Install libpq first")
+
+
+async def test_a_form_that_comes_again_is_known_by_its_key(face: Face) -> None:
+    """Its front died before it could say that it was done with it."""
+    _, run, outcome = await ended(face, RunStatus.ESCALATED)
+    await face.slack.people.click("mia", outcome, "run_hint")
+    await modal(face)
+    await face.slack.people.submit("mia", {"text": "Install libpq first"})
+    await face.until(lambda: face.runs.of("instruct"))
+
+    sent = "SELECT id, payload FROM inbox WHERE key LIKE 'view:%'"
+    row = await face.runs.db.pool.fetchrow(sent)
+    assert row is not None
+    await face.front.door.again(row["id"], json.loads(row["payload"]))
+
+    await face.until(lambda: len(face.runs.of("instruct")) == 2)
+    log = await face.runs.db.store.events(run.id)
+    first, again = [e.payload.message for e in log if isinstance(e.payload, InstructionGiven)]
+    assert first == again != ""
 
 
 async def test_a_person_takes_a_run_over_and_stops_it(face: Face) -> None:

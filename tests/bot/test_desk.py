@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from face import FakeRuns, open_face
 
 from agent.adapters.database import Database
+from agent.errors import StoreUnavailable, Unrecorded
 from agent.run import Run
 from bot.inbox import SOURCE
 from bot.listeners import bolt
@@ -82,6 +83,54 @@ async def test_what_takes_long_stays_in_the_hands_of_who_deals_with_it(
         free.set()
         await task
     assert await db.pool.fetchval("SELECT handled_at IS NOT NULL FROM inbox")
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_who_is_told_that_nothing_was_decided_can_rely_on_it(
+    slack: SlackStandIn, db: Database, stored: bool
+) -> None:
+    """It is told once the delivery cannot come again, or else that it may until then."""
+    handled = "SELECT handled_at IS NOT NULL FROM inbox WHERE id = 1"
+    assert await db.inbox.accept("nobody's", "key", {}) == 1
+    async with open_face(slack, db) as face:
+        links = face.front.linking
+        kept = _Kept(db, stored)
+        desk = Desk(deliveries=cast("Any", kept), slack=face.front.slack, linking=links, hold=0.01)
+
+        async def work(body: Json) -> None:
+            raise Unrecorded("Nothing was decided.")
+
+        root = face.say("a thread")
+        body: Json = {
+            "type": "block_actions",
+            "user": {"id": "U0MIA"},
+            "channel": {"id": face.channel},
+            "message": {"ts": root.ts},
+        }
+        dealing = asyncio.create_task(desk.handle(1, body, work))
+        [told] = await face.until(face.told)
+        assert stored or not await db.pool.fetchval(handled)
+        assert stored or desk.busy(1)
+        kept.stored = True
+        await dealing
+    assert await db.pool.fetchval(handled)
+    assert (told == "Nothing was decided.") == stored
+    assert ("may still be carried out" in told) != stored
+
+
+class _Kept:
+    """What is kept of deliveries, where the last word may find no database."""
+
+    def __init__(self, db: Database, stored: bool) -> None:
+        self._inbox, self.stored = db.inbox, stored
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inbox, name)
+
+    async def handled(self, id: int) -> None:
+        if not self.stored:
+            raise StoreUnavailable("PostgreSQL does not answer.")
+        await self._inbox.handled(id)
 
 
 def _said(text: str, ts: str, slack: SlackStandIn) -> Json:
