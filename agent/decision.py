@@ -13,7 +13,7 @@ from agent.events import (
     RunEnded,
     StatusChanged,
 )
-from agent.gate import Action
+from agent.gate import Action, Click
 from agent.ports import Write
 from agent.run import Person, RunStatus
 from agent.state import RunState
@@ -30,13 +30,20 @@ def approval(case: Case) -> Write:
     return Write(payloads=(voted, closed, on), wake=True)
 
 
-def rejection(case: Case, *, revise: bool) -> Write:
+def rejection(case: Case, click: Click) -> Write:
     """The end of the run, unless it goes on with the reason as an instruction."""
     gate, by, reason = case.gate.gate, case.by, case.reason.strip()
     told = f"Rejected by @{by.name}: {reason}"
-    closed = GateClosed(gate=gate.id, outcome="rejected", by=by, reason=reason, revise=revise)
+    closed = GateClosed(
+        gate=gate.id,
+        outcome="rejected",
+        by=by,
+        reason=reason,
+        revise=click.revise,
+        message=click.message,
+    )
     ended = DeliveryEnded(number=gate.delivery, outcome="rejected", reason=told)
-    if revise and unmerged_change(case.state, case.gate):
+    if click.revise and unmerged_change(case.state, case.gate):
         given = InstructionGiven(text=reason, by=by)
         on = StatusChanged(status=RunStatus.QUEUED, reason=f"Revised for @{by.name}.")
         return Write(payloads=(closed, ended, given, on), wake=True)
@@ -44,13 +51,10 @@ def rejection(case: Case, *, revise: bool) -> Write:
     return Write(payloads=(closed, ended, end))
 
 
-def given_before(case: Case, *, revise: bool) -> bool:
-    """Whether the log has this very rejection: what is to be revised for it may not have begun."""
+def given_before(case: Case, click: Click) -> bool:
+    """Whether this very click has rejected it: what is to be revised for it may not have begun."""
     closed = case.gate.closed
-    if closed is None or closed.outcome != "rejected" or not (closed.revise and revise):
-        return False
-    same = closed.by is not None and closed.by.id == case.by.id
-    return same and case.deed == "reject" and closed.reason == case.reason.strip()
+    return closed is not None and closed.message == click.message != ""
 
 
 def expiry(gate: GateState) -> Write:

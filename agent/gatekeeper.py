@@ -70,7 +70,7 @@ class Gatekeeper:
             if case is None:
                 log.warning("gate_unknown", extra={"gate": click.gate[:40], "by": click.by.id})
                 raise Refused("I know no such request, so nothing was decided.")
-            if given_before(case, revise=click.revise):
+            if given_before(case, click):
                 row = await self._store.run(case.state.run)
                 return await self._revised(row, case, click)
             if told := told_before(case.events, click.message):
@@ -228,7 +228,7 @@ class Gatekeeper:
             with suppress(JourneymanError):  # for the record; the right was checked before
                 level = await self._forge.access(case.gate.gate.project, case.by.gitlab_id)
                 case = replace(case, by=replace(case.by, access=level))
-        write = approval(case) if click.deed == "approve" else rejection(case, revise=click.revise)
+        write = approval(case) if click.deed == "approve" else rejection(case, click)
         run = case.state.run
         return await self._store.write(run, write, actor=click.by.id, expect_seq=case.state.seq)
 

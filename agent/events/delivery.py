@@ -65,6 +65,7 @@ class GateClosed:
     by: Person | None = None  #: None: the clock, or a new commit
     reason: str = ""  #: a sentence; of a rejection: the person's own words
     revise: bool = False  #: of a rejection: the run goes on with the reason as an instruction
+    message: str = ""  #: of a rejection: the click
 
 
 @dataclass(frozen=True, kw_only=True)

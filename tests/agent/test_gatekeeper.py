@@ -161,15 +161,16 @@ async def test_feedback_is_not_lost_where_the_process_ends_right_after_the_rejec
     failpoints.arm("decide.after_call:raise", tmp_path)
     try:
         with pytest.raises(RuntimeError, match="A failpoint"):
-            await bench.press(gate, SAM, "reject", revise=True)
+            await bench.press(gate, SAM, "reject", revise=True, message="1.0")
     finally:
         failpoints.disarm()
 
-    again = [await bench.press(gate, SAM, "reject", revise=True) for _ in range(2)]
+    again = [await bench.press(gate, SAM, "reject", revise=True, message="1.0") for _ in range(2)]
     with pytest.raises(Refused, match="already rejected by @sam"):
         await bench.press(gate, SAM, "reject", revise=True, reason=f"{WHY} And more.")
-    with pytest.raises(Refused, match="already rejected by @sam"):
-        await bench.press(gate, LEE, "reject", revise=True)
+    for by in (SAM, LEE):  # another press, and another person's
+        with pytest.raises(Refused, match="already rejected by @sam"):
+            await bench.press(gate, by, "reject", revise=True, message=f"2.0 {by.name}")
 
     assert len({row.id for row in again}) == 1
     revised = await bench.state(again[0])
