@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import ClientSession, ClientTimeout
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
@@ -29,6 +29,7 @@ from bot.listeners.gates import GateControls
 from bot.listeners.mentions import Mentions
 from bot.listeners.nights import NightControls
 from bot.listeners.operators import Operators
+from bot.listeners.taking_back import Kept, TakingBack
 from bot.once import Digested
 from bot.people import People
 from bot.presenter import Presenter, Threads
@@ -41,6 +42,9 @@ from bot.standing import ThreadRounds, compared
 from bot.views.words import Links
 
 log = logging.getLogger("journeyman.front")
+
+
+class Inbox(Deliveries, Kept, Protocol): ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,7 @@ async def open_front(
     settings: Settings,
     *,
     store: Store,
-    deliveries: Deliveries,
+    deliveries: Inbox,
     threads: Threads,
     accounts: LinkStore,
     sign_in: SignIn,
@@ -132,6 +136,7 @@ async def open_front(
             links=links,
             nights=nights,
             cards=places(store, threads),
+            taking_back=TakingBack(kept=deliveries, identity=identity, slack=slack),
         )
         controls = Controls(
             slack=slack, people=people, linking=linking, runs=runs, mentions=mentions

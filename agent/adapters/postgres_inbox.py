@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from agent.adapters.postgres import Pool, translated
+from agent.adapters.postgres import Pool, Row, translated
 from agent.adapters.postgres_retry import retried
 
 _ATTEMPTS = 5
@@ -48,6 +48,18 @@ GIVEN_UP = """
 UPDATE inbox SET handled_at = clock_timestamp(),
     error = format('Given up: %s processes ended while they dealt with it.', attempts)
 WHERE id = $1"""
+#: Read as text: what people write may be more than PostgreSQL takes out of JSON.
+UNFINISHED = """
+SELECT id, source, key, payload, received_at, coalesce(tried_at, received_at) AS tried_at, attempts
+FROM inbox
+WHERE handled_at IS NULL AND source = $1 AND position($2 IN payload::text) > 0
+ORDER BY id DESC LIMIT 1000"""
+_BACK = "Taken back by the one who asked for it."
+TAKE_BACK = """
+UPDATE inbox SET handled_at = clock_timestamp(), error = $2
+WHERE id = ANY ($1::bigint[]) AND handled_at IS NULL RETURNING id"""
+TAKEN_BACK = """
+SELECT handled_at IS NOT NULL AND error = $3 FROM inbox WHERE source = $1 AND key = $2"""
 HANDLED = "UPDATE inbox SET handled_at = clock_timestamp(), error = '' WHERE id = $1"
 #: Whose service was away did not end whoever tried: only those attempts count.
 FAILED = """
@@ -113,8 +125,21 @@ class Inbox:
 
     async def _taken(self, query: str, older_than: timedelta) -> Sequence[Delivery]:
         rows = await retried(lambda: self._pool.fetch(query, older_than, _ATTEMPTS))
-        deliveries = [Delivery(**{**row, "payload": json.loads(row["payload"])}) for row in rows]
-        return sorted(deliveries, key=lambda delivery: delivery.id)
+        return sorted(map(_delivery, rows), key=lambda delivery: delivery.id)
+
+    async def unfinished(self, source: str, naming: str) -> Sequence[Delivery]:
+        """Also those that somebody is dealing with, newest first. `naming`: what is in their
+        text."""
+        rows = await retried(lambda: self._pool.fetch(UNFINISHED, source, naming))
+        return [_delivery(row) for row in rows]
+
+    async def take_back(self, ids: Sequence[int]) -> Sequence[int]:
+        """Nobody is given these any more. Gives those that nobody had finished."""
+        rows = await retried(lambda: self._pool.fetch(TAKE_BACK, list(ids), _BACK))
+        return [row["id"] for row in rows]
+
+    async def taken_back(self, source: str, key: str) -> bool:
+        return bool(await retried(lambda: self._pool.fetchval(TAKEN_BACK, source, key, _BACK)))
 
     async def handled(self, id: int) -> None:
         await retried(lambda: self._pool.execute(HANDLED, id))
@@ -126,3 +151,7 @@ class Inbox:
     async def prune(self, older_than: timedelta) -> None:
         """Removes deliveries that were handled longer ago."""
         await retried(lambda: self._pool.execute(PRUNE, older_than))
+
+
+def _delivery(row: Row) -> Delivery:
+    return Delivery(**{**row, "payload": json.loads(row["payload"])})

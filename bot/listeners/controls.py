@@ -11,8 +11,9 @@ from agent.run import RunId, Thread
 from bot.inbox import deed_of
 from bot.linking import Linking
 from bot.listeners.desk import Place, where
-from bot.listeners.mentions import PICK_SECONDS, Mentions, Words
+from bot.listeners.mentions import PICK_SECONDS, Mentions
 from bot.listeners.modals import open_modal
+from bot.listeners.words import Words
 from bot.people import People
 from bot.records import Json
 from bot.runs import Runs
@@ -128,15 +129,29 @@ class Controls:
         if project not in self.mentions.settings.allowed(place.channel):
             raise Refused(errors.not_allowed_here(project, ()))
         await self.mentions.start_picked(request, project)
-        told = f"{t.user(place.user)} chose {t.code(project)}."
-        await self.slack.edit(place.channel, place.ts, talk.picked(request.ts, told))
+        await self._show_choice(place, request, project)
+        await self.mentions.undo(request, body)
 
     async def on_pick_cancelled(self, body: Json) -> None:
         place = where(body)
         request = await self._picked(body, place)
+        await self.mentions.taking_back.picked(place.channel, place.user, request.ts)
+        await self._refuse_begun(place, request)
         told = f"Cancelled by {t.user(place.user)}; nothing was started."
         await self.slack.edit(place.channel, place.ts, talk.picked(request.ts, told))
+        await self._refuse_begun(place, request)  # it may have begun since
         await self.slack.unreact(place.channel, request.ts, "eyes")
+
+    async def _refuse_begun(self, place: Place, request: Words) -> None:
+        runs = await self.mentions.store.runs_of_thread(request.thread)
+        for run in runs:
+            if run.request.message == request.ts:
+                await self._show_choice(place, request, run.request.project)
+                raise Refused(errors.begun_already(run.id))
+
+    async def _show_choice(self, place: Place, request: Words, project: str) -> None:
+        told = f"{t.user(place.user)} chose {t.code(project)}."
+        await self.slack.edit(place.channel, place.ts, talk.picked(request.ts, told))
 
     async def _picked(self, body: Json, place: Place) -> Words:
         asked = str(_action(body)["block_id"]).split(":")[1]

@@ -17,6 +17,8 @@ from bot.command import Command, Verb
 from bot.linking import Linking
 from bot.listeners.nights import NightControls
 from bot.listeners.operators import DEEDS, Operators
+from bot.listeners.taking_back import BEGINS, TakingBack
+from bot.listeners.words import Words
 from bot.people import People
 from bot.records import Json
 from bot.runs import Runs
@@ -43,6 +45,7 @@ class Mentions:
     links: Links
     nights: NightControls
     cards: Cards
+    taking_back: TakingBack
 
     async def on_message(self, body: Json) -> None:
         said = Words.of(body)
@@ -51,7 +54,10 @@ class Mentions:
                 run = await self._run_of(said)
                 if run and await self._answered(run, said):
                     return
-            await self._obey(said, command.parse(said.text, self.identity.user))
+            parsed = command.parse(said.text, self.identity.user)
+            await self._obey(said, parsed)
+            if parsed.verb in BEGINS:
+                await self.undo(said, body)
         elif said.thread_ts and (run := await self._run_of(said)):
             await self._answered(run, said)
 
@@ -65,13 +71,24 @@ class Mentions:
 
     async def stop(self, thread: Thread, user: str, ts: str, *, how: str) -> None:
         """Of the thread's runs the newest, but for those asked for since `ts`: the word may come
-        again, or late."""
+        again, or late. What the same person asked for before, and waits, is taken back."""
+        dropped = await self.taking_back.said(thread, user, ts)
         runs = await self.store.runs_of_thread(thread)
         run = next((each for each in runs if each.asked_before(ts)), None)
-        if run is None or run.status in ENDED:
+        if run is not None and run.status not in ENDED:
+            by = await self.people.person(user)
+            await self.runs.stop(run.id, by, how=how, message=ts)
+        elif dropped:
+            await self.slack.tell(thread.channel, user, thread.ts, errors.taken_back())
+        else:
             raise Refused(_not_stopped(run, runs))
-        by = await self.people.person(user)
-        await self.runs.stop(run.id, by, how=how, message=ts)
+
+    async def undo(self, said: Words, body: Json) -> None:
+        """Stops what has begun in the very moment in which it was taken back."""
+        if await self.taking_back.done(body):
+            run = await self._run_of(said)
+            if run and run.status not in ENDED:
+                await self.runs.stop(run.id, await self.people.person(said.user), how="mention")
 
     async def _obey(self, said: Words, parsed: Command) -> None:
         match parsed.verb:
@@ -257,33 +274,3 @@ def _not_stopped(run: Run | None, runs: Sequence[Run]) -> str:
     if runs and runs[0].status not in ENDED:
         return errors.begun_since(runs[0].id)
     return errors.ended(run.id) if run else errors.no_run()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """A message of a person."""
-
-    team: str
-    channel: str
-    user: str
-    ts: str
-    text: str
-    thread_ts: str | None = None
-    direct: bool = False
-
-    @classmethod
-    def of(cls, body: Json) -> Words:
-        event: Json = body["event"]
-        return cls(
-            team=body["team_id"],
-            channel=event["channel"],
-            user=event["user"],
-            ts=event["ts"],
-            text=event.get("text", ""),
-            thread_ts=event.get("thread_ts"),
-            direct=event.get("channel_type") == "im" or event["channel"].startswith("D"),
-        )
-
-    @property
-    def thread(self) -> Thread:
-        return Thread(team=self.team, channel=self.channel, ts=self.thread_ts or self.ts)

@@ -14,7 +14,7 @@ from agent.adapters.database import Database
 from agent.errors import Refused, Unavailable
 from agent.events import InstructionTaken, PlanMade, RunEnded, StatusChanged
 from agent.plan import Plan, PlanStep
-from agent.run import RunId, RunStatus, ThreadMessage
+from agent.run import Request, Run, RunId, RunStatus, ThreadMessage
 from playground.slack.server import SlackStandIn
 
 
@@ -123,6 +123,44 @@ async def test_a_stop_that_comes_again_leaves_alone_what_was_begun_since(face: F
 
     assert face.runs.of("stop") == [("stop", run.id, "mention")]
     assert any("Run 2 was asked for after you said that" in told for told in face.told())
+
+
+async def test_a_stop_takes_back_what_waits_to_begin(face: Face) -> None:
+    face.runs.refusal = Unavailable("GitLab does not answer.")
+    root = face.say("@agent add an export")
+    other = face.say("@agent fix the docs", user="sam", thread=root.ts)
+    await face.until(lambda: face.told() and face.told("U0SAM"))
+
+    face.say("@agent stop", thread=root.ts)
+    await face.until(lambda: "nothing comes of it any more" in face.told()[-1])
+    assert face.reactions(root) == []
+    face.runs.refusal = None
+    await _handled(face)
+
+    assert [request.message for _, request in face.runs.of("start")] == [other.ts]
+    assert face.runs.of("stop") == []
+
+
+async def test_a_stop_is_kept_for_what_begins_in_this_very_moment(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beginning, stopped = asyncio.Event(), asyncio.Event()
+    start = face.runs.start
+
+    async def slowly(request: Request, *, alone: bool = False) -> Run:
+        beginning.set()
+        await stopped.wait()
+        return await start(request, alone=alone)
+
+    monkeypatch.setattr(face.runs, "start", slowly)
+    root = face.say("@agent add an export")
+    await beginning.wait()
+    face.say("@agent stop", thread=root.ts)
+    await face.until(face.told)
+    stopped.set()
+
+    await face.until(lambda: face.runs.of("stop"))
+    await face.until(lambda: face.ours(root)[-1].text == "Run 1 was stopped by @mia.")
 
 
 async def test_a_follow_up_cannot_move_a_run_elsewhere(face: Face) -> None:
@@ -342,7 +380,50 @@ async def test_where_several_projects_fit_the_asker_chooses(
         assert await db.store.run(RunId(1))
 
 
+async def test_a_cancel_that_comes_too_late_says_so_and_leaves_the_choice(
+    slack: SlackStandIn, db: Database
+) -> None:
+    channel = slack.world.channel_named("platform").id
+    several = settings_for(slack, projects={}, channels={channel: ("platform/api", "platform/web")})
+    async with open_face(slack, db, settings=several) as face:
+        root = face.say("@agent add an export")
+        (picker,) = await face.until(lambda: face.ours(root))
+        await slack.people.click("mia", picker, "pick_project", "platform/web")
+        await face.until(lambda: "chose `platform/web`" in face.ours(root)[0].text)
+
+        cancel = {"action_id": "pick_cancel", "value": root.ts, "action_ts": "1.2"}
+        await _press(face, cancel)
+
+        await face.until(lambda: any("has begun with that choice" in told for told in face.told()))
+        assert "chose `platform/web`" in face.ours(root)[0].text
+
+
+async def test_a_cancel_takes_back_the_choice_that_waits(slack: SlackStandIn, db: Database) -> None:
+    channel = slack.world.channel_named("platform").id
+    several = settings_for(slack, projects={}, channels={channel: ("platform/api", "platform/web")})
+    async with open_face(slack, db, settings=several) as face:
+        root = face.say("@agent add an export")
+        (picker,) = await face.until(lambda: face.ours(root))
+        face.runs.refusal = Unavailable("GitLab does not answer.")
+        await slack.people.click("mia", picker, "pick_project", "platform/web")
+        await face.until(face.told)
+
+        await slack.people.click("mia", picker, "pick_cancel")
+        await face.until(lambda: "nothing was started" in face.ours(root)[0].text)
+        face.runs.refusal = None
+        await _handled(face)
+
+        assert face.runs.asked == []
+
+
 _JSON = {"content-type": ["application/json"]}
+
+
+async def _press(face: Face, action: dict[str, str]) -> None:
+    """Something else in the message in which something was pressed before."""
+    pressed = next(d.payload for d in face.slack.delivery.log if "actions" in d.payload)
+    body = pressed | {"actions": [pressed["actions"][0] | action]}
+    await face.front.door.receive(json.dumps(body), _JSON)
 
 
 async def _redeliver(face: Face) -> None:
