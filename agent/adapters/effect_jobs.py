@@ -7,6 +7,7 @@ import asyncio
 import time
 from datetime import timedelta
 
+from agent.adapters import gitlab_client
 from agent.adapters import store_sql as sql
 from agent.adapters.postgres import Pool
 from agent.adapters.postgres_retry import retried
@@ -20,6 +21,12 @@ SELECT coalesce(bool_or(id < $2 AND status = 'queued'), false) AS to_come,
     coalesce(bool_or(id > $2 AND status = 'picked'), false) AS after
 FROM engine.pgqueuer
 WHERE starts_with(dedupe_key, $1) AND id <> $2 AND status IN ('queued', 'picked')"""
+#: No sooner than when GitLab can be at nothing more of what it was asked then.
+WAKE = f"""
+UPDATE engine.pgqueuer SET
+    execute_after = least(execute_after, greatest(now(), updated + $2::interval))
+WHERE status = 'queued' AND execute_after > now() AND starts_with(dedupe_key, $1)
+RETURNING id, {sql.NOTIFY_WORKERS}"""
 _AFTER_IT = 1.0  # seconds until a later one comes again
 _GIVES_WAY = 3.0  # seconds in which a later one that was met has done so
 _LOOK = 0.1
@@ -40,5 +47,6 @@ async def left_to_another(pool: Pool, run: RunId, job: int) -> bool:
         # The earlier one stays taken: to give way is no sign of life from one that is deadly.
         await asyncio.sleep(_LOOK)
     if others["to_come"]:
-        await retried(lambda: pool.fetch(sql.HINT, prefix, timedelta(0)))
+        patience = timedelta(seconds=gitlab_client.LETS_GO)
+        await retried(lambda: pool.fetch(WAKE, prefix, patience))
     return others["to_come"]

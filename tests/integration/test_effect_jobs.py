@@ -10,6 +10,7 @@ from test_broken_effects import NOTE, PUSH, died, failures, publishing, served
 
 from agent.adapters.database import Database
 from agent.adapters.effect_jobs import left_to_another
+from agent.adapters.gitlab_client import LETS_GO
 from agent.errors import Unavailable
 from agent.events import EffectDone, EffectKind
 from agent.intents import Push
@@ -58,9 +59,27 @@ async def test_what_comes_later_waits_for_what_is_under_way(db: Database) -> Non
     assert (most, calls) == (1, 2)
 
 
+async def put_off(db: Database, *, ago: timedelta) -> None:
+    await db.pool.execute(
+        "UPDATE engine.pgqueuer"
+        " SET execute_after = now() + interval '1 hour', updated = now() - $1::interval",
+        ago,
+    )
+
+
+async def test_what_gitlab_may_still_be_at_is_not_woken_before_it_lets_go(db: Database) -> None:
+    run = (await publishing(db)).id
+    await put_off(db, ago=timedelta(seconds=30))
+    assert await left_to_another(db.pool, run, await wants_more(db, run))
+    due = await db.pool.fetchval(
+        "SELECT min(execute_after - updated) FROM engine.pgqueuer WHERE execute_after > now()"
+    )
+    assert due == timedelta(seconds=LETS_GO)
+
+
 async def test_what_waits_to_try_again_is_woken_and_does_it_all(db: Database) -> None:
     run = (await publishing(db)).id
-    await db.pool.execute("UPDATE engine.pgqueuer SET execute_after = now() + interval '1 hour'")
+    await put_off(db, ago=timedelta(minutes=10))
     await wants_more(db, run)
     calls: list[list[str]] = []
 
