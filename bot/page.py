@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +27,8 @@ log = logging.getLogger("journeyman.presenter")
 
 _GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 _POSTED = "posted"
+_INTENDED = "intended"
+_NO_MESSAGES = frozenset({"reaction", "session", "stranded"})
 
 
 class Slot(Protocol):
@@ -34,6 +36,8 @@ class Slot(Protocol):
 
     @property
     def ts(self) -> str: ...
+    @property
+    def version(self) -> int: ...
     @property
     def fingerprint(self) -> str: ...
     @property
@@ -58,6 +62,7 @@ class Page:
             self._edited_at = self.presenter.clock.monotonic()
         for slot, message in messages.items():
             await self._put(slot, message)
+        await self._settle(messages)
         await self._decorate(state)
         wait = self._edited_at + self.presenter.every - self.presenter.clock.monotonic()
         if self._stands(view.CARD, _fingerprint(card)):
@@ -67,6 +72,18 @@ class Page:
         self._edited_at = self.presenter.clock.monotonic()
         await self._put(view.CARD, card)
         return None
+
+    async def _settle(self, messages: Container[str]) -> None:
+        """What was about to be sent when the run went on, and is said no more: it stands there as
+        it is, or never will."""
+        state, presenter = self._now, self.presenter
+        for slot, known in tuple(self.slots.items()):
+            said = slot == view.CARD or slot in messages or slot.partition(":")[0] in _NO_MESSAGES
+            if said or known.state != _INTENDED:
+                continue
+            ts = await presenter.slack.find(state.request.thread, (state.run, slot)) or ""
+            await presenter.threads.posted(state.run, slot, ts=ts, version=known.version)
+            self.slots[slot] = _Standing(ts=ts, fingerprint=known.fingerprint)
 
     def forget(self, names: Iterable[str]) -> None:
         """These do not stand as they should: they are looked for, and posted where they are not
@@ -193,6 +210,7 @@ class _Standing:
     ts: str
     fingerprint: str
     state: str = _POSTED
+    version: int = 0
 
 
 def _fingerprint(message: Message) -> str:

@@ -156,15 +156,11 @@ def _environment(
         "REMOTE_ADDR": request.remote or "",
         "SERVER_PROTOCOL": "HTTP/1.1",
     }
-    for header, name in (
-        ("Content-Length", "CONTENT_LENGTH"),
-        ("Content-Encoding", "HTTP_CONTENT_ENCODING"),
-        ("Git-Protocol", "HTTP_GIT_PROTOCOL"),
-    ):
-        if header in request.headers:
-            env[name] = request.headers[header]
+    # git packs what it asks for once that is long; aiohttp has unpacked it to another length
+    if "Content-Length" in request.headers and "Content-Encoding" not in request.headers:
+        env["CONTENT_LENGTH"] = request.headers["Content-Length"]
     if "Git-Protocol" in request.headers:
-        env["GIT_PROTOCOL"] = request.headers["Git-Protocol"]
+        env["HTTP_GIT_PROTOCOL"] = env["GIT_PROTOCOL"] = request.headers["Git-Protocol"]
     return env
 
 

@@ -56,6 +56,31 @@ async def test_a_crash_between_intent_and_post_posts_once(
         assert [message.ts for message in again.ours(root)] == [card.ts]
 
 
+@pytest.mark.parametrize("sent", [True, False])
+async def test_what_was_about_to_be_said_when_the_run_went_on_is_settled(
+    slack: SlackStandIn, db: Database, sent: bool
+) -> None:
+    async with open_face(slack, db) as face:
+        root, run = await started(face)
+        await face.runs.add(run.id, RunEnded(status=RunStatus.FAILED, reason="It broke."))
+        await face.until(lambda: len(face.ours(root)) == 2)
+        await face.until(lambda: not face.front.presenter._following)
+    (told,) = [message for message in face.ours(root) if "It broke." in message.text]
+    if not sent:
+        slack.world.delete(told)
+    await db.pool.execute(
+        "UPDATE messages SET ts = '', state = 'intended' WHERE slot LIKE 'outcome:%'"
+    )
+    await face.runs.add(run.id, StatusChanged(status=RunStatus.QUEUED, reason="Once more."))
+    settled = "SELECT ts FROM messages WHERE slot = 'outcome:1' AND state = 'posted'"
+
+    async with open_face(slack, db):
+        async with asyncio.timeout(30):
+            while (ts := await db.pool.fetchval(settled)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert ts == (told.ts if sent else "")
+
+
 async def test_what_breaks_by_a_defect_is_shown_all_the_same(
     face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:

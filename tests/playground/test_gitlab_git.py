@@ -130,3 +130,19 @@ async def test_a_large_push_streams_through(scene: Scene, tmp_path: Path) -> Non
     assert code == 0, output
     code, output = await git(tmp_path, "clone", "--quiet", "-b", "big", work.as_uri(), "again")
     assert code == 0, output
+
+
+async def test_who_has_much_of_it_is_given_the_rest(scene: Scene, tmp_path: Path) -> None:
+    """git packs a request of more than a thousand bytes."""
+    work = await _clone(scene, scene.token("mia"), tmp_path)
+    for number in range(200):
+        await git(work, "commit", "--quiet", "--allow-empty", "-m", f"Mine {number}")
+    other = tmp_path / "other"
+    assert (await git(tmp_path, "clone", "--quiet", scene.remote(scene.token("sam")), "other"))[
+        0
+    ] == 0
+    await _commit(other, "new.py")
+    assert (await git(other, "push", "origin", "main"))[0] == 0
+    code, output = await git(work, "fetch", "origin", "main")
+    assert code == 0, output
+    assert (await git(work, "cat-file", "-e", "FETCH_HEAD:new.py"))[0] == 0

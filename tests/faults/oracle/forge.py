@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
@@ -82,14 +83,10 @@ def i5(books: Ledgers) -> list[str]:
 
 def _answered(books: Ledgers, each: Begun, seen: Seen) -> bool:
     """Whoever got no answer in time may have read that it was done before it was answered."""
-    read = [
-        other.at
-        for other in books.seen
-        if other.method == "GET" and other.status == 200 and other.at >= seen.arrived
-        if books.project_of(other) == books.project_of(seen)
-    ]
-    return any(at >= seen.at for at in each.answered) or any(
-        back <= at for at in each.done for back in read
+    read = books.reads.get(books.project_of(seen), ())
+    back = bisect_left(read, seen.arrived)
+    return any(at >= seen.at for at in each.answered) or (
+        back < len(read) and any(read[back] <= at for at in each.done)
     )
 
 

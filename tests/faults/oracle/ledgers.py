@@ -91,9 +91,27 @@ class Ledgers:
         """What the agent has changed at GitLab."""
         return [each for each in self.seen if changes_something(each)]
 
+    @cached_property
+    def reads(self) -> Mapping[str, Sequence[datetime]]:
+        """When GitLab has answered somebody who read there, by project, in order."""
+        found: dict[str, list[datetime]] = {}
+        for seen in self.seen:
+            if seen.method == "GET" and seen.status == 200:
+                found.setdefault(self.project_of(seen), []).append(seen.at)
+        return {project: sorted(times) for project, times in found.items()}
+
     def project_of(self, seen: Seen) -> str:
         """Full path; empty for what concerns none."""
         path = seen.path.partition("?")[0]
+        if path not in self._projects:
+            self._projects[path] = self._project(path)
+        return self._projects[path]
+
+    @cached_property
+    def _projects(self) -> dict[str, str]:
+        return {}
+
+    def _project(self, path: str) -> str:
         if found := _GIT.fullmatch(path):
             return unquote(found[1])
         found = _API.match(path)
