@@ -20,6 +20,7 @@ from tests.chaos.policy import SHAPES
 ASKERS = ("mia", "sam", "lee")
 MAINTAINERS = ("kim", "ola", "tom")  #: who ask for nothing; whoever gave a reason may not decide
 DECIDERS = ("sam", "lee", "mia", *MAINTAINERS)  #: mia may not, and whoever asked may not either
+ROOMS = tuple(f"room-{number}" for number in range(1, 7))  #: Slack has limits for each of them
 LOOK = (1, 6)  #: seconds between what somebody sees and what he does
 PATIENCE = 20.0  #: seconds until somebody presses again on a card that does not change
 PRESSES = 3  #: on Retry, in one thread
@@ -62,7 +63,7 @@ class People:
         """One request, and all that comes of it until it is left alone."""
         await asyncio.sleep(after)
         shape, user = draw.choice(SHAPES), draw.choice(ASKERS)
-        asked = self.road.ask(f"chaos {shape} {number}", user=user)
+        asked = self.road.ask(f"chaos {shape} {number}", user=user, channel=draw.choice(ROOMS))
         self.asked.append(asked)
         self.did[f"asked {shape}"] += 1
         stop = draw.uniform(1, 15) if shape == "stop" else None

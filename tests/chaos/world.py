@@ -12,7 +12,7 @@ from random import Random
 
 from linked import link
 from oracle.leaks import i7
-from road import Road, make_repository, open_road
+from road import PROJECT, Road, make_repository, open_road
 
 from agent.adapters.embedded_postgres import ADMIN, APP, EmbeddedPostgres
 from agent.adapters.migration import migrate
@@ -25,7 +25,7 @@ from tests.chaos import policy
 from tests.chaos.ending import BELOW, by_status, drained, left_behind, settled, story
 from tests.chaos.havoc import Havoc
 from tests.chaos.measure import told_each_minute
-from tests.chaos.people import MAINTAINERS, People
+from tests.chaos.people import MAINTAINERS, ROOMS, People
 from tests.chaos.service import Fleet
 
 DATABASE = "chaos"
@@ -78,7 +78,9 @@ async def _opened(folder: Path) -> AsyncGenerator[tuple[Road, EmbeddedPostgres]]
             road.gitlab.forge.pipelines.runner = InstantRunner()
             await _join(road, MAINTAINERS)
             road.script.replies = [policy.answer]
-            road.config(RULES)
+            for room in ROOMS:
+                slack.world.add_channel(room, *slack.world.users)
+            road.config(RULES, channels={room: [PROJECT] for room in ROOMS})
             road.env["JOURNEYMAN_PARALLEL_RUNS"] = str(AT_ONCE)
             yield road, server
     shutil.rmtree(server.folder, ignore_errors=True)
