@@ -10,21 +10,14 @@ CutPoint = tuple[str, str, str]
 
 #: Effect, moment, way: each has its test in `tests/faults/test_cut_points.py`.
 CUT_POINTS: tuple[CutPoint, ...] = tuple(itertools.product(EFFECTS, MOMENTS, WAYS))
-#: Effects by moment and way; what has passed once is taken out.
-_UNSEEN = {
-    ("before_call", "hang"): "ack clone merge_request note retry_job decide post edit",
-    ("after_call", "hang"): "ack clone merge_request retry_job",
-    ("after_outcome", "hang"): "ack clone push merge_request note retry_job decide merge post edit",
-    ("before_intent", "hang"): "claim clone push merge_request note retry_job merge post edit",
-    ("after_outcome", "kill"): "ack clone merge_request note retry_job decide merge post edit",
-    ("before_intent", "kill"): "claim push merge_request note retry_job merge post edit",
-    ("before_call", "kill"): "claim clone push note retry_job decide post edit",
-}
-#: What was not gone through, and why not. Tests do it all the same.
+#: What does not pass yet, and why not. Tests do it all the same.
 NOT_RUN: dict[CutPoint, str] = {
-    (effect, moment, way): "its test is in `make test-all`, and there was no time yet to run it"
-    for (moment, way), effects in _UNSEEN.items()
-    for effect in effects.split()
+    (
+        "ack",
+        moment,
+        "hang",
+    ): "seen to fail: the first sign of life was put beside the sign of the end, which stayed"
+    for moment in ("before_call", "after_call")
 }
 
 
