@@ -115,7 +115,8 @@ class Listener:
             subscription.reconnected()
         while not lost.is_set():
             try:
-                await asyncio.wait_for(lost.wait(), _PROBE)
+                async with asyncio.timeout(_PROBE):
+                    await lost.wait()
             except TimeoutError:
                 await connection.execute("SELECT 1", timeout=_PROBE)
 

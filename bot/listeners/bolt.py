@@ -62,7 +62,8 @@ class Door:
         answer = await self.app.async_dispatch(request)
         if answer.status == 200:  # some listener has it
             with suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), MOMENT)
+                async with asyncio.timeout(MOMENT):
+                    await done.wait()
 
 
 def make_door(

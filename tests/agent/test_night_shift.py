@@ -151,7 +151,8 @@ async def test_who_is_stopped_hands_the_night_back_and_it_counts_for_nothing(ben
     for number in range(ATTEMPTS):
         going.clear()
         stopped = asyncio.create_task(shift(bench, slow, name=f"n{number}").work())
-        await asyncio.wait_for(going.wait(), timeout=20)
+        async with asyncio.timeout(20):
+            await going.wait()
         stopped.cancel()
         await asyncio.wait({stopped})
         assert stopped.cancelled()
@@ -202,7 +203,8 @@ async def test_who_lost_the_lease_stores_nothing(bench: Bench):
     asleep = asyncio.create_task(shift(bench, slow, name="asleep", lease=0).work())
     await going.wait()
     assert await shift(bench, quiet, name="awake").work()
-    assert await asyncio.wait_for(asleep, timeout=60)
+    async with asyncio.timeout(60):
+        assert await asleep
     report = (await the_entry(bench)).report
     assert report is not None
     assert report.status == "nothing"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from linked import link
@@ -246,3 +246,19 @@ async def started(face: Face, text: str = "@agent add an export") -> tuple[Messa
     root = face.say(text)
     await face.until(lambda: face.ours(root))
     return root, (await face.runs.db.store.runs())[0]
+
+
+async def redeliver(face: Face) -> None:
+    """What nobody is done with; what is in hand stays there."""
+    for delivery in await face.runs.db.inbox.unhandled(timedelta(0)):
+        await face.front.door.again(delivery.id, delivery.payload)
+
+
+async def handled(face: Face) -> None:
+    """Until everything that has come is done with."""
+    async with asyncio.timeout(60):
+        while await face.runs.db.pool.fetchval(
+            "SELECT count(*) FROM inbox WHERE handled_at IS NULL"
+        ):
+            await redeliver(face)
+            await asyncio.sleep(0.02)

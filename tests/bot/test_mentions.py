@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
-from face import Face, ask, open_face, settings_for, started
+from face import Face, ask, handled, open_face, redeliver, settings_for, started
 
 from agent.adapters.database import Database
 from agent.errors import Refused, Unavailable
@@ -113,13 +112,13 @@ async def test_a_stop_that_comes_again_leaves_alone_what_was_begun_since(face: F
     root, run = await started(face)
     face.say("@agent stop", thread=root.ts)
     await face.until(lambda: face.runs.of("stop"))
-    await _handled(face)
+    await handled(face)
     face.say("@agent new fix the docs", thread=root.ts)
     await face.until(lambda: len(face.runs.of("start")) == 2)
-    await _handled(face)
+    await handled(face)
 
     await face.runs.db.pool.execute("UPDATE inbox SET handled_at = NULL")
-    await _handled(face)
+    await handled(face)
 
     assert face.runs.of("stop") == [("stop", run.id, "mention")]
     assert any("Run 2 was asked for after you said that" in told for told in face.told())
@@ -135,7 +134,7 @@ async def test_a_stop_takes_back_what_waits_to_begin(face: Face) -> None:
     await face.until(lambda: "nothing comes of it any more" in face.told()[-1])
     assert face.reactions(root) == []
     face.runs.refusal = None
-    await _handled(face)
+    await handled(face)
 
     assert [request.message for _, request in face.runs.of("start")] == [other.ts]
     assert face.runs.of("stop") == []
@@ -218,12 +217,12 @@ async def test_what_was_said_before_the_question_is_no_answer_to_it(face: Face) 
     face.say("Thanks, I am looking", thread=root.ts)
     face.say("@agent and the header", thread=root.ts)
     await face.until(lambda: face.runs.of("instruct"))
-    await _handled(face)
+    await handled(face)
     await ask(face, run, "Comma or semicolon?", "Comma", "Semicolon")
     await face.until(lambda: face.ours(root)[1:])
 
     await face.runs.db.pool.execute("UPDATE inbox SET handled_at = NULL")
-    await _handled(face)
+    await handled(face)
     assert face.runs.of("answer") == []
     face.say("@agent Comma", thread=root.ts)
 
@@ -319,7 +318,7 @@ async def test_an_outage_keeps_the_message_and_tries_again(face: Face) -> None:
     face.runs.refusal = None
     for _ in range(4):  # one attempt may come while the first is still being put aside
         await asyncio.sleep(0.1)
-        await _redeliver(face)
+        await redeliver(face)
 
     await face.until(lambda: face.ours(root))
     assert len(face.runs.of("start")) == 1
@@ -349,9 +348,9 @@ async def test_a_request_in_a_thread_that_comes_again_is_not_said_to_a_run(face:
     for text in ("@agent mend it branch=dev", "@agent new and the docs"):
         said = face.say(text, thread=root.ts)
         await face.until(lambda: said.ts in [r.message for _, r in face.runs.of("start")])  # noqa: B023 - awaited here
-        await _handled(face)
+        await handled(face)
         await face.runs.db.pool.execute("UPDATE inbox SET handled_at = NULL")
-        await _handled(face)
+        await handled(face)
 
     assert face.runs.of("instruct") == []
     assert face.told() == []
@@ -411,7 +410,7 @@ async def test_a_cancel_takes_back_the_choice_that_waits(slack: SlackStandIn, db
         await slack.people.click("mia", picker, "pick_cancel")
         await face.until(lambda: "nothing was started" in face.ours(root)[0].text)
         face.runs.refusal = None
-        await _handled(face)
+        await handled(face)
 
         assert face.runs.asked == []
 
@@ -424,17 +423,3 @@ async def _press(face: Face, action: dict[str, str]) -> None:
     pressed = next(d.payload for d in face.slack.delivery.log if "actions" in d.payload)
     body = pressed | {"actions": [pressed["actions"][0] | action]}
     await face.front.door.receive(json.dumps(body), _JSON)
-
-
-async def _redeliver(face: Face) -> None:
-    for delivery in await face.runs.db.inbox.unhandled(timedelta(0)):
-        await face.front.door.again(delivery.id, delivery.payload)
-
-
-async def _handled(face: Face) -> None:
-    async with asyncio.timeout(60):
-        while await face.runs.db.pool.fetchval(
-            "SELECT count(*) FROM inbox WHERE handled_at IS NULL"
-        ):
-            await _redeliver(face)  # but for what is in hand
-            await asyncio.sleep(0.02)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
-
-from face import Face, open_face, settings_for, started
+from face import Face, handled, open_face, settings_for, started
 
 from agent.adapters.database import Database
 from agent.events import StatusChanged
@@ -135,20 +132,11 @@ async def test_where_several_projects_may_be_meant_it_asks_which(
         assert "*Unfrozen:* `platform/web`" in await answer(face, named)
 
 
-async def handled(db: Database) -> None:
-    async with asyncio.timeout(60):
-        while await db.pool.fetchval("SELECT count(*) FROM inbox WHERE handled_at IS NULL"):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-
-
 async def again(face: Face) -> None:
     """The front dies after all that was done, before it could mark what it was told."""
-    db = face.runs.db
-    await handled(db)
-    await db.pool.execute("UPDATE inbox SET handled_at = NULL")
-    for delivery in await db.inbox.unhandled(timedelta(0)):
-        await face.front.door.again(delivery.id, delivery.payload)
-    await handled(db)
+    await handled(face)
+    await face.runs.db.pool.execute("UPDATE inbox SET handled_at = NULL")
+    await handled(face)
 
 
 async def test_an_answer_stands_once_though_slack_never_confirmed_it_and_the_word_came_again(

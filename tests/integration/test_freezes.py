@@ -154,7 +154,8 @@ async def test_a_run_at_work_goes_back_to_the_queue_and_knows_where_it_was(
     run = await at_work(db, status)
     waits = asyncio.create_task(db.store.until_frozen(PROJECT))
     freeze = await db.store.freeze(PROJECT, LEE, "")
-    await asyncio.wait_for(waits, 1.0)
+    async with asyncio.timeout(1.0):
+        await waits
     assert await db.store.heed_freeze(run.id, epoch=run.epoch) == freeze
     state = fold(await db.store.events(run.id))
     assert (state.status, state.interrupted) == (RunStatus.QUEUED, status)
@@ -220,10 +221,12 @@ async def test_another_process_and_a_later_one_see_it(db: Database, tmp_path, da
         waits = asyncio.create_task(other.store.until_frozen(PROJECT))
         await other.listener.ready()
         freeze = await db.store.freeze(EVERYWHERE, LEE, "all of it")
-        await asyncio.wait_for(waits, 1.0)
+        async with asyncio.timeout(1.0):
+            await waits
     async with open_database(home=tmp_path, url=database_url) as later:
         assert await later.store.freezes() == [freeze]
-        await asyncio.wait_for(later.store.until_frozen(PROJECT), 1.0)
+        async with asyncio.timeout(1.0):
+            await later.store.until_frozen(PROJECT)
 
 
 async def test_each_deed_is_recorded_for_good(db: Database, owner: Connection) -> None:

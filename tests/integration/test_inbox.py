@@ -141,6 +141,7 @@ async def test_what_was_handled_meanwhile_is_not_dispatched_again(db: Database) 
 
     again = Redelivery(deliveries=db.inbox, dispatch={"slack": dispatch}, left=0.0)
     serving = asyncio.create_task(again.serve())
-    await asyncio.wait_for(last.wait(), 60)
+    async with asyncio.timeout(60):
+        await last.wait()
     serving.cancel()
     assert done == [first, third]

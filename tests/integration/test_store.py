@@ -279,9 +279,11 @@ async def test_a_working_run_learns_of_a_stop_while_it_waits(db: Database) -> No
     await asyncio.sleep(0.05)
     assert not waits.done()
     asked = await db.store.ask_stop(run.id, STOP, actor="U1")
-    await asyncio.wait_for(waits, 0.5)
+    async with asyncio.timeout(0.5):
+        await waits
     assert (asked.status, asked.cancel) == (RunStatus.WORKING, True)
-    await asyncio.wait_for(db.store.stop_asked(run.id), 0.5)  # asked before the call
+    async with asyncio.timeout(0.5):  # asked before the call
+        await db.store.stop_asked(run.id)
 
 
 async def test_who_takes_a_stopped_run_over_ends_it(db: Database) -> None:
@@ -509,10 +511,12 @@ async def test_changes_tell_of_every_current_run_first_and_then_of_each_growth(
     async with db.store.changes() as changes:
         assert {await anext(changes), await anext(changes)} == {old.id, other.id}
         new = await started(db)
-        assert await asyncio.wait_for(anext(changes), 1) == new.id
+        async with asyncio.timeout(1):
+            assert await anext(changes) == new.id
         given = InstructionGiven(text="also a test", by=ANN, message="2.0")
         await db.store.write(old.id, Write(payloads=(given,)), actor="U1")
-        assert await asyncio.wait_for(anext(changes), 1) == old.id
+        async with asyncio.timeout(1):
+            assert await anext(changes) == old.id
 
 
 async def test_runs_are_found_by_thread_status_and_project(db: Database) -> None:

@@ -104,7 +104,8 @@ class Scene:
                 while not true():
                     moved.clear()
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(moved.wait(), 0.05)
+                        async with asyncio.timeout(0.05):
+                            await moved.wait()
         finally:
             stop()
 

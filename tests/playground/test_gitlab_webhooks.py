@@ -213,7 +213,8 @@ async def test_a_delivery_goes_out_twice(scene: Scene, ear: Ear) -> None:
     await _hook(scene, ear)
     await _fault(scene, mode="duplicate", method="hook:Push Hook")
     await scene.commit({"a": "b"})
-    await asyncio.wait_for(scene.server.forge.webhooks.idle(), 5)
+    async with asyncio.timeout(5):
+        await scene.server.forge.webhooks.idle()
     assert [body["object_kind"] for body in ear.bodies()] == ["push", "push"]
     keys = {headers["webhook-id"] for headers, _ in ear.heard}
     assert len(keys) == 1
