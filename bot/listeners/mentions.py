@@ -124,7 +124,7 @@ class Mentions:
             await self.operators.obey(said.thread, said.user, parsed, scope, said.ts)
 
     async def _ask_or_begin(self, said: Words, parsed: Command) -> None:
-        seen = asyncio.create_task(self.slack.react(said.channel, said.ts, "eyes"))
+        seen = asyncio.create_task(self._seen(said))
         try:
             run = await self._run_of(said) if said.thread_ts else None
             if run and parsed.verb is Verb.START:
@@ -137,6 +137,12 @@ class Mentions:
             raise
         finally:
             await seen
+
+    async def _seen(self, said: Words) -> None:
+        """The first sign of life; a message that came again may have the sign of the end."""
+        runs = await self.store.runs_of_thread(said.thread)
+        if all(run.request.message != said.ts for run in runs):
+            await self.slack.react(said.channel, said.ts, "eyes")
 
     async def _follow_up(self, run: Run, said: Words, parsed: Command) -> None:
         if run.request.message == said.ts:

@@ -188,3 +188,15 @@ async def test_an_approved_plan_says_by_whom_and_loses_its_buttons(face: Face) -
     await face.until(lambda: face.runs.of("approve_plan") == [("approve_plan", run.id)])
     await face.until(lambda: "was approved by @sam" in face.ours(root)[1].text)
     assert "actions" not in {block["type"] for block in face.ours(root)[1].blocks}
+
+
+async def test_a_message_that_comes_again_keeps_the_sign_of_the_end(face: Face) -> None:
+    root, run = await started(face)
+    await handled(face)
+    await face.runs.add(run.id, RunEnded(status=RunStatus.SUCCEEDED))
+    await face.until(lambda: face.reactions(root) == ["white_check_mark"])
+
+    await face.runs.db.pool.execute("UPDATE inbox SET handled_at = NULL")
+    await handled(face)
+
+    assert face.reactions(root) == ["white_check_mark"]

@@ -10,15 +10,6 @@ CutPoint = tuple[str, str, str]
 
 #: Effect, moment, way: each has its test in `tests/faults/test_cut_points.py`.
 CUT_POINTS: tuple[CutPoint, ...] = tuple(itertools.product(EFFECTS, MOMENTS, WAYS))
-#: What does not pass yet, and why not. Tests do it all the same.
-NOT_RUN: dict[CutPoint, str] = {
-    (
-        "ack",
-        moment,
-        "hang",
-    ): "seen to fail: the first sign of life was put beside the sign of the end, which stayed"
-    for moment in ("before_call", "after_call")
-}
 
 
 def fast(point: CutPoint) -> bool:
