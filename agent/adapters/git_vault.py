@@ -29,6 +29,7 @@ from agent.adapters.git_command import (
 from agent.adapters.git_landed import HISTORY, landed
 from agent.adapters.git_remote import object_id, ref_of, remote_refs, talk
 from agent.adapters.git_worktree import Collector
+from agent.adapters.read_again import read_again
 from agent.errors import Conflict, ForgeRejected, GitFailed, NotFound, Refused
 from agent.ports import Author, Collected, Landed, Origin
 from agent.run import CommitSha, TreeSha
@@ -73,6 +74,7 @@ class GitVault:
 
     # --- from and to the origin ---
 
+    @read_again
     async def fetch(self, origin: Origin, branch: str | None) -> tuple[CommitSha, str]:
         """Newest commit of the branch and the branch's name; `HEAD` when an origin on this
         machine stands on no branch."""
@@ -82,6 +84,7 @@ class GitVault:
                 commit = await self._fetch(origin, name)
             return commit, name
 
+    @read_again
     async def fetch_commit(self, origin: Origin, commit: CommitSha) -> None:
         async with self._locked():
             if await self.has(commit):
@@ -98,6 +101,7 @@ class GitVault:
             if done.code:
                 raise remote_error("fetch", origin, done.err)
 
+    @read_again
     async def remote_head(self, origin: Origin, branch: str) -> CommitSha | None:
         await self._open()
         return (await remote_refs(self._git, self._askpass, origin, branch))[1].get(ref_of(branch))

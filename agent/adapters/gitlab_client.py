@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 from urllib.parse import urlsplit
 
 from agent.adapters.gitlab_payloads import integer, record, words
+from agent.adapters.read_again import read_again
 from agent.adapters.to_the_end import to_the_end
 from agent.errors import (
     Conflict,
@@ -91,9 +92,13 @@ class GitLabClient:
     async def answers(self) -> None:
         """Raises `ForgeUnavailable` while it does not, `ForgeRejected` where it refuses the
         token."""
-        await self._get("/user")
+        await self._get_once("/user")
 
+    @read_again
     async def _get(self, path: str, **query: str | int) -> Any:
+        return await self._get_once(path, **query)
+
+    async def _get_once(self, path: str, **query: str | int) -> Any:
         return await self._call(lambda gitlab: gitlab.http_get(path, query, **_ONCE))
 
     async def _post(self, path: str, data: Mapping[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from agent.adapters import gitlab_rules as rules
 from agent.adapters.gitlab_client import GitLabClient
 from agent.adapters.gitlab_log import stream
 from agent.adapters.gitlab_payloads import integer, merge_request, record, records, text
+from agent.adapters.read_again import read_again
 from agent.errors import ForgeRejected, NotFound
 from agent.pipeline import Job, Pipeline
 from agent.ports import (
@@ -118,6 +119,7 @@ class GitLabReader(GitLabClient):
     async def merged_paths(self, project: str, iid: int, most: int) -> Sequence[str]:
         return await merges.merged_paths(self._get, _merge_request(project, iid), most)
 
+    @read_again
     async def difference(self, project: str, iid: int) -> bytes:
         path = _merge_request(project, iid)
         gathered = changes.Gathered()

@@ -44,10 +44,10 @@ async def test_an_outage_is_waited_for(road: Road, call: str, fails: tuple[str, 
 @pytest.mark.parametrize("call", ["GET /projects/:id", FETCH])
 async def test_a_run_that_begins_in_a_long_outage_waits_for_its_end(road: Road, call: str):
     async with road.serving():
-        outage = road.gitlab.faults.set(fault("fail", call, times=10, status=503))
+        outage = road.gitlab.faults.set(fault("fail", call, times=20, status=503))
         asked = road.ask()
         result = await road.result(asked)
-        assert outage.hits == 10
+        assert outage.hits == 20
         assert "is done: draft merge request !1" in result.text
         told = "GitLab is not answering, trying again in 1 s, 1 of 30; nothing is lost."
         assert told in [each.reason for each in await road.events(StatusChanged)]

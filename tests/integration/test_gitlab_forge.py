@@ -20,6 +20,7 @@ from agent.ports import Author, Project
 from playground.faults import Fault, FaultMode
 from playground.gitlab.records import User
 from playground.gitlab.server import GitLabStandIn
+from playground.gitlab.state import Seen
 
 PATH = "group/invoices"
 
@@ -136,7 +137,9 @@ async def test_what_this_service_has_made_is_listed_page_by_page(scene: Scene) -
         assert await listed(begun) == [own.iid]
         assert await listed(datetime.now(UTC) + timedelta(minutes=1)) == []
         pages = "GET /projects/:id/repository/branches"
-        scene.gitlab.faults.set(Fault(mode=FaultMode.FAIL, method=pages, nth=2, status=502))
+        scene.gitlab.faults.set(
+            Fault(mode=FaultMode.FAIL, method=pages, nth=2, times=0, status=502)
+        )
         with pytest.raises(ForgeUnavailable):
             await reader.branch_names(PATH, "agent/", most=500)
 
@@ -190,26 +193,47 @@ async def test_an_unknown_source_branch_has_its_status(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "retry_after"),
+    "fault",
     [
-        (Fault(mode=FaultMode.FAIL, status=503), None),
-        (Fault(mode=FaultMode.RATE_LIMIT, seconds=7), 7),
-        (Fault(mode=FaultMode.DROP_AFTER_APPLY), None),
+        Fault(mode=FaultMode.FAIL, status=503),
+        Fault(mode=FaultMode.RATE_LIMIT, seconds=1),
+        Fault(mode=FaultMode.DROP_AFTER_APPLY),
     ],
     ids=["down", "too many", "cut"],
 )
-async def test_outages_are_told_and_nothing_is_repeated(
-    scene: Scene, fault: Fault, retry_after: float | None
+async def test_what_is_read_is_asked_for_again_in_a_moment(scene: Scene, fault: Fault) -> None:
+    async with scene.reader as reader:
+        scene.gitlab.faults.set(fault)
+        project = await reader.project(PATH)
+    assert project.path == PATH
+    assert len(_asked(scene)) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "retry_after", "fewest", "most"),
+    [
+        (Fault(mode=FaultMode.FAIL, status=503, times=0), None, 2, 4),
+        (Fault(mode=FaultMode.RATE_LIMIT, seconds=7, times=0), 7, 1, 1),
+        (Fault(mode=FaultMode.DROP_AFTER_APPLY, times=0), None, 2, 4),
+    ],
+    ids=["down", "too many", "cut"],
+)
+async def test_outages_are_told(
+    scene: Scene, fault: Fault, retry_after: float | None, fewest: int, most: int
 ) -> None:
     async with scene.reader as reader:
         scene.gitlab.faults.set(fault)
         with pytest.raises(ForgeUnavailable) as outage:
             await reader.project(PATH)
         assert outage.value.retry_after == retry_after
+        assert fewest <= len(_asked(scene)) <= most
+        scene.gitlab.faults.clear()
         project = await reader.project(PATH)
     assert project.path == PATH
-    asked = [seen for seen in scene.gitlab.state.requests if "/projects/" in seen.path]
-    assert len(asked) == 2
+
+
+def _asked(scene: Scene) -> list[Seen]:
+    return [seen for seen in scene.gitlab.state.requests if "/projects/" in seen.path]
 
 
 async def test_a_gitlab_that_is_not_there(tmp_path: Path) -> None:

@@ -217,10 +217,11 @@ async def test_one_bad_page_is_passed_over_and_read_the_next_time(
     town: Town, caplog: pytest.LogCaptureFixture
 ):
     await town.merged("Round half up", {"round.py": "x = 1\n"})
-    town.gitlab.faults.set(Fault(mode=FaultMode.FAIL, method=LISTED, status=500))
+    town.gitlab.faults.set(Fault(mode=FaultMode.FAIL, method=LISTED, status=500, times=0))
     await town.learn()
     assert "page_unread" in caplog.text
     assert await town.told() == {}
+    town.gitlab.faults.clear()
     await town.learn()
     assert set(await town.told()) == {"!1"}
 
@@ -240,9 +241,10 @@ async def test_an_issue_that_cannot_be_read_leaves_its_merge_request_for_later(t
     await town.merged("Round half up", {"round.py": "x = 1\n"}, description="Closes #1")
     await town.merged("Greet", {"greet.py": "x = 1\n"})
     asking = "GET /projects/:id/merge_requests/:iid/closes_issues"
-    town.gitlab.faults.set(Fault(mode=FaultMode.FAIL, method=asking, status=500))
+    town.gitlab.faults.set(Fault(mode=FaultMode.FAIL, method=asking, status=500, times=0))
     await town.learn()
     assert set(await town.told()) == {"!2"}
+    town.gitlab.faults.clear()
     await town.learn()
     assert (await town.told())["!1"].title == "Round half up\nCent lost"
 

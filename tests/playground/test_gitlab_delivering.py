@@ -330,7 +330,7 @@ async def test_gitlabs_own_rules_are_sentences(here: Here) -> None:
     rules = await here.reader.merge_rules(PATH, request.iid, "main")
     assert rules.sentences[0] == "GitLab protects main."
     here.gitlab.faults.set(
-        Fault(mode=FaultMode.FAIL, method="GET */protected_branches", status=500)
+        Fault(mode=FaultMode.FAIL, method="GET */protected_branches", status=500, times=0)
     )
     with pytest.raises(ForgeUnavailable):
         await here.reader.merge_rules(PATH, request.iid, "main")
