@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from gitlab import Gitlab
 
 SECONDS = 10.0  #: for one request
+_AT_ONCE = 16  # requests; threads of its own, so that a slow GitLab holds up nothing else
 #: Seconds until GitLab is no longer at a change that it has not answered for: it ends a request
 #: after 60, which may have waited for its turn before.
 LETS_GO = 75.0
@@ -50,6 +53,7 @@ class GitLabClient:
         self._token = token
         self.token_name = token_name
         self._client: Gitlab | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._me: int | None = None
         self._asked = threading.local()
 
@@ -58,6 +62,7 @@ class GitLabClient:
         return urlsplit(self._url).hostname or ""
 
     async def __aenter__(self) -> Self:
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="gitlab")
         self._client = await asyncio.to_thread(self._open)
         return self
 
@@ -70,6 +75,9 @@ class GitLabClient:
         if self._client is not None:
             self._client.session.close()
             self._client = None
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None
 
     def origin(self, project: Project) -> Origin:
         """The token goes to the configured GitLab only, wherever its answers point."""
@@ -124,15 +132,19 @@ class GitLabClient:
         client = self._client
         if client is None:
             raise RuntimeError("GitLab is used outside of `async with`")
-        return await asyncio.to_thread(self._translated, client, act, changes)
+        asking = partial(self._translated, client, act, changes)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, asking)
 
     def _open(self) -> Gitlab:
         # Imported here: half a second that only those who talk to GitLab should wait.
         import gitlab
         import requests
+        from requests.adapters import HTTPAdapter
 
         session = requests.Session()
         session.max_redirects = 0  # the token must not follow one
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=_AT_ONCE))
         session.hooks["response"].append(self._remember)
         return gitlab.Gitlab(
             self._url,

@@ -42,7 +42,7 @@ from agent.run import RunId
 
 _log = logging.getLogger(__name__)
 
-_EFFECT_SLOTS = 4
+_EFFECT_SLOTS = 12  # they wait for GitLab, and a failing one is asked for seconds
 _WATCH_SLOTS = 4
 _POLL = timedelta(seconds=1)  # a job handed back with a delay comes without notification
 _REFRESH = 1.0  # seconds between two looks at the projects' limits

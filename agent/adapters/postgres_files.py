@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,8 +90,8 @@ def lay_out(home: Path) -> Layout:
     home = home.resolve()
     folder = _folder(home)
     if os.geteuid() == 0:
-        account = _system_account()
         _make(SYSTEM_FOLDER, 0o755)
+        account = _system_account()
         programs = _copied_programs()
     else:
         account = None
@@ -176,11 +178,25 @@ def _system_account() -> Account:
     try:
         entry = pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        entry = _add_system_user()
+        with _alone(SYSTEM_FOLDER):
+            entry = _add_system_user()
     return Account(uid=entry.pw_uid, gid=entry.pw_gid)
 
 
+@contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """Two `useradd` at once may both add the user, the later one with another number."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _add_system_user() -> pwd.struct_passwd:
+    with suppress(KeyError):
+        return pwd.getpwnam(SYSTEM_USER)  # another process was faster
     command: Sequence[str] = (
         *("useradd", "--system", "--user-group", "--no-create-home"),
         *("--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", SYSTEM_USER),
@@ -191,7 +207,7 @@ def _add_system_user() -> pwd.struct_passwd:
     except FileNotFoundError:
         said = "There is no useradd."
     try:
-        return pwd.getpwnam(SYSTEM_USER)  # also when another process added it just now
+        return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         raise SettingsError(
             f"PostgreSQL may not run as root, and the user {SYSTEM_USER} could not be added. "
