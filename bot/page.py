@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -134,7 +135,7 @@ class Page:
 
     async def _decorate(self, state: RunState) -> None:
         thread, slack = state.request.thread, self.presenter.slack
-        await self._react("reaction", thread.ts, view.reaction(state))
+        await self._mark_root(state)
         for followup in state.followups:
             given = followup.given.message
             if given != thread.ts and re.fullmatch(r"\d+\.\d+", given):  # that one has the run's
@@ -149,10 +150,22 @@ class Page:
 
         await self._once("session", session, set_session)
 
+    async def _mark_root(self, state: RunState) -> None:
+        """The sign is that of the newest run in the thread."""
+        name, root, presenter = view.reaction(state), state.request.thread, self.presenter
+        if self._stands("reaction", name):
+            return
+        async with presenter.marking.setdefault(root, asyncio.Lock()):
+            (newest, *_) = await presenter.store.runs_of_thread(root, limit=1)
+            if newest.id == state.run:
+                await self._react("reaction", root.ts, name)
+
     async def _react(self, slot: str, ts: str, name: str) -> None:
-        slack, channel = self.presenter.slack, self._now.request.thread.channel
-        known = self.slots.get(slot)
+        slack, request = self.presenter.slack, self._now.request
+        channel, known = request.thread.channel, self.slots.get(slot)
         before = {known.fingerprint if known else "eyes"}  # the listener's first sign of life
+        if slot == "reaction" and not known and ts != request.message:
+            before = view.SIGNS  # those of an earlier run
         if known and known.state != _POSTED:  # it was about to change when something broke
             before = view.SIGNS
 

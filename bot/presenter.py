@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from agent.errors import Broken, Unavailable
 from agent.guard import guarded
 from agent.ports import Clock, Store
 from agent.rounds import Round
-from agent.run import ACTIVE, PARKED, RunId
+from agent.run import ACTIVE, PARKED, RunId, Thread
 from agent.state import RunState, fold, step
 from bot.page import Page, Slot
 from bot.slack import Slack
@@ -59,6 +60,10 @@ class Presenter:
     every: float = 3.0  #: seconds between two edits of a card
     #: Compares threads with what is stored of them; None: nobody does.
     round: Callable[[Presenter], Round] | None = None
+    #: Held while the sign of a thread's first message is changed, which its runs share.
+    marking: WeakValueDictionary[Thread, asyncio.Lock] = field(
+        default_factory=lambda: WeakValueDictionary[Thread, asyncio.Lock]()
+    )
     _renewed: dict[RunId, frozenset[str]] = field(default_factory=dict["RunId", "frozenset[str]"])
     _following: dict[RunId, _Following] = field(default_factory=dict["RunId", "_Following"])
     _hold: Hold | None = None

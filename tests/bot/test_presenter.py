@@ -183,6 +183,32 @@ async def test_a_crash_before_a_sign_was_changed_leaves_none_of_before(
         assert again.reactions(root) == ["warning"]
 
 
+async def test_a_later_run_in_a_thread_takes_the_sign_of_the_one_before_away(face: Face) -> None:
+    root, run = await started(face)
+    await face.runs.add(run.id, RunEnded(status=RunStatus.SUCCEEDED))
+    await face.until(lambda: face.reactions(root) == ["white_check_mark"])
+
+    face.say("@agent new fix the docs", thread=root.ts)
+    await face.until(lambda: len(face.runs.of("start")) == 2)
+    await face.until(lambda: face.reactions(root) == ["eyes"])
+    later = (await face.runs.db.store.runs_of_thread(run.request.thread))[0]
+    await face.runs.add(later.id, RunEnded(status=RunStatus.FAILED, reason="It broke."))
+
+    await face.until(lambda: face.reactions(root) == ["warning"])
+
+
+async def test_the_sign_is_that_of_the_newest_run_in_the_thread(face: Face) -> None:
+    root, run = await started(face)
+    face.say("@agent new fix the docs", thread=root.ts)
+    await face.until(lambda: len(face.runs.of("start")) == 2)
+    await face.until(lambda: any("Run 2" in each.text for each in face.ours(root)))
+
+    await face.runs.add(run.id, RunEnded(status=RunStatus.FAILED, reason="It broke."))
+    await face.until(lambda: "failed" in face.ours(root)[0].text)
+
+    assert face.reactions(root) == ["eyes"]
+
+
 async def test_many_changes_are_few_edits(face: Face) -> None:
     root, run = await started(face)
     face.front.presenter.every = 0.5
