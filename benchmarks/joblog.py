@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from agent.joblog import JobLog
 from agent.pipeline import Blame, Job, Pipeline
 from agent.run import CommitSha
 from agent.triage import Case, Evidence, triage
-from benchmarks.measure import MB, resident
+from benchmarks.measure import MB, most_resident, resident
 from benchmarks.table import Row, Table, median, spread
 
 ROUNDS = 3
@@ -112,8 +111,7 @@ async def _measured(url: str) -> None:
         if await _triaged(reader) is not Blame.OURS:
             raise SystemExit("The failure was not taken for the change's own.")
         seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
-    print(seconds, peak - before)
+    print(seconds, most_resident() - before)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,11 @@ def resident() -> float:
     return _field(Path("/proc/self/status"), "VmRSS:") / MB
 
 
+def most_resident() -> float:
+    """MB, at any time since this program began. `ru_maxrss` counts whoever started it, too."""
+    return _field(Path("/proc/self/status"), "VmHWM:") / MB
+
+
 class _Watcher(threading.Thread):
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from agent.adapters.bubblewrap_sandbox import BubblewrapSandbox
 from agent.outputs import HEAD, TAIL
 from agent.ports import CommandLimits
 from agent.prompt import clean
-from benchmarks.measure import MB, resident
+from benchmarks.measure import most_resident, resident
 from benchmarks.scratch import scratch
 from benchmarks.scripted import ROOT
 from benchmarks.table import Row, Table, median, spread
@@ -82,8 +81,7 @@ async def _measured(home: Path, command: str) -> None:
     last = "".join(f"test {number} passed\n" for number in range(1, LAST + 1))
     if result.exit_code or not shown.endswith(last):
         raise SystemExit(f"The last lines did not arrive (exit {result.exit_code}).")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
-    print(seconds, max(0.0, peak - before))
+    print(seconds, max(0.0, most_resident() - before))
 
 
 if __name__ == "__main__":
