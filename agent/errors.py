@@ -7,7 +7,8 @@
     ├── Unavailable              something outside does not answer; trying again may help
     │   ├── ModelUnavailable
     │   ├── ForgeUnavailable
-    │   └── StoreUnavailable
+    │   ├── StoreUnavailable
+    │   └── CopyLost             this host's copy of a repository broke; it is made anew
     ├── ModelRejected            the model endpoint refused the request for good
     │   ├── QuotaExhausted
     │   ├── ContextOverflow
@@ -73,6 +74,10 @@ class ForgeUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """PostgreSQL does not answer."""
+
+
+class CopyLost(Unavailable):
+    """This host's copy of a repository broke or was removed; the next who needs it makes it."""
 
 
 class ModelRejected(JourneymanError):

@@ -13,9 +13,11 @@ from agent.basis import basis
 from agent.canaries import Canaries
 from agent.codeview import CodeView
 from agent.context import Context
+from agent.copies import minded, take_up_again
 from agent.dependencies import Installer
 from agent.errors import (
     Broken,
+    CopyLost,
     Fenced,
     ForgeUnavailable,
     Frozen,
@@ -147,12 +149,22 @@ class Worker:
                 await deliver(hold, self._lookout)
                 return
             try:
-                work = await self._take(held, hold)
-            except ForgeUnavailable as outage:
+                await self._work(held, hold, stack)
+            except CopyLost as lost:
                 if hold.project.local:  # nobody would take it up again
                     raise
-                await put_off(hold.journal, outage)
-                return
+                await take_up_again(hold.journal, lost)
+
+    async def _work(self, held: _Held, hold: Hold, stack: AsyncExitStack) -> None:
+        try:
+            async with minded(hold.vault, None):
+                work = await self._take(held, hold)
+        except ForgeUnavailable as outage:
+            if hold.project.local:
+                raise
+            await put_off(hold.journal, outage)
+            return
+        async with minded(work.vault, work.base):
             if work.state.status is RunStatus.WATCHING:  # not any more
                 await succeed(work)
             if work.state.status is RunStatus.PUBLISHING:

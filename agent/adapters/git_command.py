@@ -40,7 +40,7 @@ ENVIRONMENT = {
 }
 
 #: Defects of commits that old tools wrote; they harm nobody and stand in many histories.
-_HARMLESS = (
+HARMLESS = (
     "badTimezone",
     "missingSpaceBeforeDate",
     "missingSpaceBeforeEmail",
@@ -72,7 +72,7 @@ _SETTINGS = (
     # The owner differs where a service reads a repository of its user; nothing of that
     # repository's configuration is executed, see `_SERVER`.
     "safe.directory=*",
-    *(f"fetch.fsck.{defect}=ignore" for defect in _HARMLESS),
+    *(f"fetch.fsck.{defect}=ignore" for defect in HARMLESS),
 )
 FLAGS = tuple(part for setting in _SETTINGS for part in ("-c", setting))
 
@@ -155,6 +155,8 @@ class Git:
                     out, err = await process.communicate(stdin or None)
                 else:
                     out, err = await _head(process, stdin, keep), b""
+        except (FileNotFoundError, NotADirectoryError) as gone:
+            raise GitFailed(f"git {_command(arguments)} has no folder to run in: {gone}") from gone
         except TimeoutError:
             raise GitFailed(
                 f"git {_command(arguments)} did not end within {seconds:.0f} seconds"

@@ -28,6 +28,7 @@ from agent.adapters.git_command import (
 )
 from agent.adapters.git_landed import HISTORY, landed
 from agent.adapters.git_remote import object_id, ref_of, remote_refs, talk
+from agent.adapters.git_sound import sound, throw_away
 from agent.adapters.git_worktree import Collector
 from agent.adapters.read_again import read_again
 from agent.errors import Conflict, ForgeRejected, GitFailed, NotFound, Refused
@@ -268,6 +269,16 @@ class GitVault:
         return self._collectors[folder]
 
     # --- the repository itself ---
+
+    async def lost(self, commit: CommitSha | None) -> bool:
+        try:
+            async with self._locked():
+                if not await sound(self._git):
+                    throw_away(self._git.repository)
+                    return True
+            return commit is not None and not await self.has(commit)
+        except (GitFailed, OSError):  # a full disk, say: what failed first says more
+            return False
 
     @property
     def _askpass(self) -> Path:

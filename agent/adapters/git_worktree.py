@@ -98,6 +98,8 @@ class Collector:
 
     async def collect(self, base: str) -> Collected:
         kept = self._kept if self._kept and self._kept.base == base else None
+        if kept and not self.index.exists():
+            kept = None  # the vault was made anew: an empty index would lose what is ignored
         if kept and any(os.path.lexists(self._bytes + b"/" + path) for path in kept.gone):
             kept = None  # where an ignore rule covers it, git would not see that it came back
         candidates = await self._list(base, fresh=kept is None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from agent.canaries import CREDENTIAL
+from agent.copies import minded
 from agent.difference import read_patch
 from agent.effects.context import Effect, EffectContext, Handler, found, known
 from agent.errors import Conflict, ForgeRejected, Refused
@@ -18,6 +19,11 @@ from agent.state import RunState
 
 
 async def _push(context: EffectContext, effect: Effect[Push]) -> EffectDone:
+    async with minded(context.vaults(effect.state.request.project), None):
+        return await _pushed(context, effect)
+
+
+async def _pushed(context: EffectContext, effect: Effect[Push]) -> EffectDone:
     state, intent = effect.state, effect.intent
     commit, branch = intent.commit, state.branch
     known(state, commit)

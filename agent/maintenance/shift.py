@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from agent.copies import minded
 from agent.dependencies import Installer
 from agent.errors import JourneymanError, StoreUnavailable, Unavailable
 from agent.guard import guarded
@@ -116,12 +117,14 @@ class NightShift:
         return replace(report, seconds=round(self.clock.monotonic() - began, 1))
 
     async def _worked(self, due: Due, aside: Aside) -> TaskReport:
-        night = await self._night(due, aside)
-        report = await self.tasks[due.task](night)
-        registry = Registry(
-            store=self.store, vault=night.vault, forge=self.forge, origin=self.origin
-        )
-        report = await hand_over(registry, self.diary, night, due, report)
+        async with minded(self.vaults(due.project), None):
+            night = await self._night(due, aside)
+        async with minded(night.vault, night.base):
+            report = await self.tasks[due.task](night)
+            registry = Registry(
+                store=self.store, vault=night.vault, forge=self.forge, origin=self.origin
+            )
+            report = await hand_over(registry, self.diary, night, due, report)
         return await give_out(self.store, night, due, report, model=self.model)
 
     async def _night(self, due: Due, findings: FindingStore) -> Night:

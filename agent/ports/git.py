@@ -113,6 +113,11 @@ class Vault(Protocol):
         `ForgeUnavailable`, and `ForgeRejected` or `GitFailed` when no history can be had."""
         ...
 
+    async def lost(self, commit: CommitSha | None) -> bool:
+        """After a command has failed: does the vault not hold any more what was fetched, that
+        commit for one? One that is broken is thrown away, and made anew when it is needed."""
+        ...
+
     def forget(self, folder: Path) -> None:
         """Drops what is kept for a workspace that is gone."""
         ...

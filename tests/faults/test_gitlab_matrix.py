@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from night_road import SETTINGS as NIGHTLY
 from oracle import MERGED_BY, deeds
-from phases import MERGE_REQUESTS, PUSH, UNIT, Scene, at
+from phases import MERGE_REQUESTS, PUSH, SLEEP, UNIT, Scene, at
 from road import PROJECT, Road, fault
 
 from agent.events import EffectDone, EffectFailed
@@ -104,6 +105,22 @@ async def test_a_runner_that_fails_beside_the_mended_commit_is_asked_once_more(s
         await scene.ends()
         assert broken.hits == 1
         assert len((await road.state()).fixes) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.cell("F22", "N")
+@pytest.mark.parametrize("phase", ["N"])
+async def test_a_runner_that_fails_under_a_night_s_commit_is_asked_once_more(scene: Scene):
+    road = scene.road
+    road.config(NIGHTLY.replace("watch_pipeline = false\n", f'setup = "sleep {SLEEP}"\n'))
+    broken = road.gitlab.faults.set(fault("job_fails", UNIT, error="runner_system_failure"))
+    async with road.serving():
+        async with at(scene):
+            pass
+        await scene.ends()
+        assert broken.hits == 1
+        assert (await road.state()).status is RunStatus.SUCCEEDED
+        assert not (await road.state()).fixes
 
 
 @pytest.mark.cell("F23", "M")
