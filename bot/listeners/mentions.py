@@ -25,6 +25,7 @@ from bot.runs import Runs
 from bot.settings import Settings
 from bot.slack import Identity, Slack
 from bot.views import errors, freeze, talk
+from bot.views.thread import sign
 from bot.views.words import Links
 
 _EARLIER = 50  # messages of the thread that become the request's context
@@ -139,10 +140,14 @@ class Mentions:
             await seen
 
     async def _seen(self, said: Words) -> None:
-        """The first sign of life; a message that came again may have the sign of the end."""
+        """The first sign of life; none beside a later one, which a message that came again may
+        have, and one whose first sign Slack took late."""
         runs = await self.store.runs_of_thread(said.thread)
         if all(run.request.message != said.ts for run in runs):
             await self.slack.react(said.channel, said.ts, "eyes")
+        for run in await self.store.runs_of_thread(said.thread, limit=1):
+            if sign(await self.runs.status(run.id), said.ts) != "eyes":
+                await self.slack.unreact(said.channel, said.ts, "eyes")
 
     async def _follow_up(self, run: Run, said: Words, parsed: Command) -> None:
         if run.request.message == said.ts:

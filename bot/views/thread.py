@@ -69,6 +69,17 @@ def reaction(state: RunState) -> str:
             return "eyes"
 
 
+def sign(state: RunState, message: str) -> str:
+    """That of the newest run in the thread on one of the messages that people wrote there."""
+    if message == state.request.thread.ts:
+        return reaction(state)
+    taken = any(
+        followup.given.message == message and followup.taken_at_step is not None
+        for followup in state.followups
+    )
+    return "white_check_mark" if taken else "eyes"
+
+
 def session(status: RunStatus) -> str:
     """The native working state of an agent's thread."""
     if status in ENDED:

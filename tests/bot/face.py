@@ -210,7 +210,6 @@ async def open_face(
         again={},
     ) as front:
         front.presenter.every = 0.2
-        front.redelivery.left = 0.0
         front.slack.api.patience = 0.02
         front.slack.post_gap = front.slack.edit_gap = 0.01
         serving = asyncio.create_task(front.serve())

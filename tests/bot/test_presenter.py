@@ -7,7 +7,7 @@ from typing import Any
 
 import face as face_
 import pytest
-from face import Face, ask, open_face, started
+from face import Face, ask, handled, open_face, started
 from log import job, seen, triaged
 
 from agent.adapters.database import Database
@@ -207,6 +207,20 @@ async def test_the_sign_is_that_of_the_newest_run_in_the_thread(face: Face) -> N
     await face.until(lambda: "failed" in face.ours(root)[0].text)
 
     assert face.reactions(root) == ["eyes"]
+
+
+async def test_a_first_sign_that_comes_late_does_not_stay_beside_the_last(face: Face) -> None:
+    late = Fault(mode=FaultMode.HANG, method="reactions.add", times=1)
+    held = face.slack.faults.set(late)
+    root, run = await started(face)
+    assert held.hits == 1
+    await face.runs.add(run.id, RunEnded(status=RunStatus.SUCCEEDED))
+    await face.until(lambda: face.reactions(root) == ["white_check_mark"])
+
+    face.slack.faults.clear()
+    await handled(face)
+
+    assert face.reactions(root) == ["white_check_mark"]
 
 
 async def test_many_changes_are_few_edits(face: Face) -> None:
