@@ -44,11 +44,12 @@ async def test_while_the_model_answers(road: Road, by: signal.Signals):
         await until(lambda: waits.hits == 1, story=road.story)
         await stopped(process, by)
     assert (await road.state()).status is RunStatus.WORKING
-    waits = road.model.faults.set(fault("delay", "chat/completions", seconds=1))
+    waits = road.model.faults.set(fault("hang", "chat/completions"))
     async with road.process():
-        await until(lambda: waits.hits == 1, story=road.story)
         told = "resumed after a restart at step 2"
         await until(lambda: told in road.shown(), story=road.story)
+        await until(lambda: waits.hits == 1, story=road.story)
+        road.model.faults.clear()
         await one_of_each(road, asked)
         assert told not in road.said(asked)[1].text + str(road.said(asked)[1].blocks)
         assert len(await road.events(ModelAnswered)) == 3
